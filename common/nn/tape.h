@@ -1,0 +1,67 @@
+// Tape: records kernel calls on an arena while they run, and runs their backward kernels in exact reverse order.
+//
+// A value is a matrix (rows, cols), row-major. Its gradient g has the same shape, is zeroed when the value is made, and every
+// backward adds to it (+=). A value whose g is NULL is a constant: nothing flows through it. Reset gives all memory back, so
+// that the second update allocates nothing. Composition reads like the equations: h = nn_elu(t, nn_linear(t, x, w, b)).
+//
+// Kernels (nn/kernels.h) can be used without a tape: pure x_forward / x_backward pairs.
+#ifndef HWM_NN_TAPE_H
+#define HWM_NN_TAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/real.h"
+#include "base/status.h"
+
+typedef struct nn_tape nn_tape;
+typedef struct nn_value {
+    hwm_real* x;  // (rows, cols)
+    hwm_real* g;  // same shape, or NULL
+    int rows, cols;
+} nn_value;
+typedef nn_value* nn_var;  // lives on the tape until reset
+
+hwm_status nn_tape_create(nn_tape** out, size_t bytes_max);
+void nn_tape_destroy(nn_tape** tape);
+void nn_tape_reset(nn_tape* tape);
+// true: record backward calls (the default); false: forward only (evaluation, targets).
+void nn_tape_record(nn_tape* tape, bool record);
+// Run all recorded backwards, newest first. Seeds must be written to the g of the losses before (nn_seed).
+void nn_tape_backward(nn_tape* tape);
+void nn_seed(nn_var loss, hwm_real weight);  // loss->g[] += weight for every element
+
+// Scratch that lives until reset; zeroed.
+void* nn_tape_alloc(nn_tape* tape, size_t bytes);
+// New value on the tape; grad: with gradient. Contents of x undefined.
+nn_var nn_new(nn_tape* tape, int rows, int cols, bool grad);
+// Wrap memory that the caller keeps alive until reset (a parameter and its gradient, a batch).
+nn_var nn_wrap(nn_tape* tape, hwm_real* x, hwm_real* g, int rows, int cols);
+// The same numbers, without gradient: stop-gradient.
+nn_var nn_stop(nn_tape* tape, nn_var x);
+
+// A kernel of another library plugs in here: backward(context) is called once, in reverse order, when recording.
+typedef void (*nn_backward_fn)(void* context);
+void nn_custom(nn_tape* tape, nn_backward_fn backward, void* context);
+
+// ---- composition (each records its own backward)
+nn_var nn_linear(nn_tape* t, nn_var x, nn_var w, nn_var b);  // y = x w' + b; w (out,in), b (1,out) or NULL
+nn_var nn_elu(nn_tape* t, nn_var x);
+nn_var nn_silu(nn_tape* t, nn_var x);
+nn_var nn_tanh(nn_tape* t, nn_var x);
+nn_var nn_sigmoid(nn_tape* t, nn_var x);
+nn_var nn_add(nn_tape* t, nn_var a, nn_var b);
+nn_var nn_mul(nn_tape* t, nn_var a, nn_var b);  // elementwise
+nn_var nn_scale(nn_tape* t, nn_var a, hwm_real s);
+nn_var nn_concat(nn_tape* t, int n, const nn_var* parts);           // along columns
+nn_var nn_columns(nn_tape* t, nn_var x, int from, int count);       // slice of columns
+nn_var nn_rows(nn_tape* t, nn_var x, int from, int count);          // slice of rows (shares memory)
+nn_var nn_stack(nn_tape* t, int n, const nn_var* parts);            // along rows
+nn_var nn_clamp(nn_tape* t, nn_var x, const hwm_real* lo, const hwm_real* hi);  // per column; gradient 0 outside
+nn_var nn_mean_rows(nn_tape* t, nn_var x, int group);               // mean over consecutive groups of rows
+// losses: mean over rows with weights (rows) or NULL; return (1,1)
+nn_var nn_mse(nn_tape* t, nn_var y, const hwm_real* target, const hwm_real* weight);  // mean over columns, weighted mean of rows
+nn_var nn_bce_logits(nn_tape* t, nn_var logit, const hwm_real* target, const hwm_real* weight);
+
+#endif

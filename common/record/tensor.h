@@ -1,0 +1,31 @@
+// Named tensor: the unit of everything that is stored, sent or checkpointed.
+#ifndef HWM_RECORD_TENSOR_H
+#define HWM_RECORD_TENSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef enum hwm_dtype { HWM_U8 = 1, HWM_I32, HWM_I64, HWM_F32, HWM_F64_T } hwm_dtype;
+enum { HWM_NAME_MAX = 48, HWM_NDIM_MAX = 4 };
+
+typedef struct hwm_tensor_spec {
+    char name[HWM_NAME_MAX];
+    hwm_dtype dtype;
+    int ndim;                      // 0: a scalar
+    uint32_t shape[HWM_NDIM_MAX];  // row-major
+} hwm_tensor_spec;
+
+size_t hwm_dtype_bytes(hwm_dtype dtype);  // 0 for an unknown type
+size_t hwm_tensor_count(const hwm_tensor_spec* spec);
+size_t hwm_tensor_bytes(const hwm_tensor_spec* spec);
+bool hwm_tensor_spec_equal(const hwm_tensor_spec* a, const hwm_tensor_spec* b);
+// "obs f32 (4)" into text; returns text.
+char* hwm_tensor_spec_text(const hwm_tensor_spec* spec, char* text, size_t size);
+
+// Build a spec: hwm_spec("W0", HWM_F32, 2, 16, 4)
+hwm_tensor_spec hwm_spec(const char* name, hwm_dtype dtype, int ndim, ...);
+
+#endif
