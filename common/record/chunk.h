@@ -1,12 +1,16 @@
 // data path  [3] chunk
 //
-// Chunk: up to chunk_steps consecutive steps of one environment stream, as columns, with a key frame of the whole plastic
-// state at its first step. The unit that is sent, acknowledged, stored and evicted.
+// Chunk: up to chunk_steps consecutive steps of one environment stream, as columns, with a key
+// frame of the whole plastic state at its first step. The unit that is sent, acknowledged, stored
+// and evicted.
 //
-// ALIGNMENT  Row t holds o_t, the reward that arrived with it, its flags, the activations that the controller computed from
-//   o_t, and the action a_t taken after it. The row of a true end has is_last, a zero action and no plastic update. A time
-//   limit is is_last without is_terminal. An episode start always starts a chunk. One chunk has exactly one param_ref.
-// SIGNATURE  The table's signature lists the columns (shape per step) and the key tensors; a chunk holds them in that order,
+// ALIGNMENT  Row t holds o_t, the reward that arrived with it, its flags, the activations that the
+// controller computed from
+//   o_t, and the action a_t taken after it. The row of a true end has is_last, a zero action and no
+//   plastic update. A time limit is is_last without is_terminal. An episode start always starts a
+//   chunk. One chunk has exactly one param_ref.
+// SIGNATURE  The table's signature lists the columns (shape per step) and the key tensors; a chunk
+// holds them in that order,
 //   so new kinds of agents add names, not formats.
 #ifndef HWM_RECORD_CHUNK_H
 #define HWM_RECORD_CHUNK_H
@@ -19,8 +23,8 @@ enum {
     HWM_FLAG_TERMINAL = 4,  // the episode truly ended: the value beyond is 0
 };
 
-// Columns that every table has, in this order, before its own: flags u8 (), reward f32 (), obs f32 (O), action f32 (A),
-// act f32 (NA): activations x_0 .. x_L of the controller.
+// Columns that every table has, in this order, before its own: flags u8 (), reward f32 (), obs f32
+// (O), action f32 (A), act f32 (NA): activations x_0 .. x_L of the controller.
 enum { HWM_COLUMN_FLAGS, HWM_COLUMN_REWARD, HWM_COLUMN_OBS, HWM_COLUMN_ACTION, HWM_COLUMN_ACT };
 
 enum { HWM_COLUMNS_MAX = 24, HWM_KEYS_MAX = 24 };
@@ -58,9 +62,9 @@ typedef struct hwm_stream {
 
 typedef struct hwm_chunk {
     hwm_stream stream;
-    uint64_t sequence;    // of this chunk in its stream, from 1
-    uint64_t first_step;  // step number in the stream of row 0, from 0
-    uint32_t episode;     // number of the episode in the stream, from 0
+    uint64_t sequence;      // of this chunk in its stream, from 1
+    uint64_t first_step;    // step number in the stream of row 0, from 0
+    uint32_t episode;       // number of the episode in the stream, from 0
     uint32_t episode_step;  // step number in the episode of row 0
     uint32_t steps;
     hwm_param_ref param;

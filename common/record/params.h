@@ -1,5 +1,6 @@
-// Parameter set: a list of named tensors on one flat float32 block, so that optimiser, checksum, checkpoint and broadcast are
-// one loop each. One list per network gives sizes, pointers, checkpoint names and wire order.
+// Parameter set: a list of named tensors on one flat float32 block, so that optimiser, checksum,
+// checkpoint and broadcast are one loop each. One list per network gives sizes, pointers,
+// checkpoint names and wire order.
 #ifndef HWM_RECORD_PARAMS_H
 #define HWM_RECORD_PARAMS_H
 
