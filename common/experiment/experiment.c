@@ -1,0 +1,97 @@
+#include "experiment/experiment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void bind(hwm_experiment* e) {
+    const struct {
+        const hwm_config_table* table;
+        void* target;
+    } all[HWM_EXPERIMENT_SECTIONS] = {
+        {&hwm_run_table, &e->run},
+        {&hwm_env_table, &e->env},
+        {&hwm_controller_table, &e->controller},
+        {&hwm_rule_table, &e->rule},
+        {&hwm_worker_table, &e->worker},
+        {&hwm_experience_table, &e->replay},
+        {&hwm_model_table, &e->model},
+        {&hwm_imagination_table, &e->imagination},
+        {&hwm_train_table, &e->train},
+        {&hwm_evaluation_table, &e->evaluation},
+    };
+    for (int i = 0; i < HWM_EXPERIMENT_SECTIONS; i++) {
+        e->section[i].table = all[i].table;
+        e->section[i].target = all[i].target;
+    }
+}
+
+// Values that are fine alone and wrong together. All complaints at once, one a line.
+static hwm_status check(const hwm_experiment* e, hwm_error* err) {
+    char text[sizeof err->text];
+    size_t used = 0;
+    text[0] = 0;
+#define COMPLAIN(...)                                                                              \
+    do {                                                                                           \
+        int n_ = snprintf(text + used, sizeof text - used, __VA_ARGS__);                           \
+        if (n_ > 0)                                                                                \
+            used = used + (size_t)n_ < sizeof text ? used + (size_t)n_ : sizeof text - 1;          \
+    } while (0)
+    if (e->imagination.batch % e->model.members != 0)
+        COMPLAIN("imagination.batch = %lld must be a multiple of model.members = %lld\n",
+                 (long long)e->imagination.batch, (long long)e->model.members);
+    if (e->train.prefill_steps >= e->replay.capacity_steps)
+        COMPLAIN("train.prefill_steps = %lld must be less than replay.capacity_steps = %lld\n",
+                 (long long)e->train.prefill_steps, (long long)e->replay.capacity_steps);
+    if (e->train.gamma >= 1.0)
+        COMPLAIN("train.gamma = %g must be below 1: values are scaled by 1 - gamma\n",
+                 e->train.gamma);
+    if (e->imagination.fraction_continued >= 1.0)
+        COMPLAIN("imagination.fraction_continued = %g must be below 1: no rollout would ever start "
+                 "at experience\n",
+                 e->imagination.fraction_continued);
+#undef COMPLAIN
+    if (used == 0)
+        return HWM_OK;
+    text[used - 1] = 0;
+    return hwm_fail(err, HWM_EINVAL, "%s", text);
+}
+
+hwm_experiment* hwm_experiment_defaults(void) {
+    hwm_experiment* e = calloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    bind(e);
+    hwm_config_defaults(e->section, HWM_EXPERIMENT_SECTIONS);
+    return e;
+}
+
+hwm_status hwm_experiment_load(hwm_experiment** out, const char* path, const char* text,
+                               const char* const* overrides, int n_overrides, hwm_error* err) {
+    *out = NULL;
+    hwm_experiment* e = hwm_experiment_defaults();
+    if (!e)
+        return hwm_fail(err, HWM_ENOMEM, "no memory for the experiment");
+    hwm_status status = hwm_config_load(e->section, HWM_EXPERIMENT_SECTIONS, path, text, overrides,
+                                        n_overrides, err);
+    if (status == HWM_OK)
+        status = check(e, err);
+    if (status != HWM_OK) {
+        hwm_experiment_destroy(&e);
+        return status;
+    }
+    *out = e;
+    return HWM_OK;
+}
+
+void hwm_experiment_destroy(hwm_experiment** experiment) {
+    if (!experiment || !*experiment)
+        return;
+    free(*experiment);
+    *experiment = NULL;
+}
+
+hwm_config_section* hwm_experiment_sections(hwm_experiment* experiment, int* n) {
+    *n = HWM_EXPERIMENT_SECTIONS;
+    return experiment->section;
+}

@@ -1,0 +1,36 @@
+// Section "worker": how workers step their environments and explore.
+#ifndef HWM_EXPERIMENT_WORKER_CONFIG_H
+#define HWM_EXPERIMENT_WORKER_CONFIG_H
+
+#include "base/config.h"
+
+// What acts while no trained parameters exist, that is with version 1 of the set "controller".
+typedef enum hwm_prefill {
+    HWM_PREFILL_CONTROLLER,  // the untrained controller, with exploration
+    HWM_PREFILL_NOISE,       // the untrained controller, its action + correlated noise
+    HWM_PREFILL_NAIVE,       // random Hebbian updates: eta (alpha pre post' + beta noise)
+    HWM_PREFILL_OJA,
+    HWM_PREFILL_BCM,
+} hwm_prefill;
+
+// Where a worker goes over to newer parameters.
+typedef enum hwm_apply_at { HWM_APPLY_CHUNK, HWM_APPLY_EPISODE } hwm_apply_at;
+
+typedef struct hwm_worker_config {
+    int64_t environments;  // per worker, unless its command line says otherwise
+    int64_t threads;
+    int64_t chunk_steps;
+    int64_t flush_ms;  // a chunk is sent after so long even when it is not full; 0: only when full
+    // exploration, also used in imagination: continuous u = clip(a + std n), sign p(+1) = (1 + a (1
+    // - eps)) / 2
+    double explore_std;
+    double explore_eps;
+    int prefill;  // hwm_prefill
+    double prefill_noise_std;
+    double explore_correlation;  // of the prefill noise: n_t = c n_{t-1} + sqrt(1 - c^2) n
+    int64_t burn_in_steps;       // zero actions at an episode's start
+    int apply_at;                // hwm_apply_at
+} hwm_worker_config;
+extern const hwm_config_table hwm_worker_table;
+
+#endif

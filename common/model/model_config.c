@@ -1,0 +1,44 @@
+// Table of section "model".
+#include "model/model_config.h"
+
+#include <stddef.h>
+
+#define MODEL(field)      #field, HWM_CONFIG_INT, offsetof(hwm_model_config, field)
+#define MODEL_REAL(field) #field, HWM_CONFIG_REAL, offsetof(hwm_model_config, field)
+#define MODEL_BOOL(field) #field, HWM_CONFIG_BOOL, offsetof(hwm_model_config, field)
+#define MODEL_ENUM(field) #field, HWM_CONFIG_ENUM, offsetof(hwm_model_config, field)
+static const hwm_config_field model_fields[] = {
+    {MODEL_ENUM(kind), "ensemble", 0, 0, "ensemble|context|gru|rssm|environment",
+     "ensemble: fully observed; context: a hidden variable per episode; gru, rssm: memory; "
+     "environment: the true dynamics"},
+    {MODEL(members), "4", 1, 64, NULL, "members of the ensemble"},
+    {MODEL(layers), "2", 1, 8, NULL, "hidden layers"},
+    {MODEL(units), "64", 1, 8192, NULL, "hidden units per layer"},
+    {MODEL_ENUM(activation), "elu", 0, 0, "elu|silu", "activation of the hidden layers"},
+    {MODEL(batch), "128", 1, 65536, NULL, "transitions per member and update"},
+    {MODEL_REAL(lr), "0.001", 0, 1, NULL, "learning rate"},
+    {MODEL_REAL(clip_norm), "10", 0, 1e9, NULL, "global gradient norm; 0: none"},
+    {MODEL_REAL(reward_weight), "10", 0, 1e6, NULL, "weight of the squared reward error"},
+    {MODEL_REAL(continue_weight), "5", 0, 1e6, NULL,
+     "weight of the continue loss at terminals (1 elsewhere)"},
+    {MODEL_REAL(fraction_terminal), "0.125", 0, 1, NULL,
+     "share of the transitions that end in a terminal"},
+    {MODEL_BOOL(terminals), "true", 0, 0, NULL, "false: episodes never end truly, continue = 1"},
+    {MODEL_BOOL(predict_reward), "true", 0, 0, NULL,
+     "false: the reward is a constant, taken from the replay"},
+    {MODEL(refresh_updates), "50", 1, 1e9, NULL,
+     "updates between two refreshes of delta scales and ranges"},
+    {MODEL_REAL(scale_floor), "0.001", 1e-9, 1, NULL, "added to the std of one-step deltas"},
+    {MODEL(context_samples), "16", 1, 1024, NULL,
+     "context: transitions of the episode it is made of"},
+    {MODEL(context_dim), "2", 1, 64, NULL, "context: numbers in it"},
+    {MODEL(context_units), "32", 1, 1024, NULL, "context: hidden units of its encoder"},
+    {MODEL(context_window_steps), "0", 0, 1e9, NULL,
+     "context: only transitions within so many steps; 0: the whole episode"},
+    {MODEL(sequences), "16", 1, 4096, NULL, "gru, rssm: sequences per update"},
+    {MODEL(sequence_steps), "32", 2, 4096, NULL, "gru, rssm: steps per sequence"},
+    {MODEL(burn_in_steps), "4", 0, 4096, NULL, "gru, rssm: steps before the first start"},
+    {MODEL_ENUM(preset), "nano", 0, 0, "nano|size1m|size12m|size25m|size50m", "rssm: its sizes"},
+};
+const hwm_config_table hwm_model_table = {"model", "the world model and its training", model_fields,
+                                          (int)(sizeof(model_fields) / sizeof(model_fields[0]))};
