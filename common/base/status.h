@@ -1,4 +1,5 @@
-// Status codes of every call that can meet the outside world, and the error a caller can show to a person.
+// Status codes of every call that can meet the outside world, and the error a caller can show to a
+// person.
 //
 // One table generates the enum, the names and the messages. Three kinds of failure are never mixed:
 //   programmer error   HWM_ASSERT, on in release builds too
@@ -37,7 +38,7 @@ typedef enum hwm_status {
 // A failure as a person should read it: what, with which value, and what to do about it.
 typedef struct hwm_error {
     hwm_status code;
-    char text[1024];
+    char text[4096];  // room for every complaint about a configuration file, one a line
 } hwm_error;
 
 // "HWM_EPROTO"; "malformed or unexpected message". Never NULL; static strings.
