@@ -24,7 +24,8 @@ enum { PARAM_SET = 1, PARAM_VERSION, PARAM_SEED, PARAM_SIGN, PARAM_SIGMA };
 
 size_t hwm_param_ref_bytes(const hwm_param_ref* p) {
     size_t set = strnlen(p->set, sizeof p->set);
-    return (set > 0 ? pb_field_bytes(PARAM_SET, set) : 0) + pb_number_bytes(PARAM_VERSION, p->version) +
+    return (set > 0 ? pb_field_bytes(PARAM_SET, set) : 0) +
+           pb_number_bytes(PARAM_VERSION, p->version) +
            pb_number_bytes(PARAM_SEED, p->perturbation_seed) +
            pb_number_bytes(PARAM_SIGN, pb_zigzag(p->sign)) + (p->sigma != 0.0f ? 5 : 0);
 }
@@ -85,7 +86,8 @@ size_t hwm_chunk_encoded_bytes(const hwm_signature* signature, const hwm_chunk* 
                   pb_number_bytes(CHUNK_STEPS, chunk->steps) +
                   pb_field_bytes(CHUNK_PARAM, hwm_param_ref_bytes(&chunk->param));
     for (int c = 0; c < signature->n_columns; c++) {
-        size += pb_field_bytes(CHUNK_COLUMN, chunk->steps * hwm_tensor_bytes(&signature->column[c]));
+        size +=
+            pb_field_bytes(CHUNK_COLUMN, chunk->steps * hwm_tensor_bytes(&signature->column[c]));
     }
     for (int k = 0; k < signature->n_keys; k++) {
         size += pb_field_bytes(CHUNK_KEY, hwm_tensor_bytes(&signature->key[k]));
@@ -130,7 +132,8 @@ hwm_status hwm_chunk_check(const hwm_signature* signature, const hwm_chunk* chun
     }
     if (chunk->param.sign < -1 || chunk->param.sign > 1 || !isfinite(chunk->param.sigma) ||
         chunk->param.sigma < 0.0f) {
-        return hwm_fail(err, HWM_EINVAL, "chunk names an impossible perturbation: sign %d, sigma %g",
+        return hwm_fail(err, HWM_EINVAL,
+                        "chunk names an impossible perturbation: sign %d, sigma %g",
                         (int)chunk->param.sign, (double)chunk->param.sigma);
     }
 
@@ -211,7 +214,8 @@ hwm_status hwm_chunk_decode(const hwm_signature* signature, const void* bytes, s
                 }
             } else if (field == CHUNK_COLUMN) {
                 if (columns >= signature->n_columns) {
-                    return hwm_fail(err, HWM_ESIGNATURE, "chunk has more than the table's %d columns",
+                    return hwm_fail(err, HWM_ESIGNATURE,
+                                    "chunk has more than the table's %d columns",
                                     signature->n_columns);
                 }
                 chunk->column[columns] = value.at;
@@ -235,8 +239,9 @@ hwm_status hwm_chunk_decode(const hwm_signature* signature, const void* bytes, s
 
     // sizes against the signature
     if (columns != signature->n_columns || keys != signature->n_keys) {
-        return hwm_fail(err, HWM_ESIGNATURE, "chunk has %d columns and %d keys; the table has %d and %d",
-                        columns, keys, signature->n_columns, signature->n_keys);
+        return hwm_fail(err, HWM_ESIGNATURE,
+                        "chunk has %d columns and %d keys; the table has %d and %d", columns, keys,
+                        signature->n_columns, signature->n_keys);
     }
     for (int c = 0; c < columns; c++) {
         size_t want = chunk->steps * hwm_tensor_bytes(&signature->column[c]);

@@ -1,9 +1,11 @@
 // data path  [4] wire
 //
-// The protobuf wire format, as far as the bulk messages need it: they are read where they lie and written in one pass, which
-// generated code cannot do (it copies every field). Everything else goes through the generated code in wire.c.
+// The protobuf wire format, as far as the bulk messages need it: they are read where they lie and
+// written in one pass, which generated code cannot do (it copies every field). Everything else goes
+// through the generated code in wire.c.
 //
-// Reader: `at` runs to `end`; a malformed byte sets `bad` and every later read returns 0. Nothing is ever read beyond `end`.
+// Reader: `at` runs to `end`; a malformed byte sets `bad` and every later read returns 0. Nothing
+// is ever read beyond `end`.
 #ifndef HWM_NET_PB_H
 #define HWM_NET_PB_H
 
@@ -25,7 +27,8 @@ typedef struct pb_reader {
 } pb_reader;
 
 static inline pb_reader pb_reader_of(const void* bytes, size_t size) {
-    pb_reader r = {.at = bytes, .end = (const uint8_t*)bytes + size, .bad = bytes == NULL && size > 0};
+    pb_reader r = {
+        .at = bytes, .end = (const uint8_t*)bytes + size, .bad = bytes == NULL && size > 0};
     return r;
 }
 
@@ -105,7 +108,9 @@ static inline void pb_skip(pb_reader* r, int type) {
 static inline size_t pb_varint_bytes(uint64_t value) {
     return (size_t)(70 - __builtin_clzll(value | 1)) / 7;
 }
-static inline size_t pb_tag_bytes(uint32_t field) { return field < 16 ? 1 : 2; }
+static inline size_t pb_tag_bytes(uint32_t field) {
+    return field < 16 ? 1 : 2;
+}
 // Proto3: a zero number is left out.
 static inline size_t pb_number_bytes(uint32_t field, uint64_t value) {
     return value == 0 ? 0 : pb_tag_bytes(field) + pb_varint_bytes(value);
