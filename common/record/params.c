@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "record/crc.h"
+#include "base/crc.h"
 
 void hwm_param_list_init(hwm_param_list* list) {
     memset(list, 0, sizeof *list);

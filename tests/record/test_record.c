@@ -7,8 +7,8 @@
 // clang-format on
 #include <string.h>
 
+#include "base/crc.h"
 #include "record/chunk.h"
-#include "record/crc.h"
 #include "record/params.h"
 
 static hwm_signature standard(void) {
