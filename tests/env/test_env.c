@@ -1,0 +1,280 @@
+// What every environment shares: seeds, threads, saved states, masks, time limit, observation
+// signs, bad input.
+#include <math.h>
+
+#include "env_fixture.h"
+
+enum { E = 9, STEPS = 3000 };
+
+typedef struct rollout {
+    hwm_envs* envs;
+    const hwm_env_spec* spec;
+    float* obs;     // (E,O)
+    float* action;  // (E,A)
+    float reward[E];
+    uint8_t terminated[E], truncated[E];
+    uint32_t episode[E];
+    hwm_rng rng;
+} rollout;
+
+static rollout start(const hwm_env_config* config, uint64_t seed, uint32_t first, int threads) {
+    rollout r = {.envs = fixture_envs(config, seed, first, E, threads)};
+    r.spec = hwm_envs_spec(r.envs);
+    r.obs = calloc((size_t)(E * r.spec->obs_dim), sizeof(float));
+    r.action = calloc((size_t)(E * r.spec->action_dim), sizeof(float));
+    assert_non_null(r.obs);
+    assert_non_null(r.action);
+    hwm_rng_init(&r.rng, 99, HWM_PURPOSE_TEST, 0, 0, 0);
+    for (int i = 0; i < E; i++) {
+        hwm_envs_reset(r.envs, i, 0, r.obs + i * r.spec->obs_dim);
+    }
+    return r;
+}
+
+static void finish(rollout* r) {
+    hwm_envs_destroy(&r->envs);
+    free(r->obs);
+    free(r->action);
+}
+
+// One random decision; what ended begins its next episode. Returns the hash over everything seen.
+static uint64_t advance(rollout* r, uint64_t h) {
+    size_t O = (size_t)r->spec->obs_dim, A = (size_t)r->spec->action_dim;
+    for (size_t k = 0; k < E * A; k++) {
+        r->action[k] = 2.0f * hwm_rng_uniform(&r->rng) - 1.0f;
+    }
+    hwm_envs_step(r->envs, NULL, r->action, r->obs, r->reward, r->terminated, r->truncated);
+    h = fixture_hash(h, r->obs, E * O * sizeof(float));
+    h = fixture_hash(h, r->reward, sizeof r->reward);
+    h = fixture_hash(h, r->terminated, E);
+    h = fixture_hash(h, r->truncated, E);
+    for (int i = 0; i < E; i++) {
+        for (size_t o = 0; o < O; o++) {
+            assert_true(isfinite(r->obs[(size_t)i * O + o]));
+        }
+        if (r->terminated[i] || r->truncated[i]) {
+            hwm_envs_reset(r->envs, i, ++r->episode[i], r->obs + (size_t)i * O);
+        }
+    }
+    return h;
+}
+
+static uint64_t run(const hwm_env_config* config, uint64_t seed, int threads) {
+    rollout r = start(config, seed, 0, threads);
+    uint64_t h = fixture_hash(0, r.obs, (size_t)(E * r.spec->obs_dim) * sizeof(float));
+    for (int t = 0; t < STEPS; t++) {
+        h = advance(&r, h);
+    }
+    finish(&r);
+    return h;
+}
+
+static void test_same_seed_same_rollout_with_any_threads(void** state) {
+    (void)state;
+    for (int k = 0; k < hwm_env_count(); k++) {
+        hwm_env_config config = fixture_config(hwm_env_name(k));
+        uint64_t h = run(&config, 5, 1);
+        assert_true(h == run(&config, 5, 1));
+        assert_true(h == run(&config, 5, 4));
+        assert_true(h != run(&config, 6, 1));
+    }
+}
+
+// An environment is named by its global index: how a range is cut into batches does not matter.
+static void test_first_index_names_the_streams(void** state) {
+    (void)state;
+    hwm_env_config config = fixture_config("cartpole");
+    rollout a = start(&config, 5, 0, 1), b = start(&config, 5, 3, 1);
+    assert_memory_equal(a.obs + 3 * 4, b.obs, (E - 3) * 4 * sizeof(float));
+    assert_memory_not_equal(a.obs, b.obs, 4 * sizeof(float));
+    float again[4];
+    hwm_envs_reset(a.envs, 0, 1, again);
+    assert_memory_not_equal(a.obs, again, sizeof again);
+    hwm_envs_reset(a.envs, 0, 0, again);
+    assert_memory_equal(a.obs, again, sizeof again);
+    finish(&a);
+    finish(&b);
+}
+
+static void test_saved_state_continues_identically(void** state) {
+    (void)state;
+    for (int k = 0; k < hwm_env_count(); k++) {
+        hwm_env_config config = fixture_config(hwm_env_name(k));
+        rollout a = start(&config, 5, 0, 1), b = start(&config, 5, 100, 1);
+        for (int t = 0; t < 7; t++) {
+            advance(&a, 0);
+        }
+        double* saved = calloc((size_t)a.spec->state_dim, sizeof *saved);
+        assert_non_null(saved);
+        for (int i = 0; i < E; i++) {
+            hwm_envs_get_state(a.envs, i, saved);
+            hwm_envs_set_state(b.envs, i, saved, b.obs + i * b.spec->obs_dim);
+            b.episode[i] = a.episode[i];
+        }
+        assert_memory_equal(a.obs, b.obs, (size_t)(E * a.spec->obs_dim) * sizeof(float));
+        b.rng = a.rng;
+        for (int t = 0; t < 600; t++) {
+            assert_true(advance(&a, 1) == advance(&b, 1));
+        }
+        free(saved);
+        finish(&a);
+        finish(&b);
+    }
+}
+
+static void test_inactive_rows_stay_untouched(void** state) {
+    (void)state;
+    hwm_env_config config = fixture_config("cartpole");
+    rollout r = start(&config, 5, 0, 2);
+    uint8_t active[E] = {1, 0, 1, 0, 0, 1, 1, 1, 0};
+    double before[E][32], after[32];
+    float obs[E * 4];
+    memcpy(obs, r.obs, sizeof obs);
+    for (int i = 0; i < E; i++) {
+        hwm_envs_get_state(r.envs, i, before[i]);
+        r.reward[i] = -7.0f;
+        r.action[i] = 1.0f;
+    }
+    hwm_envs_step(r.envs, active, r.action, r.obs, r.reward, r.terminated, r.truncated);
+    size_t bytes = (size_t)r.spec->state_dim * sizeof(double);
+    for (int i = 0; i < E; i++) {
+        hwm_envs_get_state(r.envs, i, after);
+        assert_true((memcmp(before[i], after, bytes) == 0) == !active[i]);
+        assert_true((memcmp(obs + i * 4, r.obs + i * 4, 16) == 0) == !active[i]);
+        assert_true((r.reward[i] == -7.0f) == !active[i]);
+    }
+    finish(&r);
+}
+
+static void test_nan_action_truncates_and_others_go_on(void** state) {
+    (void)state;
+    hwm_env_config config = fixture_config("cartpole");
+    rollout r = start(&config, 5, 0, 1), s = start(&config, 5, 0, 1);
+    const float bad[3] = {NAN, INFINITY, -INFINITY};
+    for (int i = 0; i < E; i++) {
+        r.action[i] = s.action[i] = 1.0f;
+    }
+    for (int k = 0; k < 3; k++) {
+        r.action[2] = bad[k];
+        float kept[4];
+        memcpy(kept, r.obs + 8, sizeof kept);
+        hwm_envs_step(r.envs, NULL, r.action, r.obs, r.reward, r.terminated, r.truncated);
+        hwm_envs_step(s.envs, NULL, s.action, s.obs, s.reward, s.terminated, s.truncated);
+        for (int i = 0; i < E; i++) {
+            assert_int_equal(r.truncated[i], i == 2);
+            assert_int_equal(r.terminated[i], 0);
+            assert_true(r.reward[i] == (i == 2 ? 0.0f : 1.0f));
+            if (i != 2) {
+                assert_memory_equal(r.obs + i * 4, s.obs + i * 4, 16);
+            }
+        }
+        assert_memory_equal(kept, r.obs + 8, sizeof kept);
+    }
+    finish(&r);
+    finish(&s);
+}
+
+// A decision of three control steps is three decisions of one: rewards add up, nothing steps after
+// its end.
+static void test_action_repeat_sums_rewards(void** state) {
+    (void)state;
+    hwm_env_config config = fixture_config("cartpole");
+    hwm_env_config thrice = config;
+    thrice.action_repeat = 3;
+    rollout a = start(&config, 5, 0, 1), b = start(&thrice, 5, 0, 1);
+    assert_int_equal(b.spec->time_limit, 167);
+    assert_true(fabs(b.spec->control_dt - 0.06) < 1e-12);
+    float sum[E] = {0};
+    uint8_t over[E] = {0}, active[E];
+    for (int t = 0; t < 12; t++) {
+        for (int i = 0; i < E; i++) {
+            a.action[i] = b.action[i] = i % 2 ? 1.0f : -1.0f;
+            sum[i] = 0.0f;
+        }
+        for (int r = 0; r < 3; r++) {
+            for (int i = 0; i < E; i++) {
+                active[i] = !over[i];
+                a.reward[i] = 0.0f;
+            }
+            hwm_envs_step(a.envs, active, a.action, a.obs, a.reward, a.terminated, a.truncated);
+            for (int i = 0; i < E; i++) {
+                sum[i] += a.reward[i];
+                over[i] |= a.terminated[i];
+            }
+        }
+        for (int i = 0; i < E; i++) {
+            active[i] = !b.terminated[i];
+        }
+        hwm_envs_step(b.envs, active, b.action, b.obs, b.reward, b.terminated, b.truncated);
+        for (int i = 0; i < E; i++) {
+            assert_int_equal(b.terminated[i], over[i]);
+            if (active[i]) {
+                assert_true(b.reward[i] == sum[i]);
+            }
+        }
+        assert_memory_equal(a.obs, b.obs, E * 4 * sizeof(float));
+    }
+    for (int i = 0; i < E; i++) {
+        assert_int_equal(over[i], 1);
+    }
+    finish(&a);
+    finish(&b);
+}
+
+static void test_observation_signs_belong_to_the_experiment(void** state) {
+    (void)state;
+    hwm_env_config plain = fixture_config("cartpole"), mixed = plain;
+    mixed.obs_sign = HWM_OBS_SIGN_EXPERIMENT;
+    unsigned patterns = 0;
+    for (int seed = 0; seed < 40; seed++) {
+        mixed.experiment_seed = seed;
+        rollout a = start(&plain, 5, 0, 1), b = start(&mixed, 5, 0, 1);
+        for (int t = 0; t < 3; t++) {
+            if (t > 0) {
+                advance(&a, 0);
+                advance(&b, 0);
+            }
+            unsigned pattern = 0;
+            for (int k = 0; k < E * 4; k++) {
+                assert_true(fabsf(a.obs[k]) == fabsf(b.obs[k]));
+                unsigned minus = a.obs[k] * b.obs[k] < 0.0f;
+                pattern |= minus << (k % 4);
+            }
+            for (int k = 0; k < E * 4; k++) {
+                assert_true((a.obs[k] * b.obs[k] < 0.0f) == (pattern >> (k % 4) & 1u));
+            }
+            assert_true(pattern != 0 && pattern != 15);
+            patterns |= 1u << pattern;
+        }
+        finish(&a);
+        finish(&b);
+    }
+    assert_true(__builtin_popcount(patterns) > 8);
+}
+
+static void test_unknown_environment_is_a_sentence(void** state) {
+    (void)state;
+    hwm_env_config config = fixture_config("cartpool");
+    hwm_error err;
+    hwm_env_spec spec;
+    assert_int_equal(hwm_env_describe(&config, &spec, &err), HWM_EINVAL);
+    assert_non_null(strstr(err.text, "cartpool"));
+    assert_non_null(strstr(err.text, "cartpole"));
+    hwm_envs* envs = (hwm_envs*)&config;
+    assert_int_equal(hwm_envs_create(&envs, &config, 1, 0, 2, 1, &err), HWM_EINVAL);
+    assert_null(envs);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_seed_same_rollout_with_any_threads),
+        cmocka_unit_test(test_first_index_names_the_streams),
+        cmocka_unit_test(test_saved_state_continues_identically),
+        cmocka_unit_test(test_inactive_rows_stay_untouched),
+        cmocka_unit_test(test_nan_action_truncates_and_others_go_on),
+        cmocka_unit_test(test_action_repeat_sums_rewards),
+        cmocka_unit_test(test_observation_signs_belong_to_the_experiment),
+        cmocka_unit_test(test_unknown_environment_is_a_sentence),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
