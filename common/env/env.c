@@ -21,11 +21,11 @@
 // Bookkeeping behind the simulation's numbers in a saved state.
 enum { SAVED_STREAM, SAVED_EPISODE, SAVED_DECISION, SAVED_COUNT };
 
-typedef struct episode {
+typedef struct env_episode {
     uint32_t stream;    // global environment index: names the random streams
     uint32_t number;    // of the episode in its stream
     uint32_t decision;  // decisions taken so far
-} episode;
+} env_episode;
 
 struct hwm_envs {
     hwm_env_spec spec;
@@ -38,7 +38,7 @@ struct hwm_envs {
     int sim_dim;       // doubles of the simulation's own state
     bool signs;        // observation signs are mixed
     float* sign;       // (O) +-1
-    episode* at;       // (E)
+    env_episode* at;   // (E)
     float* action;     // (E,A) finite and clipped
     float* part;       // (E) reward of one control step
     uint8_t* outcome;  // (E)
@@ -68,7 +68,7 @@ hwm_status hwm_env_describe(const hwm_env_config* config, hwm_env_spec* spec, hw
     if (code != HWM_OK) {
         return code;
     }
-    snprintf(spec->name, sizeof spec->name, "%s", config->name);
+    snprintf(spec->name, sizeof spec->name, "%.63s", config->name);
     int64_t repeat = config->action_repeat;
     int64_t limit = config->time_limit > 0 ? config->time_limit : spec->time_limit;
     spec->time_limit = (int)((limit + repeat - 1) / repeat);
@@ -304,4 +304,15 @@ void hwm_envs_set_state(hwm_envs* envs, int i, const double* state, float* obs) 
     if (obs) {
         observe_one(envs, i, obs);
     }
+}
+
+void hwm_envs_variant(const hwm_envs* envs, int i, float* variant) {
+    HWM_ASSERT(i >= 0 && i < envs->count);
+    for (int v = 0; v < envs->spec.variant_dim; v++) {
+        variant[v] = 0.0f;
+    }
+}
+
+void hwm_envs_force_variant(hwm_envs* envs, int i, const float* variant) {
+    HWM_ASSERT(i >= 0 && i < envs->count && (!variant || envs->spec.variant_dim > 0));
 }
