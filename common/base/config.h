@@ -1,9 +1,11 @@
-// Configuration: one table per module. A row gives type, name, default, range and help; from the tables come the defaults,
-// the checks, the YAML reader, --set, environment variables, --print-config, --help and the sample files.
+// Configuration: one table per module. A row gives type, name, default, range and help; from the
+// tables come the defaults, the checks, the YAML reader, --set, environment variables,
+// --print-config, --help and the sample files.
 //
 // Precedence: default < file < environment (HWM_SECTION__NAME) < --set section.name=value.
-// An experiment file is a YAML mapping of sections; each section is a mapping of scalars or flow lists of scalars.
-// All errors of a file are reported at once, each with file, line, key and what is allowed, and the nearest known key.
+// An experiment file is a YAML mapping of sections; each section is a mapping of scalars or flow
+// lists of scalars. All errors of a file are reported at once, each with file, line, key and what
+// is allowed, and the nearest known key.
 #ifndef HWM_BASE_CONFIG_H
 #define HWM_BASE_CONFIG_H
 
@@ -44,9 +46,9 @@ typedef struct hwm_config_field {
     hwm_config_type type;
     size_t offset;             // into the module's config struct
     const char* default_text;  // as it would stand in YAML
-    double min, max;           // numbers and elements of lists; strings: length. min == max == 0: no bound
-    const char* choices;       // "a|b|c" for ENUM; elements of STRINGS where not NULL
-    const char* help;          // one sentence, with the unit
+    double min, max;  // numbers and elements of lists; strings: length. min == max == 0: no bound
+    const char* choices;  // "a|b|c" for ENUM; elements of STRINGS where not NULL
+    const char* help;     // one sentence, with the unit
 } hwm_config_field;
 
 typedef struct hwm_config_table {
@@ -73,16 +75,23 @@ typedef struct hwm_config_section {
 // Every field of every section to its default.
 void hwm_config_defaults(hwm_config_section* sections, int n);
 
-// Defaults, then the file (path or, where text is not NULL, the text itself; both NULL: no file), then the environment, then
-// the overrides ("section.name=value"). Returns HWM_EINVAL with all complaints, one a line, in err->text.
+// Defaults, then the file at path (NULL: none), then the environment, then the overrides
+// ("section.name=value"). Where text is not NULL it is read instead of a file, under the name path,
+// and the environment is left out: a configuration that was resolved elsewhere means the same on
+// every host. Returns HWM_EINVAL with all complaints, one a line, in err->text; HWM_ENOTFOUND or
+// HWM_EIO when path cannot be read.
 hwm_status hwm_config_load(hwm_config_section* sections, int n, const char* path, const char* text,
                            const char* const* overrides, int n_overrides, hwm_error* err);
 
-// The whole configuration as YAML that load reads back to the same values (exact floats). comments: help, range and origin
-// beside each line. Returns malloc'd text: caller owns, free with free(). NULL when out of memory.
+// The whole configuration as YAML that load reads back to the same values (exact floats). comments:
+// help and range above each line, and its origin beside it where that is not the default. Returns
+// malloc'd text: caller owns, free with free(). NULL when out of memory.
 char* hwm_config_print(const hwm_config_section* sections, int n, bool comments);
 
 // The reference that --help prints: name, type, default, range and help, per section.
 void hwm_config_help(const hwm_config_section* sections, int n, FILE* out);
+
+// The name nearest to word, for "did you mean"; NULL when none is near. Borrowed from names.
+const char* hwm_config_nearest(const char* word, const char* const* names, int n);
 
 #endif

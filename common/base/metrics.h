@@ -1,5 +1,6 @@
-// Metrics: counters, gauges and histograms, registered once with help and unit, updated without locks from hot loops, rendered
-// as Prometheus text and as JSON. Names: hwm_<component>_<what>_<unit>, counters end in _total.
+// Metrics: counters, gauges and histograms, registered once with help and unit, updated without
+// locks from hot loops, rendered as Prometheus text and as JSON. Names:
+// hwm_<component>_<what>_<unit>, counters end in _total.
 #ifndef HWM_BASE_METRICS_H
 #define HWM_BASE_METRICS_H
 
@@ -10,8 +11,8 @@
 
 typedef struct hwm_metric hwm_metric;
 
-// Handles live as long as the process. Registering the same name again returns the same handle (same kind required).
-// labels: NULL or fixed text such as: reason="signature"
+// Handles live as long as the process. Registering the same name again returns the same handle
+// (same kind required). labels: NULL or fixed text such as: reason="signature"
 hwm_metric* hwm_counter(const char* name, const char* labels, const char* help);
 hwm_metric* hwm_gauge(const char* name, const char* labels, const char* help);
 // bounds: ascending upper bounds of the buckets, n of them (at most 32); +Inf is implied.
@@ -24,7 +25,8 @@ void hwm_metric_observe(hwm_metric* metric, double value);  // histogram
 double hwm_metric_value(const hwm_metric* metric);          // counter, gauge; histogram: count
 double hwm_metric_quantile(const hwm_metric* metric, double q);
 
-// Text in Prometheus format 0.0.4, or a JSON object. malloc'd: caller owns, free with free(). NULL when out of memory.
+// Text in Prometheus format 0.0.4, or a JSON object. malloc'd: caller owns, free with free(). NULL
+// when out of memory.
 char* hwm_metrics_prometheus(void);
 char* hwm_metrics_json(void);
 

@@ -1,15 +1,18 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+// Counter-based random numbers: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as
+// easy as 1, 2, 3").
 //
-// A stream is a pure function of (seed, purpose, global environment index, episode, step), so that what is drawn does not
-// depend on scheduling, on thread count or on how environments are spread over workers. All outputs, normals included, are
-// bit-identical on every host and at every instruction set: no libm call, no fused multiply-add.
+// A stream is a pure function of (seed, purpose, global environment index, episode, step), so that
+// what is drawn does not depend on scheduling, on thread count or on how environments are spread
+// over workers. All outputs, normals included, are bit-identical on every host and at every
+// instruction set: no libm call, no fused multiply-add.
 #ifndef HWM_BASE_RNG_H
 #define HWM_BASE_RNG_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-// What a stream is for; different purposes never share numbers. Append only: the values are part of what a run repeats.
+// What a stream is for; different purposes never share numbers. Append only: the values are part of
+// what a run repeats.
 typedef enum hwm_purpose {
     HWM_PURPOSE_ENV_RESET = 1,
     HWM_PURPOSE_ENV_STEP,
@@ -19,7 +22,7 @@ typedef enum hwm_purpose {
     HWM_PURPOSE_RULE_NOISE,   // naive rules
     HWM_PURPOSE_PARAMETERS,   // initial parameters
     HWM_PURPOSE_SAMPLER,
-    HWM_PURPOSE_MODEL,        // draws inside the world model's update
+    HWM_PURPOSE_MODEL,  // draws inside the world model's update
     HWM_PURPOSE_IMAGINATION,
     HWM_PURPOSE_EVALUATION,
     HWM_PURPOSE_PERTURBATION,  // evolution
@@ -47,7 +50,8 @@ void hwm_rng_shuffle(hwm_rng* rng, uint32_t* index, uint32_t n);
 void hwm_rng_fill_uniform(hwm_rng* rng, float* out, size_t n, float lo, float hi);
 void hwm_rng_fill_normal(hwm_rng* rng, float* out, size_t n, float mean, float std);
 
-// The bare generator: 10 rounds on one counter block. For tests against the published vectors and for vector kernels.
+// The bare generator: 10 rounds on one counter block. For tests against the published vectors and
+// for vector kernels.
 void hwm_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 #endif

@@ -1,4 +1,5 @@
-// SIGINT and SIGTERM ask for a clean stop; a second one within 2 s still waits for what is acknowledged. SIGPIPE is ignored.
+// SIGINT and SIGTERM ask for a clean stop; a second one within 2 s still waits for what is
+// acknowledged. SIGPIPE is ignored.
 #ifndef HWM_BASE_SIGNALS_H
 #define HWM_BASE_SIGNALS_H
 
