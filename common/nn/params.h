@@ -1,4 +1,5 @@
-// Trainable parameters: the values, gradients and names of one network set on flat blocks, with initialisers.
+// Trainable parameters: the values, gradients and names of one network set on flat blocks, with
+// initialisers.
 #ifndef HWM_NN_PARAMS_H
 #define HWM_NN_PARAMS_H
 

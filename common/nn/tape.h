@@ -1,8 +1,10 @@
-// Tape: records kernel calls on an arena while they run, and runs their backward kernels in exact reverse order.
+// Tape: records kernel calls on an arena while they run, and runs their backward kernels in exact
+// reverse order.
 //
-// A value is a matrix (rows, cols), row-major. Its gradient g has the same shape, is zeroed when the value is made, and every
-// backward adds to it (+=). A value whose g is NULL is a constant: nothing flows through it. Reset gives all memory back, so
-// that the second update allocates nothing. Composition reads like the equations: h = nn_elu(t, nn_linear(t, x, w, b)).
+// A value is a matrix (rows, cols), row-major. Its gradient g has the same shape, is zeroed when
+// the value is made, and every backward adds to it (+=). A value whose g is NULL is a constant:
+// nothing flows through it. Reset gives all memory back, so that the second update allocates
+// nothing. Composition reads like the equations: h = nn_elu(t, nn_linear(t, x, w, b)).
 //
 // Kernels (nn/kernels.h) can be used without a tape: pure x_forward / x_backward pairs.
 #ifndef HWM_NN_TAPE_H
@@ -20,6 +22,8 @@ typedef struct nn_value {
     hwm_real* x;  // (rows, cols)
     hwm_real* g;  // same shape, or NULL
     int rows, cols;
+    hwm_real* xt;  // (cols, rows) transposed copy, made by the first nn_linear that uses this value
+                   // as its weight, or NULL
 } nn_value;
 typedef nn_value* nn_var;  // lives on the tape until reset
 
@@ -28,40 +32,55 @@ void nn_tape_destroy(nn_tape** tape);
 void nn_tape_reset(nn_tape* tape);
 // true: record backward calls (the default); false: forward only (evaluation, targets).
 void nn_tape_record(nn_tape* tape, bool record);
-// Run all recorded backwards, newest first. Seeds must be written to the g of the losses before (nn_seed).
+// Run all recorded backwards, newest first. Seeds must be written to the g of the losses before
+// (nn_seed).
 void nn_tape_backward(nn_tape* tape);
+// bytes in use now and at most since create
+size_t nn_tape_used(const nn_tape* tape);
+size_t nn_tape_high_water(const nn_tape* tape);
 void nn_seed(nn_var loss, hwm_real weight);  // loss->g[] += weight for every element
 
-// Scratch that lives until reset; zeroed.
+// Scratch that lives until reset; zeroed, 64-byte aligned. Asserts when bytes_max is exceeded.
 void* nn_tape_alloc(nn_tape* tape, size_t bytes);
 // New value on the tape; grad: with gradient. Contents of x undefined.
 nn_var nn_new(nn_tape* tape, int rows, int cols, bool grad);
-// Wrap memory that the caller keeps alive until reset (a parameter and its gradient, a batch).
+// Wrap memory that the caller keeps alive and unchanged until reset (a parameter and its gradient,
+// a batch). Wrap a weight once per update and use the same nn_var at every step: its transposed
+// copy is then made once.
 nn_var nn_wrap(nn_tape* tape, hwm_real* x, hwm_real* g, int rows, int cols);
 // The same numbers, without gradient: stop-gradient.
 nn_var nn_stop(nn_tape* tape, nn_var x);
 
-// A kernel of another library plugs in here: backward(context) is called once, in reverse order, when recording.
+// A kernel of another library plugs in here: backward(context) is called once, in reverse order,
+// when recording.
 typedef void (*nn_backward_fn)(void* context);
 void nn_custom(nn_tape* tape, nn_backward_fn backward, void* context);
 
 // ---- composition (each records its own backward)
-nn_var nn_linear(nn_tape* t, nn_var x, nn_var w, nn_var b);  // y = x w' + b; w (out,in), b (1,out) or NULL
+nn_var nn_linear(nn_tape* t, nn_var x, nn_var w,
+                 nn_var b);  // y = x w' + b; w (out,in), b (1,out) or NULL
+// f(x w' + b) in one pass with one buffer: the layer of choice for small networks
+typedef enum nn_act { NN_LINEAR, NN_ELU, NN_TANH, NN_SIGMOID } nn_act;
+nn_var nn_dense(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_act act);
 nn_var nn_elu(nn_tape* t, nn_var x);
 nn_var nn_silu(nn_tape* t, nn_var x);
 nn_var nn_tanh(nn_tape* t, nn_var x);
 nn_var nn_sigmoid(nn_tape* t, nn_var x);
+nn_var nn_softplus(nn_tape* t, nn_var x);
 nn_var nn_add(nn_tape* t, nn_var a, nn_var b);
 nn_var nn_mul(nn_tape* t, nn_var a, nn_var b);  // elementwise
 nn_var nn_scale(nn_tape* t, nn_var a, hwm_real s);
-nn_var nn_concat(nn_tape* t, int n, const nn_var* parts);           // along columns
-nn_var nn_columns(nn_tape* t, nn_var x, int from, int count);       // slice of columns
-nn_var nn_rows(nn_tape* t, nn_var x, int from, int count);          // slice of rows (shares memory)
-nn_var nn_stack(nn_tape* t, int n, const nn_var* parts);            // along rows
-nn_var nn_clamp(nn_tape* t, nn_var x, const hwm_real* lo, const hwm_real* hi);  // per column; gradient 0 outside
-nn_var nn_mean_rows(nn_tape* t, nn_var x, int group);               // mean over consecutive groups of rows
-// losses: mean over rows with weights (rows) or NULL; return (1,1)
-nn_var nn_mse(nn_tape* t, nn_var y, const hwm_real* target, const hwm_real* weight);  // mean over columns, weighted mean of rows
+nn_var nn_concat(nn_tape* t, int n, const nn_var* parts);      // along columns
+nn_var nn_columns(nn_tape* t, nn_var x, int from, int count);  // slice of columns
+nn_var nn_rows(nn_tape* t, nn_var x, int from, int count);     // slice of rows (shares memory)
+nn_var nn_stack(nn_tape* t, int n, const nn_var* parts);       // along rows
+// per column, lo and hi (cols) borrowed until reset; gradient 0 outside
+nn_var nn_clamp(nn_tape* t, nn_var x, const hwm_real* lo, const hwm_real* hi);
+nn_var nn_mean_rows(nn_tape* t, nn_var x, int group);  // mean over consecutive groups of rows
+// losses: sum_n weight_n loss_n / rows (weight NULL: all 1), so weights that average 1 keep the
+// scale; return (1,1). target, weight: borrowed until reset
+nn_var nn_mse(nn_tape* t, nn_var y, const hwm_real* target,
+              const hwm_real* weight);  // mean over columns
 nn_var nn_bce_logits(nn_tape* t, nn_var logit, const hwm_real* target, const hwm_real* weight);
 
 #endif
