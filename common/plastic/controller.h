@@ -1,18 +1,24 @@
 // data path  [2] controller
 //
-// A plastic controller: a small network whose weights change at every step by a local rule. Workers act with it, the learner
-// imagines with it: the same kernels, forward and backward.
+// A plastic controller: a small network whose weights change at every step by a local rule. Workers
+// act with it, the learner imagines with it: the same kernels, forward and backward.
 //
-//   x_0 = input;  x_l = tanh(W_l x_{l-1});  a = x_L;  then, with u the action really taken,  W <- bound(W + dW(rule))
+//   x_0 = input;  x_l = tanh(W_l x_{l-1});  a = x_L;  then, with u the action really taken,  W <-
+//   bound(W + dW(rule))
 //
-// BATCH LAYOUT  Samples (environments, or imagined rollouts) stand side by side: every batched array is blocked in lanes of
-//   HWM_LANES = 16 samples, [ceil(B/16)][features][16], so that one sample's arithmetic is the same in every lane, at every
-//   instruction set and in every batch: sums run over features in ascending order, nothing is fused or reassociated. Lanes
-//   beyond B are computed and ignored (keep them finite: zero). hwm_lanes_pack/unpack convert from and to (B, features) rows.
-// STATE  per sample: the weights of every plastic layer, then what the rule needs (traces, W_0, running means, update phase).
-// COEFFICIENTS  phi is the flat parameter block (float32 when published); `coef` is what the kernels read, derived once per
-//   version by hwm_controller_prepare (as eta*A), with the chain rule back in hwm_controller_prepare_backward.
-// INVERTIBLE RULES  learn_backward recovers the state before the step from the state after it and the scale m of the bound;
+// BATCH LAYOUT  Samples (environments, or imagined rollouts) stand side by side: every batched
+// array is blocked in lanes of
+//   HWM_LANES = 16 samples, [ceil(B/16)][features][16], so that one sample's arithmetic is the same
+//   in every lane, at every instruction set and in every batch: sums run over features in ascending
+//   order, nothing is fused or reassociated. Lanes beyond B are computed and ignored (keep them
+//   finite: zero). hwm_lanes_pack/unpack convert from and to (B, features) rows.
+// STATE  per sample: the weights of every plastic layer, then what the rule needs (traces, W_0,
+// running means, update phase). COEFFICIENTS  phi is the flat parameter block (float32 when
+// published); `coef` is what the kernels read, derived once per
+//   version by hwm_controller_prepare (as eta*A), with the chain rule back in
+//   hwm_controller_prepare_backward.
+// INVERTIBLE RULES  learn_backward recovers the state before the step from the state after it and
+// the scale m of the bound;
 //   other rules want the stored state (hwm_controller_invertible).
 #ifndef HWM_PLASTIC_CONTROLLER_H
 #define HWM_PLASTIC_CONTROLLER_H
@@ -27,36 +33,45 @@
 
 enum { HWM_LANES = 16 };
 
-typedef struct hwm_controller_config hwm_controller_config;  // plastic/controller_config.h; section "controller"
-typedef struct hwm_rule_config hwm_rule_config;              // section "rule"
+typedef struct hwm_controller_config
+    hwm_controller_config;  // plastic/controller_config.h; section "controller"
+typedef struct hwm_rule_config hwm_rule_config;  // section "rule"
 extern const hwm_config_table hwm_controller_table;
 extern const hwm_config_table hwm_rule_table;
 
-typedef struct hwm_controller hwm_controller;  // immutable after create: sizes, offsets, the rule's kernels
+typedef struct hwm_controller
+    hwm_controller;  // immutable after create: sizes, offsets, the rule's kernels
 
-// obs_scale (obs_dim): the controller reads obs / scale. discrete: the output is turned into +-1 (sign) or one-hot (argmax).
+// obs_scale (obs_dim): the controller reads obs / scale. discrete: the output is turned into +-1
+// (sign) or one-hot (argmax).
 hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_config* controller,
                                  const hwm_rule_config* rule, int obs_dim, const float* obs_scale,
                                  int action_dim, bool discrete, hwm_error* err);
 void hwm_controller_destroy(hwm_controller** controller);
 
 const hwm_param_list* hwm_controller_params(const hwm_controller* c);  // phi: names, shapes
-int hwm_controller_inputs(const hwm_controller* c);       // features of x_0
-int hwm_controller_activations(const hwm_controller* c);  // features of x_0 .. x_L
+int hwm_controller_inputs(const hwm_controller* c);                    // features of x_0
+int hwm_controller_activations(const hwm_controller* c);               // features of x_0 .. x_L
 int hwm_controller_outputs(const hwm_controller* c);
-int hwm_controller_state_size(const hwm_controller* c);   // reals per sample
+int hwm_controller_state_size(const hwm_controller* c);  // reals per sample
 int hwm_controller_coef_count(const hwm_controller* c);
-int hwm_controller_scales(const hwm_controller* c);       // bound scales m per step and sample (one per plastic layer)
+// Reals that learn records per step and sample for its backward: the scale m of the bound, and the
+// traces of mod3 before the step.
+int hwm_controller_scales(const hwm_controller* c);
 bool hwm_controller_invertible(const hwm_controller* c);
 bool hwm_controller_differentiable(const hwm_controller* c);
 // Key frame: named tensors that tile the state in order. specs (n <= HWM_KEYS_MAX).
 int hwm_controller_keys(const hwm_controller* c, hwm_tensor_spec* specs);
 
-// Initial phi as configured (A..D ~ N(0, phi_std^2), eta, W_0 mean, modulator).
+// What a table of this controller's chunks holds; variant_dim 0: no such column.
+void hwm_controller_signature(const hwm_controller* c, int variant_dim, hwm_signature* signature);
+
+// Initial phi as configured (A..D ~ N(0, phi_std^2), eta, W_0 mean, static layers, modulator).
 void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi);
 void hwm_controller_prepare(const hwm_controller* c, const hwm_real* phi, hwm_real* coef);
-void hwm_controller_prepare_backward(const hwm_controller* c, const hwm_real* phi, const hwm_real* coef,
-                                     const hwm_real* g_coef, hwm_real* g_phi);  // g_phi +=
+void hwm_controller_prepare_backward(const hwm_controller* c, const hwm_real* phi,
+                                     const hwm_real* coef, const hwm_real* g_coef,
+                                     hwm_real* g_phi);  // g_phi +=
 
 size_t hwm_lanes_size(int batch, int features);  // reals, whole blocks
 void hwm_lanes_pack(hwm_real* lanes, const hwm_real* rows, int batch, int features);
@@ -68,29 +83,38 @@ void hwm_lanes_set(hwm_real* lanes, int sample, int features, const float* row);
 void hwm_lanes_get(const hwm_real* lanes, int sample, int features, float* row);
 
 // Fresh state of one sample at an episode's start (draws W_0).
-void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng, hwm_real* state,
-                          int sample);
-// x_0 from the observation and, where configured, its change, the previous action, the previous reward, a constant:
-// arrays in lanes; delta_scale (O). first: lanes [blocks][1][16], 1 at the first step of an episode.
+void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng,
+                          hwm_real* state, int sample);
+// Its backward where the mean of W_0 is learned: g_coef += the gradient of the samples with fresh =
+// 1, lanes [blocks][1][16].
+void hwm_controller_reset_backward(const hwm_controller* c, int batch, const hwm_real* fresh,
+                                   const hwm_real* g_state, hwm_real* g_coef);
+// x_0 from the observation and, where configured, its change, the previous action, the previous
+// reward, a constant: arrays in lanes, obs raw. first: lanes [blocks][1][16], 1 at the first step
+// of an episode. The change is (o - o') / (obs_scale * delta_scale), delta_scale (O) in units of
+// the scaled observation.
 void hwm_controller_input(const hwm_controller* c, int batch, const hwm_real* obs,
                           const hwm_real* previous_obs, const hwm_real* delta_scale,
                           const hwm_real* previous_action, const hwm_real* previous_reward,
                           const hwm_real* first, hwm_real* act);
 // Forward: act holds x_0 on entry and x_0 .. x_L on return.
-void hwm_controller_act(const hwm_controller* c, const hwm_real* coef, int batch, const hwm_real* state,
-                        hwm_real* act);
-// One plastic step in place. u (outputs): action really taken. scale (scales), may be NULL. active: lanes [blocks][1][16],
-// 0 leaves a sample untouched; NULL: all.
-void hwm_controller_learn(const hwm_controller* c, const hwm_real* coef, int batch, const hwm_real* act,
-                          const hwm_real* u, const hwm_real* active, hwm_real* state, hwm_real* scale);
+void hwm_controller_act(const hwm_controller* c, const hwm_real* coef, int batch,
+                        const hwm_real* state, hwm_real* act);
+// One plastic step in place. u (outputs): action really taken. scale (scales), may be NULL. active:
+// lanes [blocks][1][16], 0 leaves a sample untouched; NULL: all.
+void hwm_controller_learn(const hwm_controller* c, const hwm_real* coef, int batch,
+                          const hwm_real* act, const hwm_real* u, const hwm_real* active,
+                          hwm_real* state, hwm_real* scale);
 
-// Backward of learn. state: after the step on entry, before it on return (invertible rules), or `before` stored (others).
-// g_state: dL/d(state after) on entry, dL/d(state before) on return. g_act, g_u, g_coef: +=.
+// Backward of learn. state: after the step on entry, before it on return (invertible rules), or
+// `before` stored (others). g_state: dL/d(state after) on entry, dL/d(state before) on return.
+// g_act, g_u, g_coef: +=.
 void hwm_controller_learn_backward(const hwm_controller* c, const hwm_real* coef, int batch,
                                    const hwm_real* act, const hwm_real* u, const hwm_real* scale,
                                    hwm_real* state, const hwm_real* before, hwm_real* g_state,
                                    hwm_real* g_act, hwm_real* g_u, hwm_real* g_coef);
-// Backward of act. g_act: dL/dx_0..x_L on entry; on return its x_0 part is complete. g_state, g_coef: +=.
+// Backward of act. g_act: dL/dx_0..x_L on entry; on return its x_0 part is complete. g_state,
+// g_coef: +=.
 void hwm_controller_act_backward(const hwm_controller* c, const hwm_real* coef, int batch,
                                  const hwm_real* state, const hwm_real* act, hwm_real* g_act,
                                  hwm_real* g_state, hwm_real* g_coef);

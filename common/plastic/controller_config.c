@@ -1,0 +1,58 @@
+// Tables of the sections "controller" and "rule".
+#include "plastic/controller_config.h"
+
+#define FIELD(type, field, text, lo, hi, options, help)                                            \
+    { #field, type, offsetof(STRUCT, field), text, lo, hi, options, help }
+#define COUNT(a) (int)(sizeof(a) / sizeof((a)[0]))
+
+#define STRUCT hwm_controller_config
+static const hwm_config_field controller_fields[] = {
+    FIELD(HWM_CONFIG_INTS, hidden, "[16]", 1, 4096, NULL,
+          "units of the hidden layers; [] connects inputs and outputs directly"),
+    FIELD(HWM_CONFIG_STRINGS, inputs, "[o]", 0, 0, "o|d|a|r|1",
+          "blocks of the input: o observation, d its change in units of delta_scale, a previous "
+          "action, r previous reward, 1 a constant"),
+    FIELD(HWM_CONFIG_STRINGS, plastic, "[all]", 0, 0, NULL,
+          "plastic layers: all, last, none, or numbers from 1; the others are static"),
+    FIELD(HWM_CONFIG_ENUM, weights, "uniform", 0, 0, HWM_WEIGHTS_CHOICES,
+          "distribution of the initial weights of plastic layers, drawn in every episode"),
+    FIELD(HWM_CONFIG_REAL, weights_scale, "0.1", 0, 100, NULL,
+          "scale of weights: half width, deviation, gain, slope or sparsity"),
+    FIELD(HWM_CONFIG_BOOL, weights_mean, "false", 0, 0, NULL,
+          "learn the mean around which initial weights are drawn"),
+    FIELD(HWM_CONFIG_ENUM, static_weights, "xavier", 0, 0, HWM_WEIGHTS_CHOICES,
+          "distribution that static layers start from"),
+    FIELD(HWM_CONFIG_REAL, static_weights_scale, "1", 0, 100, NULL, "scale of static_weights"),
+    FIELD(HWM_CONFIG_BOOL, static_learned, "true", 0, 0, NULL,
+          "learn static layers; false keeps them a fixed random projection"),
+};
+#undef STRUCT
+const hwm_config_table hwm_controller_table = {"controller", "the plastic network that acts",
+                                               controller_fields, COUNT(controller_fields)};
+
+#define STRUCT hwm_rule_config
+static const hwm_config_field rule_fields[] = {
+    FIELD(HWM_CONFIG_ENUM, kind, "abcd", 0, 0, "abcd|mod3",
+          "abcd: factors of the same step; mod3: factors of the previous step times a modulator"),
+    FIELD(HWM_CONFIG_STRING, terms, "ABCD", 1, 5, NULL,
+          "coefficients of the rule: A pre*post, B pre, C post, D constant, E constant outside "
+          "the learning rate"),
+    FIELD(HWM_CONFIG_ENUM, granularity, "synapse", 0, 0, "synapse|neuron|layer|shared",
+          "what has coefficients of its own"),
+    FIELD(HWM_CONFIG_REAL, eta, "0.1", 0, 10, NULL, "learning rate of the weights, per decision"),
+    FIELD(HWM_CONFIG_BOOL, eta_learned, "true", 0, 0, NULL,
+          "learn a factor on eta beside the coefficients"),
+    FIELD(HWM_CONFIG_REAL, phi_std, "0.1", 0, 10, NULL,
+          "standard deviation of the coefficients at the start"),
+    FIELD(HWM_CONFIG_REAL, modulator_std, "0.3", 0, 10, NULL,
+          "standard deviation of the modulator's weights at the start"),
+    FIELD(HWM_CONFIG_ENUM, bound, "max_norm", 0, 0, "none|clip|max_norm",
+          "none; clip each weight; divide a layer by its largest weight over w_max"),
+    FIELD(HWM_CONFIG_REAL, w_max, "3", 1e-3, 1e6, NULL, "largest weight that the bound allows"),
+    FIELD(HWM_CONFIG_ENUM, output_post, "default", 0, 0, "default|activation|action",
+          "post-synaptic factor of the output layer: what the controller wanted or what was done; "
+          "default: activation for abcd, action for mod3"),
+};
+#undef STRUCT
+const hwm_config_table hwm_rule_table = {"rule", "how plastic weights change at every step",
+                                         rule_fields, COUNT(rule_fields)};

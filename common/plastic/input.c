@@ -1,0 +1,104 @@
+// data path  [2] controller
+//
+// x_0 from the observation and what goes with it, and its backward. At the first step of an episode
+// the change, the previous action and the previous reward are 0.
+#include <string.h>
+
+#include "plastic/impl.h"
+
+// y (n) = x (n) * scale, where keep; everything one feature of lanes.
+static void put(hwm_real* y, const hwm_real* x, hwm_real scale, const hwm_real* first) {
+    for (int l = 0; l < HWM_LANES; l++) {
+        y[l] = first && first[l] != 0 ? 0 : x[l] * scale;
+    }
+}
+
+void hwm_controller_input(const hwm_controller* c, int batch, const hwm_real* obs,
+                          const hwm_real* previous_obs, const hwm_real* delta_scale,
+                          const hwm_real* previous_action, const hwm_real* previous_reward,
+                          const hwm_real* first, hwm_real* act) {
+    const size_t O = (size_t)c->obs_dim, A = (size_t)c->action_dim;
+    for (int b = 0; b < hwm_blocks(batch); b++) {
+        hwm_real* x = act + (size_t)b * (size_t)c->activations * HWM_LANES;
+        const hwm_real* o = obs + (size_t)b * O * HWM_LANES;
+        const hwm_real* start = first + (size_t)b * HWM_LANES;
+        for (int k = 0; k < c->config.inputs.n; k++) {
+            switch (c->config.inputs.v[k][0]) {
+            case 'o':
+                for (size_t f = 0; f < O; f++, x += HWM_LANES) {
+                    put(x, hwm_cfeature(o, f), c->obs_inverse[f], NULL);
+                }
+                break;
+            case 'd':
+                for (size_t f = 0; f < O; f++, x += HWM_LANES) {
+                    const hwm_real* now = hwm_cfeature(o, f);
+                    const hwm_real* then =
+                        hwm_cfeature(previous_obs + (size_t)b * O * HWM_LANES, f);
+                    hwm_real change[HWM_LANES];
+                    for (int l = 0; l < HWM_LANES; l++) {
+                        change[l] = now[l] - then[l];
+                    }
+                    put(x, change, c->obs_inverse[f] / delta_scale[f], start);
+                }
+                break;
+            case 'a':
+                for (size_t f = 0; f < A; f++, x += HWM_LANES) {
+                    put(x, hwm_cfeature(previous_action + (size_t)b * A * HWM_LANES, f), 1, start);
+                }
+                break;
+            case 'r':
+                put(x, previous_reward + (size_t)b * HWM_LANES, 1, start);
+                x += HWM_LANES;
+                break;
+            default:
+                for (int l = 0; l < HWM_LANES; l++) {
+                    x[l] = 1;
+                }
+                x += HWM_LANES;
+            }
+        }
+    }
+}
+
+// x += g * scale, where not first
+static void add(hwm_real* x, const hwm_real* g, hwm_real scale, const hwm_real* first) {
+    for (int l = 0; x && l < HWM_LANES; l++) {
+        x[l] += first && first[l] != 0 ? 0 : g[l] * scale;
+    }
+}
+
+void hwm_controller_input_backward(const hwm_controller* c, int batch, const hwm_real* delta_scale,
+                                   const hwm_real* first, const hwm_real* g_act, hwm_real* g_obs,
+                                   hwm_real* g_previous_obs, hwm_real* g_previous_action) {
+    const size_t O = (size_t)c->obs_dim, A = (size_t)c->action_dim;
+    for (int b = 0; b < hwm_blocks(batch); b++) {
+        const hwm_real* g = g_act + (size_t)b * (size_t)c->activations * HWM_LANES;
+        const hwm_real* start = first + (size_t)b * HWM_LANES;
+        hwm_real* go = g_obs ? g_obs + (size_t)b * O * HWM_LANES : NULL;
+        hwm_real* gp = g_previous_obs ? g_previous_obs + (size_t)b * O * HWM_LANES : NULL;
+        hwm_real* ga = g_previous_action ? g_previous_action + (size_t)b * A * HWM_LANES : NULL;
+        for (int k = 0; k < c->config.inputs.n; k++) {
+            switch (c->config.inputs.v[k][0]) {
+            case 'o':
+                for (size_t f = 0; f < O; f++, g += HWM_LANES) {
+                    add(go ? hwm_feature(go, f) : NULL, g, c->obs_inverse[f], NULL);
+                }
+                break;
+            case 'd':
+                for (size_t f = 0; f < O; f++, g += HWM_LANES) {
+                    hwm_real scale = c->obs_inverse[f] / delta_scale[f];
+                    add(go ? hwm_feature(go, f) : NULL, g, scale, start);
+                    add(gp ? hwm_feature(gp, f) : NULL, g, -scale, start);
+                }
+                break;
+            case 'a':
+                for (size_t f = 0; f < A; f++, g += HWM_LANES) {
+                    add(ga ? hwm_feature(ga, f) : NULL, g, 1, start);
+                }
+                break;
+            default:
+                g += HWM_LANES;
+            }
+        }
+    }
+}
