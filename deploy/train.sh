@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# deploy/train.sh [EXPERIMENT.yaml] [options of hwm train]
+#
+# Installs what is missing, builds Release in build/ and trains; without an experiment, deploy/experiments/cartpole.yaml.
+# HWM_NATIVE=on compiles for this CPU only. The same command with the same --run-dir resumes.
+set -u
+source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
+
+experiment=$root/deploy/experiments/cartpole.yaml
+if (($#)) && [[ $1 != -* ]]; then
+    experiment=$1
+    shift
+fi
+install_packages run || exit 1
+configure "$root/build" -DCMAKE_BUILD_TYPE=Release -DHWM_NATIVE="${HWM_NATIVE:-off}" || exit 1
+build "$root/build" programs || exit 1
+exec "$root/build/bin/hwm" train "$experiment" "$@"

@@ -1,0 +1,86 @@
+"""Every third-party header has one includer, and the folders include in one direction only.
+
+usage: includes.py ROOT
+"""
+
+import re
+import sys
+
+import tree
+
+# header (as in #include <...>) -> the modules that may include it: a file or a folder. Headers that stand for one library share a row.
+THIRD_PARTY = [
+    (r"yaml\.h", ["common/base/config_yaml.c"]),
+    (r"isa-l/.*|isa-l\.h", ["common/base/crc.c"]),
+    (r"zmq\.h|czmq\.h", ["common/net/"]),
+    (r"protobuf-c/.*|hwm\.pb-c\.h", ["common/net/"]),
+    (r"lmdb\.h", ["server/store.c"]),
+    (r"mujoco/.*|mujoco\.h", ["common/env/"]),
+    (r"GL/.*", ["common/env/"]),
+    (r"cblas\.h|openblas.*|libxsmm.*|.*dnnl.*", ["common/nn/"]),
+    (r"jansson\.h", ["deploy/cli/", "worker/", "learner/"]),
+    (r"microhttpd\.h", ["server/http.c"]),
+    (r"zstd\.h", ["common/record/"]),
+    (r"mpi\.h", ["learner/"]),
+]
+# in these folders the library itself may be the subject
+FREE = ["tests/"]
+
+# folder -> what it may include from. common's libraries: those above, never those below.
+COMMON = ["base", "record", "net", "env", "nn", "plastic", "model", "experiment"]
+ARROWS = {f"common/{name}": [f"common/{n}" for n in COMMON[: i + 1]] + ["proto"] for i, name in enumerate(COMMON)}
+for program in ("worker", "server", "learner"):
+    ARROWS[program] = [program, "proto"] + [f"common/{n}" for n in COMMON]
+ARROWS["deploy/cli"] = ["deploy/cli", "proto", "worker", "server", "learner"] + [f"common/{n}" for n in COMMON]
+
+# the C library, POSIX and what the compiler brings
+SYSTEM = re.compile(
+    r"(assert|complex|ctype|errno|fcntl|fenv|float|getopt|glob|inttypes|immintrin|limits|locale|math|poll|pthread|sched|semaphore|setjmp|"
+    r"signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|termios|threads|time|unistd|wchar|dlfcn|"
+    r"dirent|ftw|libgen|netdb|malloc|cpuid|endian|"
+    r"(sys|netinet|arpa|net|linux|sanitizer)/\w+)\.h$"
+)
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+def folder_of(path):
+    parts = path.split("/")
+    return "/".join(parts[:2]) if parts[0] in ("common", "deploy", "tests") else parts[0]
+
+
+def owner_of(included):
+    """The folder that a quoted include names: "base/log.h" is common/base, "server/replay.h" is server."""
+    first = included.split("/")[0]
+    return f"common/{first}" if first in COMMON else first
+
+
+def main(root):
+    complaints = []
+    users = {pattern: set() for pattern, _ in THIRD_PARTY}
+    sources = tree.files(root, ".c", ".h")
+    for path in sources:
+        folder = folder_of(path)
+        for kind, included in INCLUDE.findall(tree.read(root, path)):
+            row = next(((p, allowed) for p, allowed in THIRD_PARTY if re.fullmatch(p, included)), None)
+            if row:
+                if not path.startswith(tuple(FREE)):
+                    users[row[0]].add(path)
+                    if not path.startswith(tuple(row[1])):
+                        complaints.append(f"{path}: includes {included}, which belongs to {' or '.join(row[1])}")
+            elif kind == "<":
+                if not SYSTEM.match(included) and not path.startswith(tuple(FREE)):
+                    complaints.append(f"{path}: includes <{included}>, a header that no module owns: name its owner in tests/checks/includes.py")
+            elif "/" in included and folder in ARROWS and owner_of(included) not in ARROWS[folder]:
+                complaints.append(f"{path}: includes {included}, but {folder} must not use {owner_of(included)}")
+    # where a whole folder may own a header, still only one file of it does
+    for pattern, allowed in THIRD_PARTY:
+        if len(users[pattern]) > 1 and pattern not in SHARED:
+            complaints.append(f"{' and '.join(sorted(users[pattern]))}: more than one includer of {pattern}")
+    tree.finish(complaints, len(sources))
+
+
+# the generated message code is used by the codec's files, a GL context by renderer and physics
+SHARED = {r"protobuf-c/.*|hwm\.pb-c\.h", r"GL/.*", r"cblas\.h|openblas.*|libxsmm.*|.*dnnl.*", r"jansson\.h"}
+
+if __name__ == "__main__":
+    main(sys.argv[1])
