@@ -1,0 +1,14 @@
+// One row per command: defined beside its run function, listed in commands.c.
+#ifndef HWM_CLI_COMMANDS_H
+#define HWM_CLI_COMMANDS_H
+
+#include "command.h"
+
+extern const hwm_command hwm_command_train;
+extern const hwm_command hwm_command_eval;
+extern const hwm_command hwm_command_stats;
+extern const hwm_command hwm_command_ping;
+extern const hwm_command hwm_command_help_text;
+extern const hwm_command hwm_command_completion_script;
+
+#endif
