@@ -5,51 +5,49 @@
 
 #include "base/clock.h"
 
-// A worker that lived shorter than this died "right after its start"; so many times in a row, and the run gives up.
+// A worker that lived shorter than this died "right after its start"; so many times in a row, and
+// the run gives up.
 static const double quick_s = 5.0;
 enum { QUICK_DEATHS_MAX = 6 };
-// Longest waits for a clean end. A worker sends what it holds, the learner saves a checkpoint, the server commits.
+// Longest waits for a clean end. A worker sends what it holds, the learner saves a checkpoint, the
+// server commits.
 static const double worker_stop_s = 10.0, learner_stop_s = 30.0, server_stop_s = 15.0;
 
 enum { ARGUMENTS_MAX = 16 + 2 * HWM_TEXT_LIST_MAX };
 
-static hwm_status program(const hwm_cluster* c, const char* name, char* path, hwm_error* err)
-{
+static hwm_status program(const hwm_cluster* c, const char* name, char* path, hwm_error* err) {
     if (!hwm_path_join(path, c->bin, name)) {
         return hwm_fail(err, HWM_EINVAL, "the path of %s is too long", name);
     }
     return HWM_OK;
 }
 
-static void name_process(const hwm_cluster* c, hwm_process* p, const char* name)
-{
+static void name_process(const hwm_cluster* c, hwm_process* p, const char* name) {
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "%s", name);
     snprintf(p->log, sizeof p->log, "%.*s/logs/%s.log", HWM_PATH_MAX - 64, c->dir->path, name);
 }
 
-static hwm_status start_server(hwm_cluster* c, hwm_error* err)
-{
+static hwm_status start_server(hwm_cluster* c, hwm_error* err) {
     char path[HWM_PATH_MAX], replay[HWM_PATH_MAX];
     hwm_status s = program(c, "hwm-server", path, err);
     if (s != HWM_OK || !hwm_path_join(replay, c->dir->path, "replay")) {
-        return s != HWM_OK ? s : hwm_fail(err, HWM_EINVAL, "the path of the run directory is too long");
+        return s != HWM_OK ? s
+                           : hwm_fail(err, HWM_EINVAL, "the path of the run directory is too long");
     }
     char* const argv[] = {path, "--listen", c->dir->endpoint, "--dir", replay, NULL};
     return hwm_process_start(&c->server, argv, err);
 }
 
-static hwm_status start_learner(hwm_cluster* c, hwm_error* err)
-{
+static hwm_status start_learner(hwm_cluster* c, hwm_error* err) {
     char path[HWM_PATH_MAX];
     hwm_status s = program(c, "hwm-learner", path, err);
     if (s != HWM_OK) {
         return s;
     }
-    char* argv[ARGUMENTS_MAX] = {path,          "--server",
-                                 c->dir->endpoint, "--experiment",
-                                 (char*)c->config.experiment, "--run-dir",
-                                 c->dir->path};
+    char* argv[ARGUMENTS_MAX] = {
+        path,        "--server",  c->dir->endpoint, "--experiment", (char*)c->config.experiment,
+        "--run-dir", c->dir->path};
     int n = 7;
     for (int i = 0; i < c->config.set->n; i++) {
         argv[n++] = "--set";
@@ -59,8 +57,7 @@ static hwm_status start_learner(hwm_cluster* c, hwm_error* err)
     return hwm_process_start(&c->learner, argv, err);
 }
 
-static hwm_status start_worker(hwm_cluster* c, int i, hwm_error* err)
-{
+static hwm_status start_worker(hwm_cluster* c, int i, hwm_error* err) {
     char path[HWM_PATH_MAX];
     hwm_status s = program(c, "hwm-worker", path, err);
     if (s != HWM_OK) {
@@ -72,8 +69,7 @@ static hwm_status start_worker(hwm_cluster* c, int i, hwm_error* err)
 }
 
 hwm_status hwm_cluster_start(hwm_cluster* c, const hwm_cluster_config* config, hwm_run_dir* dir,
-                             hwm_error* err)
-{
+                             hwm_error* err) {
     HWM_ASSERT(config->workers >= 1 && config->workers <= HWM_CLUSTER_WORKERS_MAX);
     memset(c, 0, sizeof *c);
     c->config = *config;
@@ -97,16 +93,15 @@ hwm_status hwm_cluster_start(hwm_cluster* c, const hwm_cluster_config* config, h
 }
 
 // A worker has ended: decide when it starts again.
-static bool schedule_restart(hwm_cluster* c, int i, char* note, size_t size)
-{
+static bool schedule_restart(hwm_cluster* c, int i, char* note, size_t size) {
     hwm_process* w = &c->worker[i];
     bool quick = w->ended_s - w->started_s < quick_s;
     c->quick_deaths[i] = quick ? c->quick_deaths[i] + 1 : 0;
     char how[128];
     hwm_process_describe(w, how, sizeof how);
     if (c->quick_deaths[i] >= QUICK_DEATHS_MAX) {
-        snprintf(note, size, "%s %s, for the %dth time in a row right after its start", w->name, how,
-                 c->quick_deaths[i]);
+        snprintf(note, size, "%s %s, for the %dth time in a row right after its start", w->name,
+                 how, c->quick_deaths[i]);
         c->culprit = w;
         return false;
     }
@@ -119,8 +114,7 @@ static bool schedule_restart(hwm_cluster* c, int i, char* note, size_t size)
     return true;
 }
 
-hwm_cluster_event hwm_cluster_tend(hwm_cluster* c, char* note, size_t size)
-{
+hwm_cluster_event hwm_cluster_tend(hwm_cluster* c, char* note, size_t size) {
     note[0] = '\0';
     if (hwm_process_reap(&c->server)) {
         c->culprit = &c->server;
@@ -153,8 +147,7 @@ hwm_cluster_event hwm_cluster_tend(hwm_cluster* c, char* note, size_t size)
     return HWM_CLUSTER_RUNNING;
 }
 
-int hwm_cluster_workers_alive(const hwm_cluster* c)
-{
+int hwm_cluster_workers_alive(const hwm_cluster* c) {
     int alive = 0;
     for (int i = 0; i < c->config.workers; i++) {
         alive += c->worker[i].pid > 0;
@@ -162,8 +155,7 @@ int hwm_cluster_workers_alive(const hwm_cluster* c)
     return alive;
 }
 
-void hwm_cluster_stop(hwm_cluster* c, char* note, size_t size)
-{
+void hwm_cluster_stop(hwm_cluster* c, char* note, size_t size) {
     note[0] = '\0';
     // all workers at once: the first wait covers them all
     for (int i = 0; i < c->config.workers; i++) {
@@ -178,7 +170,8 @@ void hwm_cluster_stop(hwm_cluster* c, char* note, size_t size)
         }
     }
     if (!hwm_process_stop(&c->learner, learner_stop_s)) {
-        snprintf(note, size, "the learner did not stop within %.0f s and was killed", learner_stop_s);
+        snprintf(note, size, "the learner did not stop within %.0f s and was killed",
+                 learner_stop_s);
     }
     if (!hwm_process_stop(&c->server, server_stop_s)) {
         snprintf(note, size, "the server did not stop within %.0f s and was killed", server_stop_s);

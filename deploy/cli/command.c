@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const hwm_command* hwm_command_find(const char* name)
-{
+const hwm_command* hwm_command_find(const char* name) {
     for (int i = 0; i < hwm_commands_n; i++) {
         if (strcmp(hwm_commands[i]->name, name) == 0) {
             return hwm_commands[i];
@@ -16,8 +15,7 @@ const hwm_command* hwm_command_find(const char* name)
     return NULL;
 }
 
-static int edit_distance(const char* a, const char* b)
-{
+static int edit_distance(const char* a, const char* b) {
     enum { LENGTH_MAX = 48 };
     int la = (int)strlen(a), lb = (int)strlen(b);
     if (la >= LENGTH_MAX || lb >= LENGTH_MAX) {
@@ -40,8 +38,7 @@ static int edit_distance(const char* a, const char* b)
     return row[lb];
 }
 
-const char* hwm_nearest_name(const char* name, const char* const* candidates, int n)
-{
+const char* hwm_nearest_name(const char* name, const char* const* candidates, int n) {
     const char* best = NULL;
     int best_distance = 3;  // further away it is not a slip of the fingers
     if ((int)strlen(name) < 5) {
@@ -57,9 +54,9 @@ const char* hwm_nearest_name(const char* name, const char* const* candidates, in
     return best;
 }
 
-// Text of one value into its place. Numbers are checked to their last character and against their range.
-static hwm_status option_set(const hwm_option* o, const char* text, char* options, hwm_error* err)
-{
+// Text of one value into its place. Numbers are checked to their last character and against their
+// range.
+static hwm_status option_set(const hwm_option* o, const char* text, char* options, hwm_error* err) {
     void* target = options + o->offset;
     if (o->type == HWM_OPTION_TEXT) {
         memcpy(target, &text, sizeof text);
@@ -97,8 +94,15 @@ static hwm_status option_set(const hwm_option* o, const char* text, char* option
     return HWM_OK;
 }
 
-static hwm_status unknown_option(const hwm_command* c, const char* name, hwm_error* err)
-{
+// "--run-dir" -> "HWM_RUN_DIR"
+static void environment_name(const hwm_option* o, char* name, size_t size) {
+    snprintf(name, size, "HWM_%s", o->name + 2);
+    for (char* p = name; *p; p++) {
+        *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+    }
+}
+
+static hwm_status unknown_option(const hwm_command* c, const char* name, hwm_error* err) {
     const char* names[64];
     int n = 0;
     for (int i = 0; i < c->n_options && n < 64; i++) {
@@ -108,12 +112,12 @@ static hwm_status unknown_option(const hwm_command* c, const char* name, hwm_err
     if (near) {
         return hwm_fail(err, HWM_EINVAL, "unknown option %s; did you mean %s?", name, near);
     }
-    return hwm_fail(err, HWM_EINVAL, "unknown option %s; `hwm %s --help` lists them", name, c->name);
+    return hwm_fail(err, HWM_EINVAL, "unknown option %s; `hwm %s --help` lists them", name,
+                    c->name);
 }
 
 hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, void* options,
-                             const char** operands, int* n_operands, hwm_error* err)
-{
+                             const char** operands, int* n_operands, hwm_error* err) {
     HWM_ASSERT(command->options_bytes <= HWM_OPTIONS_BYTES_MAX);
     memset(options, 0, command->options_bytes);
     *n_operands = 0;
@@ -122,6 +126,18 @@ hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, 
         if (o->default_text) {
             hwm_status s = option_set(o, o->default_text, options, err);
             HWM_ASSERT(s == HWM_OK);
+        }
+    }
+    // what the environment says, as HWM_RUN_DIR for --run-dir
+    for (int i = 0; i < command->n_options; i++) {
+        const hwm_option* o = &command->options[i];
+        char name[64];
+        environment_name(o, name, sizeof name);
+        const char* text =
+            o->type == HWM_OPTION_FLAG || o->type == HWM_OPTION_LIST ? NULL : getenv(name);
+        if (text && option_set(o, text, options, err) != HWM_OK) {
+            return hwm_fail(err, HWM_EINVAL, "%s=%s in the environment is not a value of %s", name,
+                            text, o->name);
         }
     }
     bool only_operands = false;
@@ -167,7 +183,8 @@ hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, 
         const char* value = arg[length] == '=' ? arg + length + 1 : NULL;
         if (!value) {
             if (a + 1 == argc) {
-                return hwm_fail(err, HWM_EINVAL, "%s needs a value: %s %s", name, name, o->argument);
+                return hwm_fail(err, HWM_EINVAL, "%s needs a value: %s %s", name, name,
+                                o->argument);
             }
             value = argv[++a];
         }
@@ -184,8 +201,7 @@ hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, 
 }
 
 // Print text in lines of at most `width` columns, each after the first indented by `indent`.
-static void print_wrapped(FILE* out, const char* text, int column, int indent, int width)
-{
+static void print_wrapped(FILE* out, const char* text, int column, int indent, int width) {
     while (*text) {
         if (*text == '\n') {
             fputc('\n', out);
@@ -215,10 +231,9 @@ static void print_wrapped(FILE* out, const char* text, int column, int indent, i
     fputc('\n', out);
 }
 
-static void option_help(const hwm_option* o, FILE* out)
-{
-    int column = fprintf(out, "  %s%s%s", o->name, o->argument ? " " : "",
-                         o->argument ? o->argument : "");
+static void option_help(const hwm_option* o, FILE* out) {
+    int column =
+        fprintf(out, "  %s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
     char text[512];
     int n = snprintf(text, sizeof text, "%s", o->help);
     if (o->default_text && n < (int)sizeof text) {
@@ -234,8 +249,7 @@ static void option_help(const hwm_option* o, FILE* out)
     print_wrapped(out, text, column, 28, 100);
 }
 
-void hwm_command_help(const hwm_command* c, FILE* out)
-{
+void hwm_command_help(const hwm_command* c, FILE* out) {
     fprintf(out, "usage: hwm %s%s%s%s\n\n%s\n", c->name, c->operands[0] ? " " : "", c->operands,
             c->n_options ? " [options]" : "", c->summary);
     if (c->details) {
@@ -257,20 +271,20 @@ void hwm_command_help(const hwm_command* c, FILE* out)
     }
 }
 
-void hwm_command_overview(FILE* out)
-{
-    fprintf(out, "hwm %s: train plastic controllers in the imagination of a world model\n\n"
-                 "usage: hwm COMMAND [options]\n\n",
+void hwm_command_overview(FILE* out) {
+    fprintf(out,
+            "hwm %s: train plastic controllers in the imagination of a world model\n\n"
+            "usage: hwm COMMAND [options]\n\n",
             HWM_VERSION);
     for (int i = 0; i < hwm_commands_n; i++) {
         fprintf(out, "  %-12s %s\n", hwm_commands[i]->name, hwm_commands[i]->summary);
     }
-    fprintf(out, "\n`hwm COMMAND --help` explains a command. Exit codes: 0 done, 1 something outside "
-                 "failed,\n2 wrong command line or configuration, 130 interrupted.\n");
+    fprintf(out,
+            "\n`hwm COMMAND --help` explains a command. Exit codes: 0 done, 1 something outside "
+            "failed,\n2 wrong command line or configuration, 130 interrupted.\n");
 }
 
-void hwm_command_markdown(FILE* out)
-{
+void hwm_command_markdown(FILE* out) {
     for (int i = 0; i < hwm_commands_n; i++) {
         const hwm_command* c = hwm_commands[i];
         fprintf(out, "#### `hwm %s%s%s`\n\n%s", c->name, c->operands[0] ? " " : "", c->operands,
@@ -289,7 +303,8 @@ void hwm_command_markdown(FILE* out)
             if (o->default_text) {
                 fprintf(out, " (default `%s`)", o->default_text);
             }
-            fprintf(out, "%s |\n", o->type == HWM_OPTION_LIST ? " May be given several times." : "");
+            fprintf(out, "%s |\n",
+                    o->type == HWM_OPTION_LIST ? " May be given several times." : "");
         }
         if (c->example) {
             fprintf(out, "\n```sh\n%s\n```\n", c->example);
@@ -298,13 +313,13 @@ void hwm_command_markdown(FILE* out)
     }
 }
 
-void hwm_command_completion(FILE* out)
-{
-    fprintf(out, "# bash completion for hwm: source <(hwm completion)\n"
-                 "_hwm() {\n"
-                 "    local current=\"${COMP_WORDS[COMP_CWORD]}\" command=\"${COMP_WORDS[1]}\" words\n"
-                 "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-                 "        words=\"--help --version");
+void hwm_command_completion(FILE* out) {
+    fprintf(out,
+            "# bash completion for hwm: source <(hwm completion)\n"
+            "_hwm() {\n"
+            "    local current=\"${COMP_WORDS[COMP_CWORD]}\" command=\"${COMP_WORDS[1]}\" words\n"
+            "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+            "        words=\"--help --version");
     for (int i = 0; i < hwm_commands_n; i++) {
         fprintf(out, " %s", hwm_commands[i]->name);
     }
@@ -329,8 +344,7 @@ void hwm_command_completion(FILE* out)
                  "complete -o filenames -F _hwm hwm\n");
 }
 
-int hwm_cli_main(int argc, char** argv)
-{
+int hwm_cli_main(int argc, char** argv) {
     if (argc < 2) {
         hwm_command_overview(stderr);
         return HWM_EXIT_USAGE;
@@ -374,8 +388,8 @@ int hwm_cli_main(int argc, char** argv)
     hwm_error err = {0};
     int n_operands = 0;
     int code = HWM_EXIT_USAGE;
-    if (hwm_command_parse(command, argc - 2, argv + 2, options.bytes, operands, &n_operands, &err) !=
-        HWM_OK) {
+    if (hwm_command_parse(command, argc - 2, argv + 2, options.bytes, operands, &n_operands,
+                          &err) != HWM_OK) {
         fprintf(stderr, "hwm %s: %s\n", command->name, err.text);
     } else {
         code = (int)command->run(options.bytes, operands, n_operands);

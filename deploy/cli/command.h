@@ -1,4 +1,5 @@
-// Commands of `hwm`: one row per command, one table of options per command. The parser, `--help`, the command reference
+// Commands of `hwm`: one row per command, one table of options per command. The parser, `--help`,
+// the command reference
 // (`hwm help --markdown`) and shell completion are all generated from these tables.
 #ifndef HWM_CLI_COMMAND_H
 #define HWM_CLI_COMMAND_H
@@ -12,9 +13,10 @@
 
 // What `hwm` returns to its caller; every command uses the same four.
 typedef enum hwm_exit {
-    HWM_EXIT_DONE = 0,           // done, or stopped cleanly on SIGTERM
-    HWM_EXIT_FAILED = 1,         // something outside failed: a process died, a server is not there, a file cannot be read
-    HWM_EXIT_USAGE = 2,          // the command line or the configuration is wrong; nothing was started
+    HWM_EXIT_DONE = 0,    // done, or stopped cleanly on SIGTERM
+    HWM_EXIT_FAILED = 1,  // something outside failed: a process died, a server is not there, a file
+                          // cannot be read
+    HWM_EXIT_USAGE = 2,   // the command line or the configuration is wrong; nothing was started
     HWM_EXIT_INTERRUPTED = 130,  // stopped cleanly on SIGINT
 } hwm_exit;
 
@@ -62,14 +64,15 @@ extern const hwm_command* const hwm_commands[];
 extern const int hwm_commands_n;
 const hwm_command* hwm_command_find(const char* name);  // NULL: none
 
-// Fill options (options_bytes, zeroed and set to defaults here) and operands (room for argc) from the arguments after the
-// command's name. "--x=v" and "--x v" are the same; "--" ends the options. HWM_EINVAL with a sentence in err.
+// Fill options (options_bytes, zeroed and set to defaults here) and operands (room for argc) from
+// the arguments after the command's name. "--x=v" and "--x v" are the same; "--" ends the options.
+// HWM_EINVAL with a sentence in err.
 hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, void* options,
                              const char** operands, int* n_operands, hwm_error* err);
 
 void hwm_command_help(const hwm_command* command, FILE* out);
 void hwm_command_overview(FILE* out);
-void hwm_command_markdown(FILE* out);  // the reference in README
+void hwm_command_markdown(FILE* out);    // the reference in README
 void hwm_command_completion(FILE* out);  // a bash completion script
 
 // The name among n candidates that is nearest to `name` by edit distance, NULL when none is near.

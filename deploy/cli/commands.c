@@ -13,8 +13,7 @@ typedef struct help_options {
     bool markdown;
 } help_options;
 
-static hwm_exit run_help(const void* options, const char* const* operands, int n_operands)
-{
+static hwm_exit run_help(const void* options, const char* const* operands, int n_operands) {
     const help_options* o = options;
     if (o->markdown) {
         hwm_command_markdown(stdout);
@@ -33,8 +32,7 @@ static hwm_exit run_help(const void* options, const char* const* operands, int n
     return HWM_EXIT_DONE;
 }
 
-static hwm_exit run_completion(const void* options, const char* const* operands, int n_operands)
-{
+static hwm_exit run_completion(const void* options, const char* const* operands, int n_operands) {
     (void)options;
     (void)operands;
     (void)n_operands;

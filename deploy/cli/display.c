@@ -15,8 +15,7 @@
 static const double live_interval_s = 0.5, line_interval_s = 5.0;
 enum { WIDTH_MIN = 20, WIDTH_MAX = 160, BLOCK_BYTES = 16384 };
 
-void hwm_display_duration(double seconds, char* text, size_t size)
-{
+void hwm_display_duration(double seconds, char* text, size_t size) {
     if (!isfinite(seconds) || seconds < 0.0) {
         snprintf(text, size, "-");
         return;
@@ -33,8 +32,7 @@ void hwm_display_duration(double seconds, char* text, size_t size)
     }
 }
 
-void hwm_display_count(double value, char* text, size_t size)
-{
+void hwm_display_count(double value, char* text, size_t size) {
     if (!isfinite(value)) {
         snprintf(text, size, "-");
         return;
@@ -54,8 +52,7 @@ void hwm_display_count(double value, char* text, size_t size)
     text[out] = '\0';
 }
 
-static void bytes_text(double bytes, char* text, size_t size)
-{
+static void bytes_text(double bytes, char* text, size_t size) {
     static const char* const unit[] = {"B", "KB", "MB", "GB", "TB"};
     int u = 0;
     while (bytes >= 1000.0 && u < 4) {
@@ -65,8 +62,7 @@ static void bytes_text(double bytes, char* text, size_t size)
     snprintf(text, size, isfinite(bytes) ? "%.3g %s" : "-", bytes, unit[u]);
 }
 
-static void number_text(double value, char* text, size_t size)
-{
+static void number_text(double value, char* text, size_t size) {
     if (!isfinite(value)) {
         snprintf(text, size, "-");
     } else if (fabs(value) >= 99.95) {
@@ -77,8 +73,7 @@ static void number_text(double value, char* text, size_t size)
 }
 
 int hwm_display_sparkline(const double* values, int n_values, int columns, bool utf8, char* text,
-                          size_t size)
-{
+                          size_t size) {
     static const char* const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     static const char* const ascii[] = {"_", ".", ",", "-", "=", "+", "*", "#"};
     int used = n_values < columns ? n_values : columns;
@@ -116,8 +111,7 @@ typedef struct block {
     int width, column, lines;
 } block;
 
-static void put(block* b, const char* text)
-{
+static void put(block* b, const char* text) {
     size_t n = strlen(text);
     if (b->used + n + 1 <= b->size) {
         memcpy(b->text + b->used, text, n + 1);
@@ -125,8 +119,7 @@ static void put(block* b, const char* text)
     }
 }
 
-static int columns_of(const char* text)
-{
+static int columns_of(const char* text) {
     int n = 0;
     for (; *text; text++) {
         n += ((unsigned char)*text & 0xc0) != 0x80;
@@ -134,8 +127,7 @@ static int columns_of(const char* text)
     return n;
 }
 
-static bool part(block* b, const char* format, ...)
-{
+static bool part(block* b, const char* format, ...) {
     char text[1024];
     va_list args;
     va_start(args, format);
@@ -150,8 +142,7 @@ static bool part(block* b, const char* format, ...)
     return true;
 }
 
-static void end_line(block* b)
-{
+static void end_line(block* b) {
     // no spaces at the end of a line
     while (b->used > 0 && b->text[b->used - 1] == ' ') {
         b->text[--b->used] = '\0';
@@ -161,8 +152,7 @@ static void end_line(block* b)
     b->lines++;
 }
 
-static void bar(block* b, double share, int columns, bool utf8)
-{
+static void bar(block* b, double share, int columns, bool utf8) {
     char text[4 * WIDTH_MAX + 1] = "";
     size_t used = 0;
     int full = isfinite(share) ? (int)(share * columns + 0.5) : 0;
@@ -175,8 +165,7 @@ static void bar(block* b, double share, int columns, bool utf8)
 }
 
 int hwm_display_block(const hwm_progress* p, int width, bool utf8, bool colour, char* text,
-                      size_t size)
-{
+                      size_t size) {
     width = width < WIDTH_MIN ? WIDTH_MIN : width > WIDTH_MAX ? WIDTH_MAX : width;
     block b = {text, size, 0, width, 0, 0};
     text[0] = '\0';
@@ -211,7 +200,9 @@ int hwm_display_block(const hwm_progress* p, int width, bool utf8, bool colour, 
     hwm_display_count(p->env_steps, x, sizeof x);
     if (p->max_env_steps > 0) {
         hwm_display_count(p->max_env_steps, y, sizeof y);
-        part(&b, "  steps     %s of %s env steps", x, y) || part(&b, "  steps     %s", x);
+        if (!part(&b, "  steps     %s of %s env steps", x, y)) {
+            part(&b, "  steps     %s", x);
+        }
     } else {
         part(&b, "  steps     %s env steps", x);
     }
@@ -241,7 +232,9 @@ int hwm_display_block(const hwm_progress* p, int width, bool utf8, bool colour, 
     end_line(&b);
     number_text(p->imagined_return, x, sizeof x);
     number_text(p->real_return, y, sizeof y);
-    part(&b, "  imagined  %s against %s real", x, y) || part(&b, "  imagined  %s", x);
+    if (!part(&b, "  imagined  %s against %s real", x, y)) {
+        part(&b, "  imagined  %s", x);
+    }
     number_text(p->model_loss, x, sizeof x);
     part(&b, "  model loss %s", x);
     end_line(&b);
@@ -264,8 +257,7 @@ int hwm_display_block(const hwm_progress* p, int width, bool utf8, bool colour, 
     return b.lines;
 }
 
-static int terminal_width(void)
-{
+static int terminal_width(void) {
     struct winsize size;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
         return size.ws_col;
@@ -274,8 +266,7 @@ static int terminal_width(void)
     return columns && atoi(columns) > 0 ? atoi(columns) : 80;
 }
 
-void hwm_display_open(hwm_display* d, bool json)
-{
+void hwm_display_open(hwm_display* d, bool json) {
     memset(d, 0, sizeof *d);
     setlocale(LC_CTYPE, "");
     d->utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
@@ -289,23 +280,20 @@ void hwm_display_open(hwm_display* d, bool json)
     }
 }
 
-static void flush(hwm_display* d)
-{
+static void flush(hwm_display* d) {
     if (fflush(stdout) != 0 || ferror(stdout)) {
         d->closed = true;
     }
 }
 
-static void erase(hwm_display* d)
-{
+static void erase(hwm_display* d) {
     if (d->drawn_lines > 0) {
         printf("\033[%dA\033[J", d->drawn_lines);
         d->drawn_lines = 0;
     }
 }
 
-static void draw(hwm_display* d, const hwm_progress* p)
-{
+static void draw(hwm_display* d, const hwm_progress* p) {
     static char text[BLOCK_BYTES];
     int width = terminal_width() - 1;  // the last column would wrap on some terminals
     // after a change of the width the old lines have wrapped: leave them, start below
@@ -317,10 +305,9 @@ static void draw(hwm_display* d, const hwm_progress* p)
     fputs(text, stdout);
 }
 
-static void print_line(const hwm_progress* p)
-{
-    char elapsed[32], eta[32], steps[32], updates[32], rate[32], update_rate[32], train[32], eval[32],
-        best[32], imagined[32], real[32], replay[32];
+static void print_line(const hwm_progress* p) {
+    char elapsed[32], eta[32], steps[32], updates[32], rate[32], update_rate[32], train[32],
+        eval[32], best[32], imagined[32], real[32], replay[32];
     hwm_display_duration(p->wall_s, elapsed, sizeof elapsed);
     hwm_display_duration(hwm_progress_eta_s(p), eta, sizeof eta);
     hwm_display_count(p->env_steps, steps, sizeof steps);
@@ -333,14 +320,14 @@ static void print_line(const hwm_progress* p)
     number_text(p->imagined_return, imagined, sizeof imagined);
     number_text(p->real_return, real, sizeof real);
     hwm_display_count(p->replay_steps, replay, sizeof replay);
-    printf("%s  %s  env steps %s (%s/s)  updates %s (%s/s)  return %s  eval %s  best %s  imagined %s  "
-           "real %s  replay %s  workers %d/%d  ETA %s\n",
-           elapsed, p->phase, steps, rate, updates, update_rate, train, eval, best, imagined, real,
-           replay, p->workers_alive, p->workers, eta);
+    printf(
+        "%s  %s  env steps %s (%s/s)  updates %s (%s/s)  return %s  eval %s  best %s  imagined %s  "
+        "real %s  replay %s  workers %d/%d  ETA %s\n",
+        elapsed, p->phase, steps, rate, updates, update_rate, train, eval, best, imagined, real,
+        replay, p->workers_alive, p->workers, eta);
 }
 
-void hwm_display_update(hwm_display* d, const hwm_progress* p, bool now)
-{
+void hwm_display_update(hwm_display* d, const hwm_progress* p, bool now) {
     double interval = d->mode == HWM_DISPLAY_LIVE ? live_interval_s : line_interval_s;
     double t = hwm_clock_s();
     if (d->mode == HWM_DISPLAY_JSON || d->closed || (!now && t - d->last_s < interval)) {
@@ -355,8 +342,7 @@ void hwm_display_update(hwm_display* d, const hwm_progress* p, bool now)
     flush(d);
 }
 
-void hwm_display_note(hwm_display* d, const char* sentence)
-{
+void hwm_display_note(hwm_display* d, const char* sentence) {
     if (d->mode == HWM_DISPLAY_JSON || d->closed) {
         fprintf(stderr, "%s\n", sentence);
         return;
@@ -366,16 +352,14 @@ void hwm_display_note(hwm_display* d, const char* sentence)
     flush(d);
 }
 
-void hwm_display_json(hwm_display* d, const char* line)
-{
+void hwm_display_json(hwm_display* d, const char* line) {
     if (d->mode == HWM_DISPLAY_JSON && !d->closed) {
         puts(line);
         flush(d);
     }
 }
 
-void hwm_display_close(hwm_display* d)
-{
+void hwm_display_close(hwm_display* d) {
     if (d->mode == HWM_DISPLAY_LIVE && !d->closed) {
         printf("\033[?25h");
         flush(d);

@@ -1,4 +1,5 @@
-// How a run is shown: one block that is redrawn in place on a terminal, a plain line per interval elsewhere, or JSON lines.
+// How a run is shown: one block that is redrawn in place on a terminal, a plain line per interval
+// elsewhere, or JSON lines.
 #ifndef HWM_CLI_DISPLAY_H
 #define HWM_CLI_DISPLAY_H
 
@@ -23,15 +24,18 @@ typedef struct hwm_display {
 } hwm_display;
 
 void hwm_display_open(hwm_display* display, bool json);
-// Call often; draws when it is time (live: twice a second, lines: every 5 s, and whenever now is set).
+// Call often; draws when it is time (live: twice a second, lines: every 5 s, and whenever now is
+// set).
 void hwm_display_update(hwm_display* display, const hwm_progress* progress, bool now);
-// A sentence that stays: above the block on a terminal; on standard error where standard output is JSON.
+// A sentence that stays: above the block on a terminal; on standard error where standard output is
+// JSON.
 void hwm_display_note(hwm_display* display, const char* sentence);
 void hwm_display_json(hwm_display* display, const char* line);
 // Leaves the block where it is and gives the cursor back.
 void hwm_display_close(hwm_display* display);
 
-// For the tests: the block as text, one '\n' per line, no line wider than width columns. Returns the number of lines.
+// For the tests: the block as text, one '\n' per line, no line wider than width columns. Returns
+// the number of lines.
 int hwm_display_block(const hwm_progress* progress, int width, bool utf8, bool colour, char* text,
                       size_t size);
 // "1h02m", "3m07s", "12s"; "-" when not known.

@@ -14,8 +14,7 @@ struct hwm_follow {
     long bad_lines;
 };
 
-hwm_follow* hwm_follow_open(const char* path)
-{
+hwm_follow* hwm_follow_open(const char* path) {
     hwm_follow* f = calloc(1, sizeof *f);
     if (f) {
         f->path = strdup(path);
@@ -26,8 +25,7 @@ hwm_follow* hwm_follow_open(const char* path)
     return f;
 }
 
-void hwm_follow_close(hwm_follow** follow)
-{
+void hwm_follow_close(hwm_follow** follow) {
     hwm_follow* f = *follow;
     if (!f) {
         return;
@@ -41,8 +39,7 @@ void hwm_follow_close(hwm_follow** follow)
     *follow = NULL;
 }
 
-bool hwm_follow_next(hwm_follow* f, hwm_json** json, const char** line)
-{
+bool hwm_follow_next(hwm_follow* f, hwm_json** json, const char** line) {
     *json = NULL;
     if (!f->file) {
         f->file = fopen(f->path, "r");
@@ -74,4 +71,6 @@ bool hwm_follow_next(hwm_follow* f, hwm_json** json, const char** line)
     }
 }
 
-long hwm_follow_bad_lines(const hwm_follow* follow) { return follow->bad_lines; }
+long hwm_follow_bad_lines(const hwm_follow* follow) {
+    return follow->bad_lines;
+}

@@ -7,24 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const json_t* plain(const hwm_json* json) { return (const json_t*)json; }
+static const json_t* plain(const hwm_json* json) {
+    return (const json_t*)json;
+}
 
-hwm_json* hwm_json_parse(const char* text, size_t bytes)
-{
+hwm_json* hwm_json_parse(const char* text, size_t bytes) {
     json_error_t error;
     return (hwm_json*)json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
 }
 
-void hwm_json_free(hwm_json** json)
-{
+void hwm_json_free(hwm_json** json) {
     if (json && *json) {
         json_decref((json_t*)*json);
         *json = NULL;
     }
 }
 
-const hwm_json* hwm_json_at(const hwm_json* json, const char* path)
-{
+const hwm_json* hwm_json_at(const hwm_json* json, const char* path) {
     const json_t* at = plain(json);
     while (at && *path) {
         size_t length = strcspn(path, ".");
@@ -46,26 +45,22 @@ const hwm_json* hwm_json_at(const hwm_json* json, const char* path)
     return (const hwm_json*)at;
 }
 
-double hwm_json_number(const hwm_json* json, const char* path, double fallback)
-{
+double hwm_json_number(const hwm_json* json, const char* path, double fallback) {
     const json_t* at = plain(hwm_json_at(json, path));
     return json_is_number(at) ? json_number_value(at) : fallback;
 }
 
-const char* hwm_json_text(const hwm_json* json, const char* path, const char* fallback)
-{
+const char* hwm_json_text(const hwm_json* json, const char* path, const char* fallback) {
     const json_t* at = plain(hwm_json_at(json, path));
     return json_is_string(at) ? json_string_value(at) : fallback;
 }
 
-size_t hwm_json_size(const hwm_json* json, const char* path)
-{
+size_t hwm_json_size(const hwm_json* json, const char* path) {
     const json_t* at = plain(hwm_json_at(json, path));
     return json_is_array(at) ? json_array_size(at) : json_object_size(at);
 }
 
-static void* iterator(const hwm_json* json, size_t i)
-{
+static void* iterator(const hwm_json* json, size_t i) {
     json_t* object = (json_t*)(uintptr_t)plain(json);
     void* it = json_object_iter(object);
     while (it && i > 0) {
@@ -75,26 +70,29 @@ static void* iterator(const hwm_json* json, size_t i)
     return it;
 }
 
-const char* hwm_json_key(const hwm_json* json, size_t i)
-{
+const char* hwm_json_key(const hwm_json* json, size_t i) {
     void* it = iterator(json, i);
     return it ? json_object_iter_key(it) : NULL;
 }
 
-const hwm_json* hwm_json_member(const hwm_json* json, size_t i)
-{
+const hwm_json* hwm_json_member(const hwm_json* json, size_t i) {
     void* it = iterator(json, i);
     return it ? (const hwm_json*)json_object_iter_value(it) : NULL;
 }
 
-bool hwm_json_is_number(const hwm_json* json) { return json_is_number(plain(json)); }
+bool hwm_json_is_number(const hwm_json* json) {
+    return json_is_number(plain(json));
+}
 
-bool hwm_json_is_object(const hwm_json* json) { return json_is_object(plain(json)); }
+bool hwm_json_is_object(const hwm_json* json) {
+    return json_is_object(plain(json));
+}
 
-bool hwm_json_is_array(const hwm_json* json) { return json_is_array(plain(json)); }
+bool hwm_json_is_array(const hwm_json* json) {
+    return json_is_array(plain(json));
+}
 
-int hwm_json_print_number(char* out, size_t size, double value)
-{
+int hwm_json_print_number(char* out, size_t size, double value) {
     if (!isfinite(value)) {
         return snprintf(out, size, "null");
     }

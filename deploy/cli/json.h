@@ -12,8 +12,8 @@ typedef struct hwm_json hwm_json;
 hwm_json* hwm_json_parse(const char* text, size_t bytes);
 void hwm_json_free(hwm_json** json);
 
-// path: keys joined by '.', array elements by their index ("workers.0.rank"); "" is the value itself. All results are
-// borrowed from the root.
+// path: keys joined by '.', array elements by their index ("workers.0.rank"); "" is the value
+// itself. All results are borrowed from the root.
 const hwm_json* hwm_json_at(const hwm_json* json, const char* path);  // NULL: not there
 double hwm_json_number(const hwm_json* json, const char* path, double fallback);
 const char* hwm_json_text(const hwm_json* json, const char* path, const char* fallback);

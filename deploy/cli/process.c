@@ -12,8 +12,7 @@
 
 #include "base/clock.h"
 
-hwm_status hwm_process_own_dir(char* dir, size_t size, hwm_error* err)
-{
+hwm_status hwm_process_own_dir(char* dir, size_t size, hwm_error* err) {
     ssize_t n = readlink("/proc/self/exe", dir, size - 1);
     if (n <= 0 || n >= (ssize_t)size - 1) {
         return hwm_fail(err, HWM_EIO, "cannot find the directory of this program: %s",
@@ -27,12 +26,12 @@ hwm_status hwm_process_own_dir(char* dir, size_t size, hwm_error* err)
     return HWM_OK;
 }
 
-hwm_status hwm_process_start(hwm_process* process, char* const* argv, hwm_error* err)
-{
+hwm_status hwm_process_start(hwm_process* process, char* const* argv, hwm_error* err) {
     if (access(argv[0], X_OK) != 0) {
-        return hwm_fail(err, HWM_ENOTFOUND,
-                        "%s: %s; the programs of HWM must lie in one directory (build/bin after a build)",
-                        argv[0], strerror(errno));
+        return hwm_fail(
+            err, HWM_ENOTFOUND,
+            "%s: %s; the programs of HWM must lie in one directory (build/bin after a build)",
+            argv[0], strerror(errno));
     }
     int log = open(process->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (log < 0) {
@@ -70,8 +69,7 @@ hwm_status hwm_process_start(hwm_process* process, char* const* argv, hwm_error*
     return HWM_OK;
 }
 
-static bool ended(hwm_process* process, int options)
-{
+static bool ended(hwm_process* process, int options) {
     int status = 0;
     pid_t got = waitpid(process->pid, &status, options);
     if (got == process->pid) {
@@ -84,21 +82,18 @@ static bool ended(hwm_process* process, int options)
     return true;
 }
 
-bool hwm_process_reap(hwm_process* process)
-{
+bool hwm_process_reap(hwm_process* process) {
     return process->pid > 0 && ended(process, WNOHANG);
 }
 
-void hwm_process_ask(const hwm_process* process)
-{
+void hwm_process_ask(const hwm_process* process) {
     if (process->pid > 0) {
         kill(process->pid, SIGTERM);
         kill(process->pid, SIGCONT);  // one that was stopped could not hear it
     }
 }
 
-bool hwm_process_stop(hwm_process* process, double timeout_s)
-{
+bool hwm_process_stop(hwm_process* process, double timeout_s) {
     if (process->pid <= 0) {
         return true;
     }
@@ -116,13 +111,11 @@ bool hwm_process_stop(hwm_process* process, double timeout_s)
     return false;
 }
 
-bool hwm_process_failed(const hwm_process* process)
-{
+bool hwm_process_failed(const hwm_process* process) {
     return !(WIFEXITED(process->exit_status) && WEXITSTATUS(process->exit_status) == 0);
 }
 
-void hwm_process_describe(const hwm_process* process, char* text, size_t size)
-{
+void hwm_process_describe(const hwm_process* process, char* text, size_t size) {
     if (WIFSIGNALED(process->exit_status)) {
         int number = WTERMSIG(process->exit_status);
         snprintf(text, size, "was killed by signal %d (%s)", number, strsignal(number));
@@ -131,8 +124,7 @@ void hwm_process_describe(const hwm_process* process, char* text, size_t size)
     }
 }
 
-void hwm_process_log_tail(const hwm_process* process, int lines, char* text, size_t size)
-{
+void hwm_process_log_tail(const hwm_process* process, int lines, char* text, size_t size) {
     text[0] = '\0';
     FILE* f = fopen(process->log, "r");
     if (!f) {

@@ -4,24 +4,23 @@
 #include <stdio.h>
 #include <string.h>
 
-void hwm_progress_init(hwm_progress* p, const char* name)
-{
+void hwm_progress_init(hwm_progress* p, const char* name) {
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "%s", name);
     snprintf(p->phase, sizeof p->phase, "starting");
     p->history_stride = 1;
-    double* unknown[] = {&p->return_mean,   &p->eval_mean,    &p->eval_best,  &p->imagined_return,
-                         &p->real_return,   &p->model_loss,   &p->actor_loss, &p->critic_loss,
-                         &p->version,       &p->wall_s,       &p->env_steps_per_s,
-                         &p->updates_per_s, &p->replay_steps, &p->replay_bytes, &p->blocked_s};
+    double* unknown[] = {&p->return_mean,     &p->eval_mean,       &p->eval_best,
+                         &p->imagined_return, &p->real_return,     &p->model_loss,
+                         &p->actor_loss,      &p->critic_loss,     &p->version,
+                         &p->wall_s,          &p->env_steps_per_s, &p->updates_per_s,
+                         &p->replay_steps,    &p->replay_bytes,    &p->blocked_s};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         *unknown[i] = NAN;
     }
 }
 
 // Keep at most HWM_HISTORY_MAX points: when full, every second one stays.
-static void history_add(hwm_progress* p, double value)
-{
+static void history_add(hwm_progress* p, double value) {
     if (!isfinite(value)) {
         return;
     }
@@ -38,8 +37,7 @@ static void history_add(hwm_progress* p, double value)
     p->history[p->n_history++] = value;
 }
 
-static void rates_add(hwm_progress* p, double now_s)
-{
+static void rates_add(hwm_progress* p, double now_s) {
     if (p->n_points == HWM_RATE_POINTS) {
         p->n_points--;
         memmove(p->point_s, p->point_s + 1, sizeof(double) * (HWM_RATE_POINTS - 1));
@@ -57,8 +55,7 @@ static void rates_add(hwm_progress* p, double now_s)
     }
 }
 
-void hwm_progress_metrics(hwm_progress* p, const hwm_json* line, double received_s)
-{
+void hwm_progress_metrics(hwm_progress* p, const hwm_json* line, double received_s) {
     p->env_steps = hwm_json_number(line, "env_steps", p->env_steps);
     p->updates = hwm_json_number(line, "updates", p->updates);
     p->return_mean = hwm_json_number(line, "return_mean", p->return_mean);
@@ -81,8 +78,7 @@ void hwm_progress_metrics(hwm_progress* p, const hwm_json* line, double received
     }
 }
 
-void hwm_progress_stats(hwm_progress* p, const hwm_json* stats)
-{
+void hwm_progress_stats(hwm_progress* p, const hwm_json* stats) {
     // the only table of this server, whatever its name
     const hwm_json* tables = hwm_json_at(stats, "tables");
     const hwm_json* table = NULL;
@@ -98,8 +94,7 @@ void hwm_progress_stats(hwm_progress* p, const hwm_json* stats)
     }
 }
 
-double hwm_progress_share(const hwm_progress* p)
-{
+double hwm_progress_share(const hwm_progress* p) {
     double share = NAN;
     if (p->max_env_steps > 0) {
         share = fmax(isfinite(share) ? share : 0.0, p->env_steps / p->max_env_steps);
@@ -113,8 +108,7 @@ double hwm_progress_share(const hwm_progress* p)
     return isfinite(share) ? fmin(share, 1.0) : NAN;
 }
 
-double hwm_progress_eta_s(const hwm_progress* p)
-{
+double hwm_progress_eta_s(const hwm_progress* p) {
     double eta = INFINITY;
     if (p->max_env_steps > 0 && p->env_steps_per_s > 0) {
         eta = fmin(eta, (p->max_env_steps - p->env_steps) / p->env_steps_per_s);

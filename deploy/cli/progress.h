@@ -1,4 +1,5 @@
-// What is known about a running experiment, gathered from metrics.jsonl and from the server's statistics.
+// What is known about a running experiment, gathered from metrics.jsonl and from the server's
+// statistics.
 #ifndef HWM_CLI_PROGRESS_H
 #define HWM_CLI_PROGRESS_H
 
@@ -12,15 +13,16 @@ typedef struct hwm_progress {
     double max_env_steps, max_updates, max_minutes;
     // newest values; NAN where not known yet
     double env_steps, updates;
-    double return_mean;           // training episodes
-    double eval_mean, eval_best;  // evaluation episodes
+    double return_mean;                   // training episodes
+    double eval_mean, eval_best;          // evaluation episodes
     double imagined_return, real_return;  // of the same parameters, in the same units
     double model_loss, actor_loss, critic_loss;
     double version, wall_s;
     double env_steps_per_s, updates_per_s;  // over the last reports
     double replay_steps, replay_bytes, blocked_s;
     int workers_alive, workers, worker_restarts;
-    char phase[32];  // as the learner names it: prefill, warm-up, training; "starting" until it says
+    char
+        phase[32];  // as the learner names it: prefill, warm-up, training; "starting" until it says
     // one entry per report, thinned when full: for the sparkline
     int n_history;
     int history_stride;
@@ -28,11 +30,13 @@ typedef struct hwm_progress {
     double history[HWM_HISTORY_MAX];
     // ring of the last reports: when, how many environment steps and updates
     int n_points;
-    double point_s[HWM_RATE_POINTS], point_env_steps[HWM_RATE_POINTS], point_updates[HWM_RATE_POINTS];
+    double point_s[HWM_RATE_POINTS], point_env_steps[HWM_RATE_POINTS],
+        point_updates[HWM_RATE_POINTS];
 } hwm_progress;
 
 void hwm_progress_init(hwm_progress* progress, const char* name);
-// One line of metrics.jsonl; received_s: when it was seen (hwm_clock_s), 0 for lines of an earlier process.
+// One line of metrics.jsonl; received_s: when it was seen (hwm_clock_s), 0 for lines of an earlier
+// process.
 void hwm_progress_metrics(hwm_progress* progress, const hwm_json* line, double received_s);
 // The server's answer to stats.
 void hwm_progress_stats(hwm_progress* progress, const hwm_json* stats);

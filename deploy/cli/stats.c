@@ -20,8 +20,7 @@ typedef struct server_options {
     int64_t count;
 } server_options;
 
-static hwm_exit connect_server(const char* command, const server_options* o, hwm_client** client)
-{
+static hwm_exit connect_server(const char* command, const server_options* o, hwm_client** client) {
     char endpoint[256];
     hwm_error err = {0};
     hwm_log_setup("hwm", HWM_LOG_ERROR, HWM_LOG_TEXT);
@@ -43,8 +42,7 @@ static hwm_exit connect_server(const char* command, const server_options* o, hwm
 }
 
 // One line per value, nested objects as key.key: readable, and easy to grep.
-static void print_values(const hwm_json* json, const char* prefix)
-{
+static void print_values(const hwm_json* json, const char* prefix) {
     size_t n = hwm_json_size(json, "");
     for (size_t i = 0; i < n; i++) {
         char key[256], index[24];
@@ -63,8 +61,7 @@ static void print_values(const hwm_json* json, const char* prefix)
     }
 }
 
-static hwm_exit run_stats(const void* options, const char* const* operands, int n_operands)
-{
+static hwm_exit run_stats(const void* options, const char* const* operands, int n_operands) {
     (void)operands;
     (void)n_operands;
     const server_options* o = options;
@@ -92,8 +89,7 @@ static hwm_exit run_stats(const void* options, const char* const* operands, int 
     return code;
 }
 
-static hwm_exit run_ping(const void* options, const char* const* operands, int n_operands)
-{
+static hwm_exit run_ping(const void* options, const char* const* operands, int n_operands) {
     (void)operands;
     (void)n_operands;
     const server_options* o = options;
@@ -123,12 +119,27 @@ static hwm_exit run_ping(const void* options, const char* const* operands, int n
 
 #define OPTION(field) offsetof(server_options, field)
 #define SERVER_OPTIONS                                                                             \
-    {"--server", "ENDPOINT", HWM_OPTION_TEXT, OPTION(server), NULL, 0, 0,                          \
-     "The server's address (ipc:///path, tcp://host:port), or the directory of a run on this machine."}, \
-    {"--key-dir", "DIR", HWM_OPTION_TEXT, OPTION(key_dir), NULL, 0, 0,                             \
-     "CURVE keys from `hwm keygen`; needed except on ipc and loopback."},                          \
-    {"--insecure", NULL, HWM_OPTION_FLAG, OPTION(insecure), NULL, 0, 0,                            \
-     "Plain text to an address that is neither ipc nor loopback."}
+    {"--server",                                                                                   \
+     "ENDPOINT",                                                                                   \
+     HWM_OPTION_TEXT,                                                                              \
+     OPTION(server),                                                                               \
+     NULL,                                                                                         \
+     0,                                                                                            \
+     0,                                                                                            \
+     "The server's address (ipc:///path, tcp://host:port), or the directory of a run on this "     \
+     "machine."},                                                                                  \
+        {"--key-dir",                                                                              \
+         "DIR",                                                                                    \
+         HWM_OPTION_TEXT,                                                                          \
+         OPTION(key_dir),                                                                          \
+         NULL,                                                                                     \
+         0,                                                                                        \
+         0,                                                                                        \
+         "CURVE keys from `hwm keygen`; needed except on ipc and loopback."},                      \
+    {                                                                                              \
+        "--insecure", NULL, HWM_OPTION_FLAG, OPTION(insecure), NULL, 0, 0,                         \
+            "Plain text to an address that is neither ipc nor loopback."                           \
+    }
 
 static const hwm_option stats_table[] = {
     SERVER_OPTIONS,
@@ -138,7 +149,8 @@ const hwm_command hwm_command_stats = {
     .name = "stats",
     .operands = "",
     .summary = "Print the counters of a server: tables, limiter, workers, link",
-    .example = "hwm stats --server runs/cartpole-seed0\nhwm stats --server tcp://127.0.0.1:5555 --json",
+    .example =
+        "hwm stats --server runs/cartpole-seed0\nhwm stats --server tcp://127.0.0.1:5555 --json",
     .options = stats_table,
     .n_options = sizeof stats_table / sizeof stats_table[0],
     .options_bytes = sizeof(server_options),

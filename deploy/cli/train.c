@@ -1,5 +1,5 @@
-// hwm train: one command from an experiment file to a judged rule. Starts server, learner and workers on this machine,
-// shows how it goes, and ends with the evaluation of the best parameters.
+// hwm train: one command from an experiment file to a judged rule. Starts server, learner and
+// workers on this machine, shows how it goes, and ends with the evaluation of the best parameters.
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -34,7 +34,7 @@ typedef struct train_options {
 typedef struct train {
     const train_options* options;
     const char* file;
-    hwm_text_list set;         // --set and what the other options stand for
+    hwm_text_list set;  // --set and what the other options stand for
     char set_text[4][64];
     hwm_experiment* experiment;
     hwm_run_dir dir;
@@ -44,20 +44,18 @@ typedef struct train {
     hwm_watch* watch;
     hwm_follow* follow;
     double started_s;
-    double previous_wall_s;    // of the processes this run has had before
+    double previous_wall_s;  // of the processes this run has had before
 } train;
 
 // Options that are short forms of a field become an override like any other.
-static void add_override(train* t, int slot, const char* key, int64_t value)
-{
+static void add_override(train* t, int slot, const char* key, int64_t value) {
     snprintf(t->set_text[slot], sizeof t->set_text[slot], "%s=%lld", key, (long long)value);
     if (t->set.n < HWM_TEXT_LIST_MAX) {
         t->set.v[t->set.n++] = t->set_text[slot];
     }
 }
 
-static hwm_status prepare(train* t, hwm_error* err)
-{
+static hwm_status prepare(train* t, hwm_error* err) {
     const train_options* o = t->options;
     t->set = o->set;
     if (o->seed >= 0) {
@@ -78,8 +76,9 @@ static hwm_status prepare(train* t, hwm_error* err)
     }
     const hwm_run_config* run = &t->experiment->run;
     if (run->workers < 1 || run->workers > HWM_CLUSTER_WORKERS_MAX) {
-        return hwm_fail(err, HWM_EINVAL, "run.workers is %lld: `hwm train` starts 1 to %d workers; more "
-                                         "join from other machines",
+        return hwm_fail(err, HWM_EINVAL,
+                        "run.workers is %lld: `hwm train` starts 1 to %d workers; more "
+                        "join from other machines",
                         (long long)run->workers, HWM_CLUSTER_WORKERS_MAX);
     }
     char path[HWM_PATH_MAX];
@@ -92,8 +91,7 @@ static hwm_status prepare(train* t, hwm_error* err)
     return s != HWM_OK ? s : hwm_run_dir_match(&t->dir, t->experiment, err);
 }
 
-static void take_news(train* t, double received_s)
-{
+static void take_news(train* t, double received_s) {
     hwm_json* json = NULL;
     const char* line = NULL;
     while (hwm_follow_next(t->follow, &json, &line)) {
@@ -115,8 +113,7 @@ static void take_news(train* t, double received_s)
 }
 
 // How the same run goes on: what a person types next.
-static void resume_hint(const train* t, char* text, size_t size)
-{
+static void resume_hint(const train* t, char* text, size_t size) {
     snprintf(text, size, "Resume with: hwm train %s --run-dir %s", t->file, t->dir.path);
     size_t n = strlen(text);
     for (int i = 0; i < t->set.n && n < size; i++) {
@@ -124,29 +121,28 @@ static void resume_hint(const train* t, char* text, size_t size)
     }
 }
 
-static void explain_death(train* t, hwm_cluster_event event)
-{
+static void explain_death(train* t, hwm_cluster_event event) {
     char how[128], hint[2 * HWM_PATH_MAX], tail[4096], text[4 * HWM_PATH_MAX];
     const hwm_process* p = t->cluster.culprit;
     hwm_process_describe(p, how, sizeof how);
     resume_hint(t, hint, sizeof hint);
     hwm_process_log_tail(p, 8, tail, sizeof tail);
-    const char* kept =
-        event == HWM_CLUSTER_SERVER_DIED
-            ? "Every experience it had acknowledged is in the replay store, and the learner has saved "
-              "its last state where it could."
-        : event == HWM_CLUSTER_LEARNER_DIED
-            ? "The replay store is complete, and training goes on from the learner's last checkpoint."
-            : "The replay store and the learner's checkpoints are complete.";
+    const char* kept = event == HWM_CLUSTER_SERVER_DIED
+                           ? "Every experience it had acknowledged is in the replay store, and the "
+                             "learner has saved "
+                             "its last state where it could."
+                       : event == HWM_CLUSTER_LEARNER_DIED
+                           ? "The replay store is complete, and training goes on from the "
+                             "learner's last checkpoint."
+                           : "The replay store and the learner's checkpoints are complete.";
     snprintf(text, sizeof text, "%s %s %s, so the run has ended. %s\n%s\nEnd of its log (%s):\n%s",
-             event == HWM_CLUSTER_WORKERS_FAIL ? "Worker" : "The",
-             p->name, how, kept, hint, p->log, tail[0] ? tail : "(empty)");
+             event == HWM_CLUSTER_WORKERS_FAIL ? "Worker" : "The", p->name, how, kept, hint, p->log,
+             tail[0] ? tail : "(empty)");
     fprintf(stderr, "%s\n", text);
 }
 
 // Watch over the run until something ends it.
-static hwm_cluster_event follow_run(train* t)
-{
+static hwm_cluster_event follow_run(train* t) {
     for (;;) {
         char note[512];
         hwm_cluster_event event = hwm_cluster_tend(&t->cluster, note, sizeof note);
@@ -162,8 +158,7 @@ static hwm_cluster_event follow_run(train* t)
     }
 }
 
-static hwm_exit judge(train* t)
-{
+static hwm_exit judge(train* t) {
     hwm_judge_request request = hwm_judge_default_request();
     request.episodes = t->options->episodes;
     request.controls = true;
@@ -174,18 +169,19 @@ static hwm_exit judge(train* t)
         return HWM_EXIT_INTERRUPTED;
     }
     if (s != HWM_OK) {
-        fprintf(stderr, "hwm train: the run is complete, but its evaluation failed: %s\n", err.text);
+        fprintf(stderr, "hwm train: the run is complete, but its evaluation failed: %s\n",
+                err.text);
         return HWM_EXIT_FAILED;
     }
     return HWM_EXIT_DONE;
 }
 
-static hwm_exit run_and_report(train* t)
-{
+static hwm_exit run_and_report(train* t) {
     char note[512], hint[2 * HWM_PATH_MAX], path[HWM_PATH_MAX];
     hwm_error err = {0};
     hwm_display_open(&t->display, t->options->json);
-    snprintf(note, sizeof note, "%s %.400s", t->dir.resumes ? "resuming" : "training in", t->dir.path);
+    snprintf(note, sizeof note, "%s %.400s", t->dir.resumes ? "resuming" : "training in",
+             t->dir.path);
     hwm_display_note(&t->display, note);
 
     // what earlier processes of this run have written
@@ -194,7 +190,8 @@ static hwm_exit run_and_report(train* t)
     t->progress.max_updates = (double)t->experiment->run.max_updates;
     t->progress.max_minutes = t->experiment->run.max_minutes;
     t->progress.workers = (int)t->experiment->run.workers;
-    if (!hwm_path_join(path, t->dir.path, "metrics.jsonl") || !(t->follow = hwm_follow_open(path))) {
+    if (!hwm_path_join(path, t->dir.path, "metrics.jsonl") ||
+        !(t->follow = hwm_follow_open(path))) {
         fprintf(stderr, "hwm train: out of memory\n");
         return HWM_EXIT_FAILED;
     }
@@ -233,7 +230,8 @@ static hwm_exit run_and_report(train* t)
     }
     resume_hint(t, hint, sizeof hint);
     if (t->display.closed) {
-        fprintf(stderr, "Standard output was closed, so the run has been stopped cleanly. %s\n", hint);
+        fprintf(stderr, "Standard output was closed, so the run has been stopped cleanly. %s\n",
+                hint);
         return HWM_EXIT_FAILED;
     }
     fprintf(stderr, "Stopped cleanly. %s\n", hint);
@@ -241,14 +239,12 @@ static hwm_exit run_and_report(train* t)
 }
 
 // A terminal that goes away asks for the same clean stop as SIGTERM.
-static void on_hangup(int signal_number)
-{
+static void on_hangup(int signal_number) {
     (void)signal_number;
     raise(SIGTERM);
 }
 
-static hwm_exit run(const void* options, const char* const* operands, int n_operands)
-{
+static hwm_exit run(const void* options, const char* const* operands, int n_operands) {
     (void)n_operands;
     static train t;  // large: display history and process tables
     memset(&t, 0, sizeof t);
@@ -279,7 +275,8 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
 #define OPTION(field) offsetof(train_options, field)
 static const hwm_option options[] = {
     {"--run-dir", "DIR", HWM_OPTION_TEXT, OPTION(run_dir), NULL, 0, 0,
-     "Where everything of the run lies; the same command with the same directory resumes it. Without it: "
+     "Where everything of the run lies; the same command with the same directory resumes it. "
+     "Without it: "
      "runs/NAME-seedN."},
     {"--workers", "N", HWM_OPTION_INT, OPTION(workers), NULL, 1, HWM_CLUSTER_WORKERS_MAX,
      "Worker processes to start here (short for --set run.workers=N)."},
@@ -305,17 +302,24 @@ const hwm_command hwm_command_train = {
     .operands_min = 1,
     .operands_max = 1,
     .summary = "Train on this machine: server, learner and workers, followed to the end",
-    .details =
-        "Starts hwm-server, hwm-learner and hwm-worker processes over an ipc socket, shows how it goes, "
-        "starts a worker again when it dies, and ends with the return of the best parameters over fresh "
-        "episodes beside its controls: coefficients zeroed and shuffled, plasticity frozen, weights "
-        "reset.\n\nSIGINT and SIGTERM stop workers, learner and server in this order; the learner saves a "
-        "checkpoint first. When the server or the learner dies, the run ends with a sentence that says how "
-        "to resume. The processes' logs lie in the run directory under logs/.\n\nExit codes: 0 the run is "
-        "complete, or it was stopped by SIGTERM; 130 stopped by SIGINT; 1 a process died; 2 the experiment "
-        "or an option is wrong.",
-    .example = "hwm train deploy/experiments/cartpole.yaml --seed 1\n"
-               "hwm train deploy/experiments/cartpole.yaml --set train.lr=0.001 --run-dir runs/slow",
+    .details = "Starts hwm-server, hwm-learner and hwm-worker processes over an ipc socket, shows "
+               "how it goes, "
+               "starts a worker again when it dies, and ends with the return of the best "
+               "parameters over fresh "
+               "episodes beside its controls: coefficients zeroed and shuffled, plasticity frozen, "
+               "weights "
+               "reset.\n\nSIGINT and SIGTERM stop workers, learner and server in this order; the "
+               "learner saves a "
+               "checkpoint first. When the server or the learner dies, the run ends with a "
+               "sentence that says how "
+               "to resume. The processes' logs lie in the run directory under logs/.\n\nExit "
+               "codes: 0 the run is "
+               "complete, or it was stopped by SIGTERM; 130 stopped by SIGINT; 1 a process died; 2 "
+               "the experiment "
+               "or an option is wrong.",
+    .example =
+        "hwm train deploy/experiments/cartpole.yaml --seed 1\n"
+        "hwm train deploy/experiments/cartpole.yaml --set train.lr=0.001 --run-dir runs/slow",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .options_bytes = sizeof(train_options),

@@ -22,30 +22,26 @@ struct hwm_watch {
     char problem[512];
 };
 
-static bool should_stop(hwm_watch* w)
-{
+static bool should_stop(hwm_watch* w) {
     pthread_mutex_lock(&w->mutex);
     bool stop = w->stop;
     pthread_mutex_unlock(&w->mutex);
     return stop;
 }
 
-static void set_problem(hwm_watch* w, const char* text)
-{
+static void set_problem(hwm_watch* w, const char* text) {
     pthread_mutex_lock(&w->mutex);
     snprintf(w->problem, sizeof w->problem, "%s", text);
     pthread_mutex_unlock(&w->mutex);
 }
 
-static void pause_ms(hwm_watch* w, int ms)
-{
+static void pause_ms(hwm_watch* w, int ms) {
     for (int waited = 0; waited < ms && !should_stop(w); waited += 50) {
         hwm_sleep_ms(50);
     }
 }
 
-static void ask(hwm_watch* w, hwm_client** client)
-{
+static void ask(hwm_watch* w, hwm_client** client) {
     hwm_error err = {0};
     if (!*client) {
         hwm_client_config config = hwm_client_default_config();
@@ -79,8 +75,7 @@ static void ask(hwm_watch* w, hwm_client** client)
     pthread_mutex_unlock(&w->mutex);
 }
 
-static void* run(void* context)
-{
+static void* run(void* context) {
     hwm_watch* w = context;
     hwm_client* client = NULL;
     while (!should_stop(w)) {
@@ -91,8 +86,8 @@ static void* run(void* context)
     return NULL;
 }
 
-hwm_watch* hwm_watch_start(const char* endpoint, const char* key_dir, bool insecure, int interval_ms)
-{
+hwm_watch* hwm_watch_start(const char* endpoint, const char* key_dir, bool insecure,
+                           int interval_ms) {
     hwm_watch* w = calloc(1, sizeof *w);
     if (!w) {
         return NULL;
@@ -102,8 +97,7 @@ hwm_watch* hwm_watch_start(const char* endpoint, const char* key_dir, bool insec
     w->key_dir = key_dir ? strdup(key_dir) : NULL;
     w->insecure = insecure;
     w->interval_ms = interval_ms;
-    if (!w->endpoint || (key_dir && !w->key_dir) ||
-        pthread_create(&w->thread, NULL, run, w) != 0) {
+    if (!w->endpoint || (key_dir && !w->key_dir) || pthread_create(&w->thread, NULL, run, w) != 0) {
         free(w->endpoint);
         free(w->key_dir);
         pthread_mutex_destroy(&w->mutex);
@@ -113,8 +107,7 @@ hwm_watch* hwm_watch_start(const char* endpoint, const char* key_dir, bool insec
     return w;
 }
 
-void hwm_watch_stop(hwm_watch** watch)
-{
+void hwm_watch_stop(hwm_watch** watch) {
     hwm_watch* w = *watch;
     if (!w) {
         return;
@@ -131,8 +124,7 @@ void hwm_watch_stop(hwm_watch** watch)
     *watch = NULL;
 }
 
-hwm_json* hwm_watch_take(hwm_watch* w)
-{
+hwm_json* hwm_watch_take(hwm_watch* w) {
     pthread_mutex_lock(&w->mutex);
     hwm_json* json = w->newest;
     w->newest = NULL;
@@ -140,16 +132,14 @@ hwm_json* hwm_watch_take(hwm_watch* w)
     return json;
 }
 
-double hwm_watch_age_s(hwm_watch* w)
-{
+double hwm_watch_age_s(hwm_watch* w) {
     pthread_mutex_lock(&w->mutex);
     double age = w->answered_s > 0 ? hwm_clock_s() - w->answered_s : -1.0;
     pthread_mutex_unlock(&w->mutex);
     return age;
 }
 
-void hwm_watch_problem(hwm_watch* w, char* text, size_t size)
-{
+void hwm_watch_problem(hwm_watch* w, char* text, size_t size) {
     pthread_mutex_lock(&w->mutex);
     snprintf(text, size, "%s", w->problem);
     pthread_mutex_unlock(&w->mutex);
