@@ -15,6 +15,9 @@
 
 static const double gravity = 9.8;                                              // m/s^2
 static const double length = 0.5;                                               // m, half the pole
+static const double full_force = 10.0;                                          // N
+static const double mass_cart = 1.0;                                            // kg
+static const double mass_pole = 0.1;                                            // kg
 static const double tau = 0.02;                                                 // s
 static const double x_limit = 2.4;                                              // m
 static const double theta_limit = 12.0 * 2.0 * 3.14159265358979323846 / 360.0;  // rad
@@ -69,9 +72,9 @@ static hwm_status cartpole_create(void** out, const hwm_env_config* config, int 
         *array[k] = c->block + (size_t)k * n;
     }
     for (size_t i = 0; i < n; i++) {
-        c->force[i] = 10.0;
-        c->mass_cart[i] = 1.0;
-        c->mass_pole[i] = 0.1;
+        c->force[i] = full_force;
+        c->mass_cart[i] = mass_cart;
+        c->mass_pole[i] = mass_pole;
     }
     *out = c;
     return HWM_OK;
@@ -130,7 +133,7 @@ static void cartpole_observe(const void* self, int begin, int end, const uint8_t
         if (active && !active[i]) {
             continue;
         }
-        float* o = obs + (size_t)i * STATE;
+        float* o = obs + (size_t)(i - begin) * STATE;
         o[0] = (float)c->x[i];
         o[1] = (float)c->x_dot[i];
         o[2] = (float)c->theta[i];
@@ -154,9 +157,26 @@ static void cartpole_set_state(void* self, int i, const double* state) {
     c->theta_dot[i] = state[3];
 }
 
+static void cartpole_parts(const hwm_env_config* config, env_parts* parts) {
+    (void)config;
+    parts->n = 1;
+    strcpy(parts->name[0], "push");
+}
+
+static void cartpole_physics(void* self, int i, const env_physics* physics) {
+    cartpole* c = self;
+    c->force[i] = full_force * physics->gain;
+    c->mass_cart[i] = mass_cart * physics->mass;
+    c->mass_pole[i] = mass_pole * physics->mass;
+    for (int k = 0; k < physics->damages; k++) {
+        c->force[i] *= physics->factor[k];
+    }
+}
+
 const env_kind env_kind_cartpole = {
     .name = "cartpole",
     .help = "balance a pole on a cart pushed left or right (Gymnasium CartPole-v1, native)",
+    .has = ENV_HAS_GAIN | ENV_HAS_MASS | ENV_HAS_PARTS,
     .describe = cartpole_describe,
     .create = cartpole_create,
     .destroy = cartpole_destroy,
@@ -165,4 +185,6 @@ const env_kind env_kind_cartpole = {
     .observe = cartpole_observe,
     .get_state = cartpole_get_state,
     .set_state = cartpole_set_state,
+    .parts = cartpole_parts,
+    .physics = cartpole_physics,
 };

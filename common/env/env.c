@@ -2,8 +2,8 @@
 //
 // A batch of environments: what every kind shares.
 //
-//   action -> check, clip -> [repeat: kind->step, rewards added] -> kind->observe -> observation
-//   signs -> time limit
+//   action -> check, clip -> delay, flip -> [repeat: kind->step, rewards added] -> kind->observe
+//          -> variants that change now -> noise, observation signs -> time limit
 //
 // Each thread takes the same range of environments through the whole of it, so a decision is one
 // hand-over per thread.
@@ -14,41 +14,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/metrics.h"
-#include "env/kind.h"
-#include "env/pool.h"
+#include "env/batch.h"
 
-// Bookkeeping behind the simulation's numbers in a saved state.
-enum { SAVED_STREAM, SAVED_EPISODE, SAVED_DECISION, SAVED_COUNT };
-
-typedef struct env_episode {
-    uint32_t stream;    // global environment index: names the random streams
-    uint32_t number;    // of the episode in its stream
-    uint32_t decision;  // decisions taken so far
-} env_episode;
-
-struct hwm_envs {
-    hwm_env_spec spec;
-    const env_kind* kind;
-    void* sim;
-    env_pool* pool;
-    uint64_t seed;
-    int count;         // E
-    int repeat;        // control steps per decision
-    int sim_dim;       // doubles of the simulation's own state
-    bool signs;        // observation signs are mixed
-    float* sign;       // (O) +-1
-    env_episode* at;   // (E)
-    float* action;     // (E,A) finite and clipped
-    float* part;       // (E) reward of one control step
-    uint8_t* outcome;  // (E)
-    uint8_t* live;     // (E) still stepping in this decision
-    uint8_t* moved;    // (E) has a new observation
-    hwm_metric* nan_actions;
-    hwm_metric* diverged;
-};
-
-hwm_status hwm_env_describe(const hwm_env_config* config, hwm_env_spec* spec, hwm_error* err) {
+static hwm_status describe(const hwm_env_config* config, const char* variants_key,
+                           hwm_env_spec* spec, env_variant_set* set, hwm_error* err) {
     memset(spec, 0, sizeof *spec);
     const env_kind* kind = env_kind_find(config->name);
     if (!kind) {
@@ -74,23 +43,20 @@ hwm_status hwm_env_describe(const hwm_env_config* config, hwm_env_spec* spec, hw
     spec->time_limit = (int)((limit + repeat - 1) / repeat);
     spec->action_repeat = (int)repeat;
     spec->control_dt *= (double)repeat;
-    spec->state_dim += SAVED_COUNT;
+    code = env_variants_parse(set, &config->variants, variants_key, kind, config, spec, err);
+    if (code != HWM_OK) {
+        return code;
+    }
+    spec->state_dim += env_saved_size(set, spec->action_dim);
     return HWM_OK;
 }
 
-// Signs of an experiment: fair coins, drawn again until both signs occur, so that weights of one
-// sign are no solution.
-static void draw_signs(uint64_t seed, int n, float* sign) {
-    hwm_rng rng;
-    hwm_rng_init(&rng, seed, HWM_PURPOSE_EXPERIMENT, 0, 0, 0);
-    int minus;
-    do {
-        minus = 0;
-        for (int o = 0; o < n; o++) {
-            sign[o] = hwm_rng_u32(&rng) & 1 ? -1.0f : 1.0f;
-            minus += sign[o] < 0.0f;
-        }
-    } while (n > 1 && (minus == 0 || minus == n));
+hwm_status hwm_env_describe(const hwm_env_config* config, hwm_env_spec* spec, hwm_error* err) {
+    env_variant_set set;
+    hwm_env_config held_out = *config;
+    hwm_env_use_held_out(&held_out);
+    hwm_status code = describe(&held_out, "env.held_out", spec, &set, err);
+    return code == HWM_OK ? describe(config, "env.variants", spec, &set, err) : code;
 }
 
 hwm_status hwm_envs_create(hwm_envs** out, const hwm_env_config* config, uint64_t seed,
@@ -101,7 +67,7 @@ hwm_status hwm_envs_create(hwm_envs** out, const hwm_env_config* config, uint64_
     if (!e) {
         return hwm_fail(err, HWM_ENOMEM, "environments: out of memory");
     }
-    hwm_status code = hwm_env_describe(config, &e->spec, err);
+    hwm_status code = describe(config, "env.variants", &e->spec, &e->variants, err);
     if (code != HWM_OK) {
         goto fail;
     }
@@ -110,8 +76,7 @@ hwm_status hwm_envs_create(hwm_envs** out, const hwm_env_config* config, uint64_
     e->seed = seed;
     e->count = count;
     e->repeat = e->spec.action_repeat;
-    e->sim_dim = e->spec.state_dim - SAVED_COUNT;
-    e->sign = calloc((size_t)e->spec.obs_dim, sizeof *e->sign);
+    e->sim_dim = e->spec.state_dim - env_saved_size(&e->variants, e->spec.action_dim);
     e->at = calloc(n, sizeof *e->at);
     e->action = calloc(n * (size_t)e->spec.action_dim, sizeof *e->action);
     e->part = calloc(n, sizeof *e->part);
@@ -122,13 +87,13 @@ hwm_status hwm_envs_create(hwm_envs** out, const hwm_env_config* config, uint64_
                                  "actions that were not finite numbers; each ended its episode");
     e->diverged = hwm_counter("hwm_env_diverged_total", NULL,
                               "simulations that diverged; each ended its episode");
-    if (!e->sign || !e->at || !e->action || !e->part || !e->outcome || !e->live || !e->moved) {
+    if (!e->at || !e->action || !e->part || !e->outcome || !e->live || !e->moved) {
         code = hwm_fail(err, HWM_ENOMEM, "environments: out of memory for %d", count);
         goto fail;
     }
-    if (config->obs_sign == HWM_OBS_SIGN_EXPERIMENT) {
-        e->signs = true;
-        draw_signs((uint64_t)config->experiment_seed, e->spec.obs_dim, e->sign);
+    code = env_effects_create(e, config, err);
+    if (code != HWM_OK) {
+        goto fail;
     }
     for (int i = 0; i < count; i++) {
         e->at[i].stream = first_index + (uint32_t)i;
@@ -157,7 +122,7 @@ void hwm_envs_destroy(hwm_envs** envs) {
     if (e->sim) {
         e->kind->destroy(e->sim);
     }
-    free(e->sign);
+    env_effects_destroy(e);
     free(e->at);
     free(e->action);
     free(e->part);
@@ -172,26 +137,20 @@ const hwm_env_spec* hwm_envs_spec(const hwm_envs* envs) {
     return &envs->spec;
 }
 
-static void apply_signs(const hwm_envs* e, float* row) {
-    for (int o = 0; o < e->spec.obs_dim; o++) {
-        row[o] *= e->sign[o];
-    }
-}
-
 // obs_row: that of environment i alone
 static void observe_one(hwm_envs* e, int i, float* obs_row) {
-    e->kind->observe(e->sim, i, i + 1, NULL, obs_row - (ptrdiff_t)i * e->spec.obs_dim);
-    if (e->signs) {
-        apply_signs(e, obs_row);
-    }
+    e->kind->observe(e->sim, i, i + 1, NULL, obs_row);
+    env_effects_on_observation(e, i, obs_row);
 }
 
 void hwm_envs_reset(hwm_envs* envs, int i, uint32_t episode, float* obs) {
     HWM_ASSERT(i >= 0 && i < envs->count);
-    envs->at[i].number = episode;
-    envs->at[i].decision = 0;
+    env_episode* at = &envs->at[i];
+    at->number = episode;
+    at->decision = 0;
+    env_effects_reset(envs, i);
     hwm_rng rng;
-    hwm_rng_init(&rng, envs->seed, HWM_PURPOSE_ENV_RESET, envs->at[i].stream, episode, 0);
+    hwm_rng_init(&rng, envs->seed, HWM_PURPOSE_ENV_RESET, at->stream, episode, 0);
     envs->kind->reset(envs->sim, i, &rng);
     observe_one(envs, i, obs);
 }
@@ -230,6 +189,9 @@ static void accept_actions(hwm_envs* e, const decision* d, int begin, int end) {
             hwm_metric_add(e->nan_actions, 1.0);
         }
     }
+    if (e->variants.n > 0) {
+        env_effects_on_actions(e, begin, end);
+    }
     memcpy(e->moved + begin, e->live + begin, (size_t)(end - begin));
 }
 
@@ -266,15 +228,17 @@ static void step_range(void* context, int begin, int end) {
         e->kind->step(e->sim, begin, end, e->live, e->action, e->part, e->outcome);
         add_outcomes(e, d, begin, end);
     }
-    e->kind->observe(e->sim, begin, end, e->moved, d->obs);
+    e->kind->observe(e->sim, begin, end, e->moved,
+                     d->obs + (size_t)begin * (size_t)e->spec.obs_dim);
     for (int i = begin; i < end; i++) {
         if (!e->moved[i]) {
             continue;
         }
-        if (e->signs) {
-            apply_signs(e, d->obs + (size_t)i * (size_t)e->spec.obs_dim);
-        }
         e->at[i].decision++;
+        if (e->variants.n > 0 && e->at[i].decision == e->effect[i].next_change) {
+            env_effects_apply(e, i);
+        }
+        env_effects_on_observation(e, i, d->obs + (size_t)i * (size_t)e->spec.obs_dim);
         d->truncated[i] |= e->at[i].decision >= (uint32_t)e->spec.time_limit;
     }
 }
@@ -292,6 +256,7 @@ void hwm_envs_get_state(const hwm_envs* envs, int i, double* state) {
     saved[SAVED_STREAM] = envs->at[i].stream;
     saved[SAVED_EPISODE] = envs->at[i].number;
     saved[SAVED_DECISION] = envs->at[i].decision;
+    env_effects_save(envs, i, saved + SAVED_COUNT);
 }
 
 void hwm_envs_set_state(hwm_envs* envs, int i, const double* state, float* obs) {
@@ -300,19 +265,9 @@ void hwm_envs_set_state(hwm_envs* envs, int i, const double* state, float* obs) 
     envs->at[i].stream = (uint32_t)saved[SAVED_STREAM];
     envs->at[i].number = (uint32_t)saved[SAVED_EPISODE];
     envs->at[i].decision = (uint32_t)saved[SAVED_DECISION];
+    env_effects_restore(envs, i, saved + SAVED_COUNT);
     envs->kind->set_state(envs->sim, i, state);
     if (obs) {
         observe_one(envs, i, obs);
     }
-}
-
-void hwm_envs_variant(const hwm_envs* envs, int i, float* variant) {
-    HWM_ASSERT(i >= 0 && i < envs->count);
-    for (int v = 0; v < envs->spec.variant_dim; v++) {
-        variant[v] = 0.0f;
-    }
-}
-
-void hwm_envs_force_variant(hwm_envs* envs, int i, const float* variant) {
-    HWM_ASSERT(i >= 0 && i < envs->count && (!variant || envs->spec.variant_dim > 0));
 }

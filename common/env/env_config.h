@@ -14,6 +14,11 @@ struct hwm_env_config {
                               // have
     int64_t action_repeat;    // simulator control steps per decision
     int64_t time_limit;  // control steps per episode (repeats counted); 0: the environment's own
+    hwm_string_list variants;  // hidden variants that episodes draw; grammar in env/variant.h
+    hwm_string_list held_out;  // those kept for evaluation
 };
+
+// The same environment with the held-out variants in the place of the trained ones.
+void hwm_env_use_held_out(hwm_env_config* config);
 
 #endif

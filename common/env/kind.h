@@ -11,11 +11,30 @@
 #include "base/rng.h"
 #include "env/env_config.h"
 
+// What variants can change in an environment of a kind.
+enum { ENV_HAS_GAIN = 1, ENV_HAS_MASS = 2, ENV_HAS_FRICTION = 4, ENV_HAS_PARTS = 8 };
+enum { ENV_PARTS_MAX = 96, ENV_DAMAGES_MAX = HWM_CONFIG_LIST_MAX };
+
+// Actuators and limbs that damage can name.
+typedef struct env_parts {
+    int n;
+    char name[ENV_PARTS_MAX][32];
+} env_parts;
+
+// Factors on the model's own values.
+typedef struct env_physics {
+    double gain, mass, friction;
+    int damages;
+    int part[ENV_DAMAGES_MAX];
+    double factor[ENV_DAMAGES_MAX];
+} env_physics;
+
 enum { ENV_GO_ON = 0, ENV_TERMINATED = 1, ENV_DIVERGED = 2 };
 
 typedef struct env_kind {
     const char* name;
     const char* help;  // one sentence for `hwm envs`
+    unsigned has;      // ENV_HAS_...
     // Fill spec for one control step per decision: sizes, names, scales, time_limit, control_dt;
     // state_dim and init_dim count the simulation's own numbers.
     hwm_status (*describe)(const hwm_env_config* config, hwm_env_spec* spec, hwm_error* err);
@@ -28,9 +47,15 @@ typedef struct env_kind {
     //   ...
     void (*step)(void* self, int begin, int end, const uint8_t* active, const float* action,
                  float* reward, uint8_t* outcome);
+    // obs: the row of environment `begin` and those that follow
     void (*observe)(const void* self, int begin, int end, const uint8_t* active, float* obs);
     void (*get_state)(const void* self, int i, double* state);
     void (*set_state)(void* self, int i, const double* state);
+    // Which parts there are (ENV_HAS_PARTS); config has passed describe.
+    void (*parts)(const hwm_env_config* config, env_parts* parts);
+    // Physics of environment i from now on (NULL where has == 0). Called before every reset that
+    // changes it.
+    void (*physics)(void* self, int i, const env_physics* physics);
 } env_kind;
 
 extern const env_kind env_kind_cartpole;
