@@ -1,0 +1,41 @@
+// A plain double-precision controller, one sample at a time, written from the formulas alone: what
+// the kernels are checked against. Reads phi by the names of its entries.
+#ifndef TEST_PLASTIC_REFERENCE_H
+#define TEST_PLASTIC_REFERENCE_H
+
+#include "plastic/controller.h"
+#include "plastic/controller_config.h"
+
+enum { REF_LAYERS_MAX = 6, REF_UNITS_MAX = 48 };
+
+typedef struct ref_layer {
+    int P, Q;
+    bool plastic;
+    double w[REF_UNITS_MAX * REF_UNITS_MAX];
+    double old_pre[REF_UNITS_MAX], old_post[REF_UNITS_MAX];
+} ref_layer;
+
+typedef struct ref_controller {
+    const hwm_controller_config* config;
+    const hwm_rule_config* rule;
+    const hwm_param_list* params;
+    const double* phi;
+    int n_layers, inputs, outputs;
+    ref_layer layer[REF_LAYERS_MAX];
+    double x[REF_LAYERS_MAX + 1][REF_UNITS_MAX];  // activations of the current step
+    double m[REF_LAYERS_MAX];                     // scale of the bound in the last step
+} ref_controller;
+
+// inputs: features of x_0; plastic[l] != 0: layer l changes.
+void ref_init(ref_controller* r, const hwm_controller_config* config, const hwm_rule_config* rule,
+              const hwm_param_list* params, const double* phi, int inputs, int outputs,
+              const int* plastic);
+// State in the order of hwm_controller_keys.
+void ref_set_state(ref_controller* r, const double* state);
+int ref_get_state(const ref_controller* r, double* state);
+void ref_act(ref_controller* r, const double* x0);
+// One plastic step; frozen_m (plastic layers) replaces the computed scale of max_norm: a scale
+// without gradient. NULL: computed.
+void ref_learn(ref_controller* r, const double* u, const double* frozen_m);
+
+#endif
