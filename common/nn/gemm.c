@@ -42,7 +42,8 @@ static void blas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, co
 
 // The own kernel reads b in place, so b has to stay in the near caches.
 static bool is_small(int n, int k) {
-    return n <= 256 && (long)n * k <= 128 * 256;
+    const long border = nn_cpu_current() == NN_CPU_AVX512 ? 512L * 512 : 256L * 256;
+    return (long)n * k <= border;
 }
 #endif
 

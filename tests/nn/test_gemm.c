@@ -1,0 +1,138 @@
+// Matrix products at every shape class against a double reference, at every instruction set, with
+// identical bits.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "nn/cpu.h"
+#include "nn/gemm.h"
+
+enum { GUARD = 7 };  // untouched numbers after the end of c
+
+typedef enum form { FORM_NN, FORM_TN, FORM_NT } form;
+
+static float* filled(hwm_rng* rng, size_t n) {
+    float* x = malloc((n + GUARD) * sizeof *x);
+    hwm_rng_fill_uniform(rng, x, n + GUARD, -1.0f, 1.0f);
+    return x;
+}
+
+static void call(form f, int m, int n, int k, const float* a, int lda, const float* b, int ldb,
+                 float* c, int ldc, const float* bias, bool add) {
+    if (f == FORM_NN)
+        nn_gemm_nn(m, n, k, a, lda, b, ldb, c, ldc, bias, add);
+    else if (f == FORM_TN)
+        nn_gemm_tn(m, n, k, a, lda, b, ldb, c, ldc, add);
+    else
+        nn_gemm_nt(m, n, k, a, lda, b, ldb, c, ldc, bias, add);
+}
+
+static void check(form f, int m, int n, int k, int pad, bool with_bias, bool add) {
+    hwm_rng rng;
+    hwm_rng_init(&rng, (uint64_t)(m * 1000003 + n * 1009 + k), HWM_PURPOSE_TEST, (uint32_t)f, 0, 0);
+    const int lda = (f == FORM_TN ? m : k) + pad, ldb = (f == FORM_NT ? k : n) + pad, ldc = n + pad;
+    float* a = filled(&rng, (size_t)(f == FORM_TN ? k : m) * (size_t)lda);
+    float* b = filled(&rng, (size_t)(f == FORM_NT ? n : k) * (size_t)ldb);
+    float* bias = filled(&rng, (size_t)n);
+    const size_t size = (size_t)m * (size_t)ldc;
+    float* before = filled(&rng, size);
+    float* first = NULL;
+    for (int level = 0; level <= (int)nn_cpu_best(); level++) {
+        nn_cpu_select((nn_cpu_level)level);
+        float* c = malloc((size + GUARD) * sizeof *c);
+        memcpy(c, before, (size + GUARD) * sizeof *c);
+        call(f, m, n, k, a, lda, b, ldb, c, ldc, with_bias ? bias : NULL, add);
+        for (int i = 0; i < m; i++)
+            for (int j = 0; j < ldc; j++) {
+                const size_t at = (size_t)i * (size_t)ldc + (size_t)j;
+                if (j >= n) {
+                    assert_true(c[at] == before[at]);  // padding stays
+                    continue;
+                }
+                double sum = (add ? before[at] : 0.0) + (with_bias ? bias[j] : 0.0);
+                for (int p = 0; p < k; p++)
+                    sum += (double)(f == FORM_TN ? a[p * lda + i] : a[i * lda + p]) *
+                           (f == FORM_NT ? b[j * ldb + p] : b[p * ldb + j]);
+                assert_true(fabs(c[at] - sum) <= 2e-7 * (4.0 + k));
+            }
+        assert_memory_equal(c + size, before + size, GUARD * sizeof *c);
+        // the same bits at every instruction set, where the own kernel serves both
+        if (first && f != FORM_NT && (long)n * k <= 256L * 256)
+            assert_memory_equal(c, first, size * sizeof *c);
+        free(first);
+        first = c;
+    }
+    free(first);
+    free(a);
+    free(b);
+    free(bias);
+    free(before);
+}
+
+static void test_every_small_shape(void** state) {
+    (void)state;
+    for (int m = 1; m <= 14; m++)
+        for (int n = 1; n <= 70; n += n < 18 ? 1 : 5)
+            for (int k = 1; k <= 9; k += 4) {
+                check(FORM_NN, m, n, k, 0, n % 2, false);
+                check(FORM_TN, m, n, k, 1, false, n % 2);
+                check(FORM_NT, m, n, k, 2, n % 3 == 0, false);
+                check(FORM_NN, m, n, k, 3, false, true);
+            }
+}
+
+static void test_larger_shapes(void** state) {
+    (void)state;
+    const int shapes[][3] = {{32, 64, 64},  {128, 64, 5},  {128, 6, 64},   {33, 96, 96},
+                             {17, 129, 31}, {16, 512, 64}, {40, 300, 200}, {9, 700, 600}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const int* s = shapes[i];
+        check(FORM_NN, s[0], s[1], s[2], 0, true, false);
+        check(FORM_TN, s[0], s[1], s[2], 0, false, true);
+        check(FORM_NT, s[0], s[1], s[2], 0, true, false);
+    }
+}
+
+static void test_rows_do_not_depend_on_their_neighbours(void** state) {
+    (void)state;
+    enum { M = 37, N = 50, K = 23 };
+    hwm_rng rng;
+    hwm_rng_init(&rng, 5, HWM_PURPOSE_TEST, 0, 0, 0);
+    float a[M * K], b[K * N], whole[M * N], row[N];
+    hwm_rng_fill_normal(&rng, a, M * K, 0.0f, 1.0f);
+    hwm_rng_fill_normal(&rng, b, K * N, 0.0f, 1.0f);
+    nn_gemm_nn(M, N, K, a, K, b, N, whole, N, NULL, false);
+    for (int i = 0; i < M; i++) {
+        nn_gemm_nn(1, N, K, a + i * K, K, b, N, row, N, NULL, false);
+        assert_memory_equal(row, whole + i * N, sizeof row);
+    }
+}
+
+static void test_transpose(void** state) {
+    (void)state;
+    enum { R = 13, C = 21 };
+    float in[R * C], out[R * C];
+    for (int i = 0; i < R * C; i++)
+        in[i] = (float)i;
+    nn_transpose(R, C, in, out);
+    for (int i = 0; i < R; i++)
+        for (int j = 0; j < C; j++)
+            assert_true(out[j * R + i] == in[i * C + j]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_small_shape),
+        cmocka_unit_test(test_larger_shapes),
+        cmocka_unit_test(test_rows_do_not_depend_on_their_neighbours),
+        cmocka_unit_test(test_transpose),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
