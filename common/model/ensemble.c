@@ -1,0 +1,349 @@
+// data path  [8] learner: world model, kinds `ensemble` and `context`
+//
+// K small networks on (o, u) or, with a hidden variable, (o, c, u):
+//
+//   y = mlp_k([o ; c ; u])          o' = clamp(o + s y_o, range)   r = clamp(y_r, range)   continue
+//   = sigmoid(y_c) c = tanh(mean_k enc([o_k ; u_k ; d_k]))   d = (o' - o) / s     hindsight:
+//   transitions of the same episode, past and future
+//
+// s is the std of one-step deltas. Latent z = [o ; c]; c stays the same along an imagined rollout.
+// Loss per transition: mean_j (y_o - delta / s)_j^2 + w_r (y_r - r)^2 + w_c bce(y_c, 1 - terminal),
+// w_c at terminals, 1 elsewhere. In imagination group k of the rollouts uses member (k + t) mod K
+// at step t, so that no rollout can settle on one member's error.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/kinds.h"
+#include "model/mlp.h"
+
+enum { MEMBERS_MAX = 64 };
+
+typedef struct ensemble {
+    hwm_model base;
+    hwm_mlp member[MEMBERS_MAX];
+    hwm_mlp encoder;  // context only
+    // entries of the parameter list that are set by refresh, never by the optimiser
+    int delta_scale, obs_min, obs_max, reward_range, refreshed;
+    int obs, action, code;  // O, A, C
+    double flops;           // of one update
+} ensemble;
+
+static hwm_real* entry(const ensemble* e, int i) {
+    return e->base.params->value + e->base.params->list.entry[i].offset;
+}
+
+static void ensemble_destroy(hwm_model* model) {
+    free(model);
+}
+
+// tanh(mean over the K transitions of each sequence of enc([o ; u ; (o' - o) / s])): (n, C)
+static nn_var encode(ensemble* e, nn_tape* tape, const hwm_sequences* batch, bool frozen) {
+    const int O = e->obs, A = e->action, width = 2 * O + A, rows = batch->n * batch->context;
+    const hwm_real* scale = entry(e, e->delta_scale);
+    nn_var x = nn_new(tape, rows, width, false);
+    memcpy(x->x, batch->hindsight, (size_t)rows * width * sizeof(hwm_real));
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < O; j++)
+            x->x[(size_t)i * width + O + A + j] /= scale[j];
+    nn_var code = hwm_mlp_forward(&e->encoder, tape, e->base.params, frozen, x);
+    return nn_tanh(tape, nn_mean_rows(tape, code, batch->context));
+}
+
+static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
+                              hwm_model_losses* losses) {
+    ensemble* e = (ensemble*)model;
+    (void)rng;
+    nn_tape* tape = model->tape;
+    const hwm_model_config* config = &model->config;
+    const int O = e->obs, A = e->action, K = (int)config->members, n = batch->n, T = batch->length;
+    HWM_ASSERT(n % K == 0 && T == 2);
+    const hwm_real* scale = entry(e, e->delta_scale);
+
+    // rows: transition i of the batch is (o, u) of its first row and (o', r, terminal) of its
+    // second
+    nn_var o = nn_new(tape, n, O, false), u = nn_new(tape, n, A, false);
+    hwm_real* delta = nn_tape_alloc(tape, (size_t)n * O * sizeof(hwm_real));
+    hwm_real* reward = nn_tape_alloc(tape, (size_t)n * sizeof(hwm_real));
+    hwm_real* cont = nn_tape_alloc(tape, (size_t)n * sizeof(hwm_real));
+    hwm_real* weight = nn_tape_alloc(tape, (size_t)n * sizeof(hwm_real));
+    hwm_real* valid = nn_tape_alloc(tape, (size_t)n * sizeof(hwm_real));
+    for (int i = 0; i < n; i++) {
+        const hwm_real* from = batch->obs + (size_t)i * T * O;
+        memcpy(o->x + (size_t)i * O, from, (size_t)O * sizeof(hwm_real));
+        memcpy(u->x + (size_t)i * A, batch->action + (size_t)i * T * A,
+               (size_t)A * sizeof(hwm_real));
+        for (int j = 0; j < O; j++)
+            delta[(size_t)i * O + j] = (from[O + j] - from[j]) / scale[j];
+        reward[i] = batch->reward[(size_t)i * T + 1];
+        cont[i] = 1 - batch->terminal[(size_t)i * T + 1];
+        valid[i] = batch->valid[(size_t)i * T + 1];
+        weight[i] = valid[i] * (cont[i] > 0 ? 1 : (hwm_real)config->continue_weight);
+    }
+
+    nn_var x;
+    if (e->code > 0) {
+        nn_var parts[3] = {o, encode(e, tape, batch, false), u};
+        x = nn_concat(tape, 3, parts);
+    } else {
+        nn_var parts[2] = {o, u};
+        x = nn_concat(tape, 2, parts);
+    }
+    nn_var y[MEMBERS_MAX];
+    for (int k = 0; k < K; k++)
+        y[k] = hwm_mlp_forward(&e->member[k], tape, model->params, false,
+                               nn_rows(tape, x, k * (n / K), n / K));
+    nn_var all = nn_stack(tape, K, y);
+
+    nn_var obs_loss = nn_mse(tape, nn_columns(tape, all, 0, O), delta, valid);
+    nn_seed(obs_loss, 1);
+    losses->obs = obs_loss->x[0];
+    losses->total = losses->obs;
+    if (config->predict_reward) {
+        nn_var loss = nn_mse(tape, nn_columns(tape, all, O, 1), reward, valid);
+        nn_seed(loss, (hwm_real)config->reward_weight);
+        losses->reward = loss->x[0];
+        losses->total += config->reward_weight * losses->reward;
+    }
+    if (config->terminals) {
+        nn_var loss = nn_bce_logits(tape, nn_columns(tape, all, O + 1, 1), cont, weight);
+        nn_seed(loss, 1);
+        losses->cont = loss->x[0];
+        losses->total += losses->cont;
+    }
+    nn_tape_backward(tape);
+    losses->flops = e->flops;
+}
+
+// New scales: the last layer's rows that predict deltas are multiplied by s_old / s_new, the
+// encoder's columns that read d = delta / s by s_new / s_old, so that the function stays.
+static void ensemble_refresh(hwm_model* model, const hwm_replay_statistics* statistics,
+                             double margin) {
+    ensemble* e = (ensemble*)model;
+    const int O = e->obs, A = e->action;
+    hwm_real* scale = entry(e, e->delta_scale);
+    for (int j = 0; j < O; j++) {
+        const hwm_real fresh = statistics->delta_std[j] + (hwm_real)model->config.scale_floor;
+        const hwm_real ratio = scale[j] / fresh;
+        scale[j] = fresh;
+        const hwm_real span = statistics->obs_max[j] - statistics->obs_min[j];
+        entry(e, e->obs_min)[j] = statistics->obs_min[j] - (hwm_real)margin * span;
+        entry(e, e->obs_max)[j] = statistics->obs_max[j] + (hwm_real)margin * span;
+        if (*entry(e, e->refreshed) == 0)
+            continue;  // nothing learned yet that would have to stay
+        for (int k = 0; k < (int)model->config.members; k++) {
+            const hwm_mlp* m = &e->member[k];
+            hwm_real* w = entry(e, m->w[m->layers]) + (size_t)j * (size_t)m->units;
+            for (int i = 0; i < m->units; i++)
+                w[i] *= ratio;
+            entry(e, m->b[m->layers])[j] *= ratio;
+        }
+        if (e->code > 0)
+            for (int i = 0; i < e->encoder.units; i++)
+                entry(e, e->encoder.w[0])[(size_t)i * e->encoder.in + O + A + j] /= ratio;
+    }
+    entry(e, e->reward_range)[0] = statistics->reward_min;
+    entry(e, e->reward_range)[1] = statistics->reward_max;
+    *entry(e, e->refreshed) = 1;
+}
+
+static void ensemble_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng,
+                           hwm_real* z) {
+    ensemble* e = (ensemble*)model;
+    (void)rng;
+    const int O = e->obs, Z = model->latent, T = starts->length;
+    for (int i = 0; i < starts->n; i++) {
+        int last = 0;
+        for (int t = 0; t < T; t++)
+            if (starts->valid[(size_t)i * T + t] > 0)
+                last = t;
+        memcpy(z + (size_t)i * Z, starts->obs + ((size_t)i * T + last) * O,
+               (size_t)O * sizeof(hwm_real));
+    }
+    if (e->code == 0)
+        return;
+    nn_tape_reset(model->tape);
+    nn_tape_record(model->tape, false);
+    nn_var code = encode(e, model->tape, starts, true);
+    for (int i = 0; i < starts->n; i++)
+        memcpy(z + (size_t)i * Z + O, code->x + (size_t)i * e->code,
+               (size_t)e->code * sizeof(hwm_real));
+    nn_tape_record(model->tape, true);
+}
+
+// ---- one imagined step: the head of the ensemble is one node, as it is all element-wise
+
+typedef struct head {
+    ensemble* e;
+    nn_var y, z, next, reward, cont;
+} head;
+
+static hwm_real clamp(hwm_real x, hwm_real lo, hwm_real hi) {
+    return x < lo ? lo : x > hi ? hi : x;
+}
+
+static void head_backward(void* context) {
+    const head* h = context;
+    const ensemble* e = h->e;
+    const int O = e->obs, Z = e->base.latent, Y = O + 2;
+    const hwm_real *s = entry(e, e->delta_scale), *lo = entry(e, e->obs_min),
+                   *hi = entry(e, e->obs_max);
+    const hwm_real r_lo = entry(e, e->reward_range)[0], r_hi = entry(e, e->reward_range)[1];
+    for (int i = 0; i < h->y->rows; i++) {
+        const hwm_real *y = h->y->x + (size_t)i * Y, *z = h->z->x + (size_t)i * Z,
+                       *g = h->next->g + (size_t)i * Z;
+        hwm_real *gy = h->y->g + (size_t)i * Y, *gz = h->z->g ? h->z->g + (size_t)i * Z : NULL;
+        for (int j = 0; j < O; j++) {  // o' = clamp(o + s y)
+            const hwm_real x = z[j] + s[j] * y[j];
+            if (x < lo[j] || x > hi[j])
+                continue;
+            gy[j] += s[j] * g[j];
+            if (gz)
+                gz[j] += g[j];
+        }
+        for (int j = O; gz && j < Z; j++)  // c' = c
+            gz[j] += g[j];
+        if (e->base.config.predict_reward && y[O] >= r_lo && y[O] <= r_hi)
+            gy[O] += h->reward->g[i];
+        if (e->base.config.terminals)
+            gy[O + 1] += h->cont->g[i] * h->cont->x[i] * (1 - h->cont->x[i]);
+    }
+}
+
+static hwm_model_next ensemble_step(hwm_model* model, nn_tape* tape, nn_var z, nn_var u, int t,
+                                    hwm_rng* rng) {
+    ensemble* e = (ensemble*)model;
+    (void)rng;
+    const int K = (int)model->config.members, B = z->rows, O = e->obs, Z = model->latent, Y = O + 2;
+    HWM_ASSERT(B % K == 0);
+    nn_var parts[2] = {z, u}, y_k[MEMBERS_MAX];
+    nn_var x = nn_concat(tape, 2, parts);
+    for (int k = 0; k < K; k++)
+        y_k[k] = hwm_mlp_forward(&e->member[(k + t) % K], tape, model->params, true,
+                                 nn_rows(tape, x, k * (B / K), B / K));
+    nn_var y = nn_stack(tape, K, y_k);
+
+    const bool grad = y->g != NULL;
+    hwm_model_next next = {nn_new(tape, B, Z, grad), nn_new(tape, B, 1, grad),
+                           nn_new(tape, B, 1, grad)};
+    const hwm_real *s = entry(e, e->delta_scale), *lo = entry(e, e->obs_min),
+                   *hi = entry(e, e->obs_max);
+    const hwm_real r_lo = entry(e, e->reward_range)[0], r_hi = entry(e, e->reward_range)[1];
+    for (int i = 0; i < B; i++) {
+        const hwm_real *yi = y->x + (size_t)i * Y, *zi = z->x + (size_t)i * Z;
+        hwm_real* out = next.z->x + (size_t)i * Z;
+        for (int j = 0; j < O; j++)
+            out[j] = clamp(zi[j] + s[j] * yi[j], lo[j], hi[j]);
+        for (int j = O; j < Z; j++)
+            out[j] = zi[j];
+        next.reward->x[i] = model->config.predict_reward ? clamp(yi[O], r_lo, r_hi) : r_hi;
+        next.cont->x[i] =
+            model->config.terminals ? (hwm_real)(1.0 / (1.0 + exp(-(double)yi[O + 1]))) : 1;
+    }
+    if (grad) {
+        head* h = nn_tape_alloc(tape, sizeof *h);
+        *h = (head){e, y, z, next.z, next.reward, next.cont};
+        nn_custom(tape, head_backward, h);
+    }
+    return next;
+}
+
+static nn_var ensemble_observe(hwm_model* model, nn_tape* tape, nn_var z) {
+    const ensemble* e = (const ensemble*)model;
+    return e->code > 0 ? nn_columns(tape, z, 0, e->obs) : z;
+}
+
+static nn_var ensemble_features(hwm_model* model, nn_tape* tape, nn_var z) {
+    (void)model;
+    (void)tape;
+    return z;
+}
+
+static const hwm_model_vtable ensemble_kind = {
+    .destroy = ensemble_destroy,
+    .gradient = ensemble_gradient,
+    .refresh = ensemble_refresh,
+    .start = ensemble_start,
+    .step = ensemble_step,
+    .observe = ensemble_observe,
+    .features = ensemble_features,
+};
+
+hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims* dims,
+                            hwm_rng* rng) {
+    const int K = (int)config->members, O = dims->obs, A = dims->action;
+    const int C = config->kind == HWM_MODEL_CONTEXT ? (int)config->context_dim : 0;
+    HWM_ASSERT(K >= 1 && K <= MEMBERS_MAX);
+    ensemble* e = calloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    e->base.kind = &ensemble_kind;
+    e->base.config = *config;
+    e->base.dims = *dims;
+    e->obs = O;
+    e->action = A;
+    e->code = C;
+    e->base.latent = e->base.features = O + C;
+    e->base.constant_from = O;
+    e->base.constant = C;
+    e->base.batch_sequences = K * (int)config->batch;
+    e->base.batch_length = 2;
+    e->base.start_length = 1;
+    e->base.context = C > 0 ? (int)config->context_samples : 0;
+
+    // one list gives names, sizes, checkpoints and wire order
+    hwm_param_list list;
+    hwm_param_list_init(&list);
+    for (int k = 0; k < K; k++) {
+        char prefix[24];
+        snprintf(prefix, sizeof prefix, "member%d", k);
+        hwm_mlp_declare(&e->member[k], &list, prefix, O + C + A, (int)config->layers,
+                        (int)config->units, O + 2, config->activation);
+    }
+    if (C > 0)
+        hwm_mlp_declare(&e->encoder, &list, "encoder", 2 * O + A, 2, (int)config->context_units, C,
+                        config->activation);
+    e->delta_scale = hwm_param_list_add(&list, hwm_spec("delta_scale", HWM_F32, 1, O));
+    e->obs_min = hwm_param_list_add(&list, hwm_spec("obs_min", HWM_F32, 1, O));
+    e->obs_max = hwm_param_list_add(&list, hwm_spec("obs_max", HWM_F32, 1, O));
+    e->reward_range = hwm_param_list_add(&list, hwm_spec("reward_range", HWM_F32, 1, 2));
+
+    e->refreshed = hwm_param_list_add(&list, hwm_spec("refreshed", HWM_F32, 1, 1));
+
+    // the tape of an update: activations and gradients of every layer, and the inputs
+    const size_t rows = (size_t)K * (size_t)config->batch,
+                 start_rows = (size_t)dims->rollouts * (size_t)e->base.context;
+    const size_t per_row =
+        (size_t)(4 * (O + C + A) + 8 * (O + 2) + 5 * config->layers * config->units);
+    const size_t per_context = (size_t)(4 * (2 * O + A) + 20 * config->context_units + 8 * C);
+    const size_t context_rows = rows * (size_t)e->base.context;
+    size_t bytes =
+        (rows * per_row + (context_rows > start_rows ? context_rows : start_rows) * per_context) *
+            sizeof(hwm_real) * 2 +
+        (4u << 20);
+    if (nn_params_create(&e->base.params, &list) != HWM_OK ||
+        nn_tape_create(&e->base.tape, bytes) != HWM_OK) {
+        nn_params_destroy(&e->base.params);
+        nn_tape_destroy(&e->base.tape);
+        free(e);
+        return NULL;
+    }
+    for (int k = 0; k < K; k++) {
+        hwm_mlp_init(&e->member[k], e->base.params, rng, 0.01);
+        e->flops += 3.0 * hwm_mlp_flops(&e->member[k], (int)config->batch);
+    }
+    if (C > 0) {
+        hwm_mlp_init(&e->encoder, e->base.params, rng, 1.0 / sqrt((double)config->context_units));
+        e->flops += 3.0 * hwm_mlp_flops(&e->encoder, (int)context_rows);
+    }
+    e->base.reward_range = entry(e, e->reward_range);
+    for (int j = 0; j < O; j++) {
+        entry(e, e->delta_scale)[j] = (hwm_real)0.05;
+        entry(e, e->obs_min)[j] = -3;
+        entry(e, e->obs_max)[j] = 3;
+    }
+    entry(e, e->reward_range)[0] = -1;
+    entry(e, e->reward_range)[1] = 1;
+    return &e->base;
+}

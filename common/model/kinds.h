@@ -1,0 +1,38 @@
+// Inside the model library: what each kind of world model implements.
+#ifndef HWM_MODEL_KINDS_H
+#define HWM_MODEL_KINDS_H
+
+#include "model/model.h"
+
+typedef struct hwm_model_vtable {
+    void (*destroy)(hwm_model* model);
+    void (*gradient)(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
+                     hwm_model_losses* losses);
+    void (*refresh)(hwm_model* model, const hwm_replay_statistics* statistics, double margin);
+    void (*start)(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z);
+    hwm_model_next (*step)(hwm_model* model, nn_tape* tape, nn_var z, nn_var u, int t,
+                           hwm_rng* rng);
+    nn_var (*observe)(hwm_model* model, nn_tape* tape, nn_var z);
+    nn_var (*features)(hwm_model* model, nn_tape* tape, nn_var z);
+} hwm_model_vtable;
+
+// What every kind shares; a kind's struct begins with it.
+struct hwm_model {
+    const hwm_model_vtable* kind;
+    hwm_model_config config;
+    hwm_model_dims dims;
+    nn_params* params;
+    nn_optim* optim;
+    nn_tape* tape;  // of the update
+    int latent, features;
+    int constant_from, constant;  // columns of z that hold a hidden variable of the episode
+    hwm_real* reward_range;       // lo, hi: entries of params
+    int batch_sequences, batch_length, context, start_length;
+};
+
+// Each allocates its own struct, declares and initialises parameters; the caller destroys on
+// failure (NULL: no memory).
+hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims* dims,
+                            hwm_rng* rng);
+
+#endif

@@ -1,0 +1,96 @@
+// data path  [8] learner: world model
+//
+// World model: what the environment will do, learned from replay. One interface for every kind, so
+// that imagination does not know which one it runs in:
+//
+//   update    a batch of sequences -> losses, one optimiser step of the model's own parameters
+//   start     the latents z (B,Z) of the last rows of some sequences
+//   step      z' , reward, continue = f(z, u), on a tape: gradients reach z and u, never the
+//   parameters observe   o (B,O) that a controller reads from z features  what a critic reads from
+//   z
+//
+// UNITS  Observations in units of their fixed scale. Predicted observations and rewards are kept in
+// the range seen in replay
+//   (hwm_model_refresh), so that imagined returns cannot grow without limit.
+// Threads: one owner.
+#ifndef HWM_MODEL_MODEL_H
+#define HWM_MODEL_MODEL_H
+
+#include "base/rng.h"
+#include "model/model_config.h"
+#include "model/sequences.h"
+#include "nn/optim.h"
+#include "nn/params.h"
+
+typedef struct hwm_model hwm_model;
+
+typedef struct hwm_model_dims {
+    int obs, action;
+    int rollouts;  // largest B of start and step
+    int horizon;   // largest number of steps on one tape
+} hwm_model_dims;
+
+// What the replay looks like: of all rows sampled so far.
+typedef struct hwm_replay_statistics {
+    hwm_real* obs_min;    // (O)
+    hwm_real* obs_max;    // (O)
+    hwm_real* delta_std;  // (O) of o' - o
+    hwm_real reward_min, reward_max;
+} hwm_replay_statistics;
+
+typedef struct hwm_model_losses {
+    double total, obs, reward, cont;
+    double kl;  // rssm; 0 elsewhere
+    double gradient_norm;
+    double flops;
+} hwm_model_losses;
+
+// Parameters are initialised from (seed, HWM_PURPOSE_PARAMETERS).
+hwm_status hwm_model_create(hwm_model** out, const hwm_model_config* config,
+                            const hwm_model_dims* dims, uint64_t seed, hwm_error* err);
+void hwm_model_destroy(hwm_model** model);
+
+// What update wants: how many sequences, how many rows and context transitions of each.
+int hwm_model_batch_sequences(const hwm_model* model);
+int hwm_model_batch_length(const hwm_model* model);
+int hwm_model_context(const hwm_model* model);
+// What start wants: rows that lead up to a start (1: the row itself is enough).
+int hwm_model_start_length(const hwm_model* model);
+
+nn_params* hwm_model_params(hwm_model* model);
+nn_optim* hwm_model_optim(hwm_model* model);
+
+// Scales and ranges from the replay; the last layer is rescaled so that the function stays.
+// margin: the range of observations is widened by this share of itself on either side.
+void hwm_model_refresh(hwm_model* model, const hwm_replay_statistics* statistics, double margin);
+
+// Gradient of the losses on `batch` into hwm_model_params()->grad (which is zeroed first);
+// losses->gradient_norm is left.
+void hwm_model_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
+                        hwm_model_losses* losses);
+// hwm_model_gradient, then one optimiser step. HWM_ENUMERIC: not finite, skipped.
+hwm_status hwm_model_update(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
+                            hwm_model_losses* losses, hwm_error* err);
+
+// ---- imagination
+int hwm_model_latent(const hwm_model* model);    // Z
+int hwm_model_features(const hwm_model* model);  // F
+// z (B,Z) of the last valid row of each of the B sequences.
+void hwm_model_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z);
+typedef struct hwm_model_next {
+    nn_var z;       // (B,Z)
+    nn_var reward;  // (B,1)
+    nn_var cont;    // (B,1) probability that the episode goes on
+} hwm_model_next;
+// One step of B rollouts; t rotates the members of an ensemble.
+hwm_model_next hwm_model_step(hwm_model* model, nn_tape* tape, nn_var z, nn_var u, int t,
+                              hwm_rng* rng);
+nn_var hwm_model_observe(hwm_model* model, nn_tape* tape, nn_var z);
+nn_var hwm_model_critic_input(hwm_model* model, nn_tape* tape, nn_var z);
+// Range of one reward seen in replay, for the bounds of a critic.
+void hwm_model_reward_range(const hwm_model* model, hwm_real* lo, hwm_real* hi);
+// Columns of z that stay the same along a rollout (a hidden variable of the episode): from, count;
+// 0: none.
+int hwm_model_constant(const hwm_model* model, int* from);
+
+#endif
