@@ -45,7 +45,9 @@ void hwm_critic_destroy(hwm_critic** critic) {
 }
 
 nn_var hwm_critic_value(hwm_critic* critic, nn_tape* tape, nn_var features) {
-    return hwm_mlp_forward(&critic->mlp, tape, critic->slow, true, features);
+    hwm_mlp_vars vars;
+    hwm_mlp_bind(&critic->mlp, tape, critic->slow, true, &vars);
+    return hwm_mlp_forward(&critic->mlp, &vars, tape, features);
 }
 
 hwm_status hwm_critic_update(hwm_critic* critic, int rows, hwm_real* features,
@@ -54,7 +56,9 @@ hwm_status hwm_critic_update(hwm_critic* critic, int rows, hwm_real* features,
     nn_tape_reset(critic->tape);
     nn_params_zero_grad(critic->params);
     nn_var x = nn_wrap(critic->tape, features, NULL, rows, critic->mlp.in);
-    nn_var v = hwm_mlp_forward(&critic->mlp, critic->tape, critic->params, false, x);
+    hwm_mlp_vars vars;
+    hwm_mlp_bind(&critic->mlp, critic->tape, critic->params, false, &vars);
+    nn_var v = hwm_mlp_forward(&critic->mlp, &vars, critic->tape, x);
     nn_var l = nn_mse(critic->tape, v, target, weight);
     nn_seed(
         l,

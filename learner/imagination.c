@@ -501,6 +501,7 @@ void hwm_imagination_gradient(hwm_imagination* im, const hwm_real* phi, uint64_t
     hwm_lanes_pack(im->previous_reward, im->start.previous_reward, B, 1);
     hwm_lanes_pack(im->first, im->start.first, B, 1);
 
+    hwm_model_begin(im->set.model, im->tape);
     nn_var z = nn_wrap(im->tape, im->start.z, NULL, B, im->Z);
     nn_var* later = nn_tape_alloc(im->tape, (size_t)H * sizeof *later);
     for (int t = 0; t < H; t++) {
@@ -536,6 +537,9 @@ void hwm_imagination_gradient(hwm_imagination* im, const hwm_real* phi, uint64_t
     memset(im->g_coef, 0, (size_t)im->P * sizeof(hwm_real));
     returns_backward(im, value, v_lo, v_hi);
     nn_tape_backward(im->tape);
+    for (int i = 0; i < B; i++)
+        im->g_act[lane_at(i, 1, 0)] = im->start.fresh[i] ? 1 : 0;
+    hwm_controller_reset_backward(c, B, im->g_act, im->g_state, im->g_coef);
     memset(g_phi, 0, list->count * sizeof(hwm_real));
     hwm_controller_prepare_backward(c, phi, im->coef, im->g_coef, g_phi);
 }

@@ -23,7 +23,8 @@ enum { MEMBERS_MAX = 64 };
 typedef struct ensemble {
     hwm_model base;
     hwm_mlp member[MEMBERS_MAX];
-    hwm_mlp encoder;  // context only
+    hwm_mlp encoder;                   // context only
+    hwm_mlp_vars frozen[MEMBERS_MAX];  // on the tape of the rollout that begin was called for
     // entries of the parameter list that are set by refresh, never by the optimiser
     int delta_scale, obs_min, obs_max, reward_range, refreshed;
     int obs, action, code;  // O, A, C
@@ -47,7 +48,9 @@ static nn_var encode(ensemble* e, nn_tape* tape, const hwm_sequences* batch, boo
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < O; j++)
             x->x[(size_t)i * width + O + A + j] /= scale[j];
-    nn_var code = hwm_mlp_forward(&e->encoder, tape, e->base.params, frozen, x);
+    hwm_mlp_vars vars;
+    hwm_mlp_bind(&e->encoder, tape, e->base.params, frozen, &vars);
+    nn_var code = hwm_mlp_forward(&e->encoder, &vars, tape, x);
     return nn_tanh(tape, nn_mean_rows(tape, code, batch->context));
 }
 
@@ -91,9 +94,11 @@ static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_
         x = nn_concat(tape, 2, parts);
     }
     nn_var y[MEMBERS_MAX];
-    for (int k = 0; k < K; k++)
-        y[k] = hwm_mlp_forward(&e->member[k], tape, model->params, false,
-                               nn_rows(tape, x, k * (n / K), n / K));
+    for (int k = 0; k < K; k++) {
+        hwm_mlp_vars vars;
+        hwm_mlp_bind(&e->member[k], tape, model->params, false, &vars);
+        y[k] = hwm_mlp_forward(&e->member[k], &vars, tape, nn_rows(tape, x, k * (n / K), n / K));
+    }
     nn_var all = nn_stack(tape, K, y);
 
     nn_var obs_loss = nn_mse(tape, nn_columns(tape, all, 0, O), delta, valid);
@@ -211,6 +216,12 @@ static void head_backward(void* context) {
     }
 }
 
+static void ensemble_begin(hwm_model* model, nn_tape* tape) {
+    ensemble* e = (ensemble*)model;
+    for (int k = 0; k < (int)model->config.members; k++)
+        hwm_mlp_bind(&e->member[k], tape, model->params, true, &e->frozen[k]);
+}
+
 static hwm_model_next ensemble_step(hwm_model* model, nn_tape* tape, nn_var z, nn_var u, int t,
                                     hwm_rng* rng) {
     ensemble* e = (ensemble*)model;
@@ -220,7 +231,7 @@ static hwm_model_next ensemble_step(hwm_model* model, nn_tape* tape, nn_var z, n
     nn_var parts[2] = {z, u}, y_k[MEMBERS_MAX];
     nn_var x = nn_concat(tape, 2, parts);
     for (int k = 0; k < K; k++)
-        y_k[k] = hwm_mlp_forward(&e->member[(k + t) % K], tape, model->params, true,
+        y_k[k] = hwm_mlp_forward(&e->member[(k + t) % K], &e->frozen[(k + t) % K], tape,
                                  nn_rows(tape, x, k * (B / K), B / K));
     nn_var y = nn_stack(tape, K, y_k);
 
@@ -265,6 +276,7 @@ static const hwm_model_vtable ensemble_kind = {
     .gradient = ensemble_gradient,
     .refresh = ensemble_refresh,
     .start = ensemble_start,
+    .begin = ensemble_begin,
     .step = ensemble_step,
     .observe = ensemble_observe,
     .features = ensemble_features,

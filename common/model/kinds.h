@@ -10,6 +10,7 @@ typedef struct hwm_model_vtable {
                      hwm_model_losses* losses);
     void (*refresh)(hwm_model* model, const hwm_replay_statistics* statistics, double margin);
     void (*start)(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z);
+    void (*begin)(hwm_model* model, nn_tape* tape);
     hwm_model_next (*step)(hwm_model* model, nn_tape* tape, nn_var z, nn_var u, int t,
                            hwm_rng* rng);
     nn_var (*observe)(hwm_model* model, nn_tape* tape, nn_var z);

@@ -36,16 +36,21 @@ static nn_var parameter(nn_tape* tape, nn_params* params, int i, bool frozen, in
     return nn_wrap(tape, value, grad, rows, cols);
 }
 
-nn_var hwm_mlp_forward(const hwm_mlp* mlp, nn_tape* tape, nn_params* params, bool frozen,
-                       nn_var x) {
+void hwm_mlp_bind(const hwm_mlp* mlp, nn_tape* tape, nn_params* params, bool frozen,
+                  hwm_mlp_vars* vars) {
     for (int l = 0; l <= mlp->layers; l++) {
         int from = l == 0 ? mlp->in : mlp->units, to = l == mlp->layers ? mlp->out : mlp->units;
-        x = nn_linear(tape, x, parameter(tape, params, mlp->w[l], frozen, to, from),
-                      parameter(tape, params, mlp->b[l], frozen, 1, to));
-        if (l < mlp->layers)
-            x = mlp->activation == HWM_ACTIVATION_SILU ? nn_silu(tape, x) : nn_elu(tape, x);
+        vars->w[l] = parameter(tape, params, mlp->w[l], frozen, to, from);
+        vars->b[l] = parameter(tape, params, mlp->b[l], frozen, 1, to);
     }
-    return x;
+}
+
+nn_var hwm_mlp_forward(const hwm_mlp* mlp, const hwm_mlp_vars* vars, nn_tape* tape, nn_var x) {
+    for (int l = 0; l < mlp->layers; l++)
+        x = mlp->activation == HWM_ACTIVATION_SILU
+                ? nn_silu(tape, nn_linear(tape, x, vars->w[l], vars->b[l]))
+                : nn_dense(tape, x, vars->w[l], vars->b[l], NN_ELU);
+    return nn_linear(tape, x, vars->w[mlp->layers], vars->b[mlp->layers]);
 }
 
 double hwm_mlp_flops(const hwm_mlp* mlp, int rows) {

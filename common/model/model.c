@@ -101,6 +101,10 @@ void hwm_model_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng
     model->kind->start(model, starts, rng, z);
 }
 
+void hwm_model_begin(hwm_model* model, nn_tape* tape) {
+    model->kind->begin(model, tape);
+}
+
 hwm_model_next hwm_model_step(hwm_model* model, nn_tape* tape, nn_var z, nn_var u, int t,
                               hwm_rng* rng) {
     return model->kind->step(model, tape, z, u, t, rng);

@@ -77,6 +77,8 @@ int hwm_model_latent(const hwm_model* model);    // Z
 int hwm_model_features(const hwm_model* model);  // F
 // z (B,Z) of the last valid row of each of the B sequences.
 void hwm_model_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z);
+// Before the first step on a tape and after each of its resets.
+void hwm_model_begin(hwm_model* model, nn_tape* tape);
 typedef struct hwm_model_next {
     nn_var z;       // (B,Z)
     nn_var reward;  // (B,1)

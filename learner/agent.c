@@ -1,0 +1,213 @@
+// data path  [8] learner
+#include "agent.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
+                            const hwm_env_spec* spec, hwm_error* err) {
+    *out = NULL;
+    const hwm_experiment* e = experiment;
+    hwm_agent* a = calloc(1, sizeof *a);
+    if (!a)
+        return hwm_fail(err, HWM_ENOMEM, "no memory for the agent");
+    a->experiment = e;
+    a->spec = *spec;
+    const int O = spec->obs_dim, A = spec->action_dim;
+    const uint64_t seed = (uint64_t)e->run.seed;
+    hwm_status status;
+
+    // here every observation is in units of its scale, so the controller's own scale is 1
+    float* one = malloc((size_t)O * sizeof *one);
+    for (int j = 0; one && j < O; j++)
+        one[j] = 1.0f;
+    status = !one ? HWM_ENOMEM
+                  : hwm_controller_create(&a->controller, &e->controller, &e->rule, O, one, A,
+                                          spec->discrete, err);
+    free(one);
+    if (status != HWM_OK)
+        goto fail;
+
+    hwm_rng rng;
+    nn_optim_config adam = nn_optim_adam(e->train.lr, e->train.clip_norm);
+    const hwm_param_list* list = hwm_controller_params(a->controller);
+    if ((status = nn_params_create(&a->phi, list)) != HWM_OK ||
+        (status = nn_optim_create(&a->phi_optim, &adam, list)) != HWM_OK)
+        goto fail;
+    hwm_rng_init(&rng, seed, HWM_PURPOSE_PARAMETERS, 0, 0, 0);
+    hwm_controller_init(a->controller, &rng, a->phi->value);
+
+    const int B = (int)e->imagination.batch, H = (int)e->imagination.horizon;
+    const hwm_model_dims dims = {.obs = O, .action = A, .rollouts = B, .horizon = H};
+    if ((status = hwm_model_create(&a->model, &e->model, &dims, seed, err)) != HWM_OK)
+        goto fail;
+    status = hwm_critic_create(&a->critic, hwm_model_features(a->model),
+                               (int)e->train.critic_layers, (int)e->train.critic_units,
+                               e->train.critic_lr, e->train.slow_rate, B * H, seed);
+    if (status != HWM_OK)
+        goto fail;
+
+    const hwm_imagination_setup setup = {
+        .controller = a->controller,
+        .model = a->model,
+        .critic = a->critic,
+        .config = e->imagination,
+        .gamma = e->train.gamma,
+        .lambda = e->train.lambda,
+        .explore_std = e->worker.explore_std,
+        .explore_eps = e->worker.explore_eps,
+        .discrete = spec->discrete,
+        .obs = O,
+        .action = A,
+        .seed = seed,
+    };
+    if ((status = hwm_imagination_create(&a->imagination, &setup, err)) != HWM_OK)
+        goto fail;
+
+    a->statistics.obs_min = calloc((size_t)O, sizeof(hwm_real));
+    a->statistics.obs_max = calloc((size_t)O, sizeof(hwm_real));
+    a->statistics.delta_std = calloc((size_t)O, sizeof(hwm_real));
+    a->delta_sum = calloc((size_t)O, sizeof(double));
+    a->delta_square = calloc((size_t)O, sizeof(double));
+    status = HWM_ENOMEM;
+    if (!a->statistics.obs_min || !a->statistics.obs_max || !a->statistics.delta_std ||
+        !a->delta_sum || !a->delta_square)
+        goto fail;
+    for (int j = 0; j < O; j++) {
+        a->statistics.obs_min[j] = (hwm_real)INFINITY;
+        a->statistics.obs_max[j] = (hwm_real)-INFINITY;
+    }
+    a->statistics.reward_min = (hwm_real)INFINITY;
+    a->statistics.reward_max = (hwm_real)-INFINITY;
+    *out = a;
+    return HWM_OK;
+fail:
+    hwm_agent_destroy(&a);
+    if (status == HWM_ENOMEM)
+        return hwm_fail(err, status, "no memory for the agent");
+    return status;
+}
+
+void hwm_agent_destroy(hwm_agent** agent) {
+    if (!agent || !*agent)
+        return;
+    hwm_agent* a = *agent;
+    hwm_imagination_destroy(&a->imagination);
+    hwm_critic_destroy(&a->critic);
+    hwm_model_destroy(&a->model);
+    nn_optim_destroy(&a->phi_optim);
+    nn_params_destroy(&a->phi);
+    hwm_controller_destroy(&a->controller);
+    free(a->statistics.obs_min);
+    free(a->statistics.obs_max);
+    free(a->statistics.delta_std);
+    free(a->delta_sum);
+    free(a->delta_square);
+    free(a);
+    *agent = NULL;
+}
+
+void hwm_agent_look(hwm_agent* agent, const hwm_sequences* batch) {
+    const int O = agent->spec.obs_dim, T = batch->length;
+    hwm_replay_statistics* s = &agent->statistics;
+    for (int i = 0; i < batch->n; i++)
+        for (int t = 0; t < T; t++) {
+            const size_t row = (size_t)i * (size_t)T + (size_t)t;
+            if (batch->valid[row] == 0)
+                continue;
+            const hwm_real* o = batch->obs + row * (size_t)O;
+            for (int j = 0; j < O; j++) {
+                if (o[j] < s->obs_min[j])
+                    s->obs_min[j] = o[j];
+                if (o[j] > s->obs_max[j])
+                    s->obs_max[j] = o[j];
+            }
+            if (batch->first[row] == 0) {  // no reward arrives with a first observation
+                if (batch->reward[row] < s->reward_min)
+                    s->reward_min = batch->reward[row];
+                if (batch->reward[row] > s->reward_max)
+                    s->reward_max = batch->reward[row];
+            }
+            if (t == 0)
+                continue;
+            for (int j = 0; j < O; j++) {
+                const double d = (double)o[j] - (double)o[j - O];
+                agent->delta_sum[j] += d;
+                agent->delta_square[j] += d * d;
+            }
+            agent->delta_count += 1;
+        }
+}
+
+void hwm_agent_refresh(hwm_agent* agent, bool controller) {
+    const int O = agent->spec.obs_dim;
+    if (agent->delta_count < 2)
+        return;
+    for (int j = 0; j < O; j++) {
+        const double mean = agent->delta_sum[j] / agent->delta_count;
+        const double var = agent->delta_square[j] / agent->delta_count - mean * mean;
+        agent->statistics.delta_std[j] = (hwm_real)sqrt(var > 0 ? var : 0);
+        agent->delta_sum[j] = agent->delta_square[j] = 0;
+    }
+    agent->delta_count = 0;
+    hwm_model_refresh(agent->model, &agent->statistics,
+                      agent->experiment->imagination.clamp_margin);
+    const int scale = hwm_param_list_find(&agent->phi->list, "input.delta_scale");
+    if (!controller || scale < 0)
+        return;
+    for (int j = 0; j < O; j++)
+        agent->phi->value[agent->phi->list.entry[scale].offset + (size_t)j] =
+            agent->statistics.delta_std[j] + (hwm_real)agent->experiment->model.scale_floor;
+}
+
+hwm_status hwm_agent_update_model(hwm_agent* agent, const hwm_sequences* batch,
+                                  hwm_agent_report* report, hwm_error* err) {
+    const double began = hwm_clock_s();
+    hwm_agent_look(agent, batch);
+    if (agent->model_updates > 0 &&
+        agent->model_updates % agent->experiment->model.refresh_updates == 0)
+        hwm_agent_refresh(agent, false);
+    hwm_rng rng;
+    hwm_rng_init(&rng, (uint64_t)agent->experiment->run.seed, HWM_PURPOSE_MODEL, 0,
+                 (uint32_t)agent->model_updates, (uint32_t)(agent->model_updates >> 32));
+    hwm_status status = hwm_model_update(agent->model, batch, &rng, &report->model, err);
+    agent->model_updates++;
+    if (status != HWM_OK)
+        agent->skipped++;
+    agent->seconds_model += hwm_clock_s() - began;
+    return status;
+}
+
+hwm_status hwm_agent_update_behaviour(hwm_agent* agent, double progress, hwm_agent_report* report,
+                                      hwm_error* err) {
+    const double began = hwm_clock_s();
+    const hwm_train_config* train = &agent->experiment->train;
+    const uint64_t update = (uint64_t)agent->behaviour_updates;
+    hwm_imagination_continue(agent->imagination, update, &report->imagination);
+    hwm_imagination_gradient(agent->imagination, agent->phi->value, update, agent->phi->grad,
+                             &report->imagination);
+    if (train->lr_final >= 0)
+        nn_optim_set_lr(agent->phi_optim,
+                        train->lr + (train->lr_final - train->lr) * (progress < 0   ? 0
+                                                                     : progress > 1 ? 1
+                                                                                    : progress));
+    hwm_status status = nn_optim_apply(agent->phi_optim, agent->phi, &report->gradient_norm, err);
+    const double middle = hwm_clock_s();
+    agent->seconds_imagination += middle - began;
+
+    const int rows =
+        (int)(agent->experiment->imagination.batch * agent->experiment->imagination.horizon);
+    hwm_status critic = hwm_critic_update(
+        agent->critic, rows, hwm_imagination_features(agent->imagination),
+        hwm_imagination_returns(agent->imagination), hwm_imagination_weights(agent->imagination),
+        &report->critic_loss, status == HWM_OK ? err : NULL);
+    agent->seconds_critic += hwm_clock_s() - middle;
+    agent->behaviour_updates++;
+    if (status == HWM_OK)
+        status = critic;
+    if (status != HWM_OK)
+        agent->skipped++;
+    return status;
+}

@@ -1,0 +1,28 @@
+// A replay and a rollout loop inside one process: feeds the agent's updates without server and
+// workers, for tests of learning.
+#ifndef HWM_TESTS_LEARNER_LOCAL_H
+#define HWM_TESTS_LEARNER_LOCAL_H
+
+#include "agent.h"
+
+typedef struct local local;
+
+local* local_create(hwm_agent* agent, int environments, int capacity_steps, uint64_t seed);
+void local_destroy(local** l);
+// One decision of every environment with the agent's present parameters; returns environment steps
+// so far.
+int64_t local_step(local* l);
+double local_return_mean(const local* l);  // of the newest 20 episodes
+// Batches as the sampler of the server would give them. Borrowed until the next call.
+const hwm_sequences* local_model_batch(local* l);
+// Fills the starts of the agent's imagination.
+void local_starts(local* l);
+// Mean return of `episodes` evaluation episodes; variant_sign: +1, -1 for that variant only, 0 any;
+// freeze_at: no plasticity from that decision on (-1: never).
+double local_evaluate(const local* l, int episodes, uint64_t seed, float variant_sign,
+                      int freeze_at);
+// The same parameters on held-out experience: mean squared open-loop error of the model after k
+// decisions in units of the one-step deltas' std, and that of "nothing changes".
+void local_open_loop(local* l, int steps, int sequences, double* model, double* nothing);
+
+#endif
