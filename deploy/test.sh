@@ -8,14 +8,14 @@
 set -u
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 
-groups=(run test)
+stages=(build run test)
 full=off
 options=()
 for option in "$@"; do
     case $option in
     --all)
         full=on
-        groups+=(system)
+        stages+=(system)
         ;;
     -h | --help)
         sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
@@ -25,7 +25,7 @@ for option in "$@"; do
     esac
 done
 
-install_packages "${groups[@]}" || exit 1
+"$root/deploy/packages.sh" install "${stages[@]}" || exit 1
 configure "$root/build" -DCMAKE_BUILD_TYPE=Release -DHWM_NATIVE="${HWM_NATIVE:-off}" -DHWM_TESTS=on || exit 1
 build "$root/build" || exit 1
 configure "$root/build-test" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 -DHWM_SANITIZE=address,undefined \

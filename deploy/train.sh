@@ -11,7 +11,7 @@ if (($#)) && [[ $1 != -* ]]; then
     experiment=$1
     shift
 fi
-install_packages run || exit 1
+"$root/deploy/packages.sh" install build run || exit 1
 configure "$root/build" -DCMAKE_BUILD_TYPE=Release -DHWM_NATIVE="${HWM_NATIVE:-off}" || exit 1
 build "$root/build" programs || exit 1
 exec "$root/build/bin/hwm" train "$experiment" "$@"
