@@ -286,7 +286,7 @@ static void take_part(hwm_client* c, const hwm_reply* r, void* context) {
     }
     if (e.code != HWM_OK) {
         c->call.status = e.code;
-        snprintf(c->call.message, sizeof c->call.message, "%s", e.text);
+        snprintf(c->call.message, sizeof c->call.message, "%.1023s", e.text);
         return;
     }
     memcpy((uint8_t*)f->values + p->offset, p->values.data, p->values.size);

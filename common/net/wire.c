@@ -282,7 +282,8 @@ static hwm_status check_reply(const hwm_reply* r, hwm_error* err) {
 #define SAMPLE_NUMBERS(X)                                                                          \
     X(batch)                                                                                       \
     X(length)                                                                                      \
-    X(context) X(context_window) X(materialise) X(selector) X(fraction_terminal) X(fraction_first) \
+    X(context)                                                                                     \
+    X(context_window) X(materialise) X(selector) X(fraction_terminal) X(fraction_first)            \
         X(fraction_recent) X(recent_steps) X(priority_exponent) X(uncounted) X(draw)
 #define LIMITER_NUMBERS(X) X(samples_per_insert) X(min_size_steps) X(burst_steps) X(prefetch_steps)
 
@@ -959,8 +960,8 @@ static hwm_status convert_reply(hwm_wire* w, const Hwm__Reply* m, hwm_reply* out
         return get_announces(w, m->params->version, m->params->n_version, &out->announces.n,
                              &out->announces.row, err);
     case HWM_REPLY_ANNOUNCE: {
-        const hwm_announce* row;
-        int n;
+        const hwm_announce* row = NULL;
+        int n = 0;
         CHECK(get_announces(w, &m->announce, 1, &n, &row, err));
         out->announce = row[0];
         return HWM_OK;
