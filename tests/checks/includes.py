@@ -35,7 +35,7 @@ ARROWS["deploy/cli"] = ["deploy/cli", "proto", "worker", "server", "learner"] + 
 
 # the C library, POSIX and what the compiler brings
 SYSTEM = re.compile(
-    r"(assert|complex|ctype|errno|fcntl|fenv|float|getopt|glob|inttypes|immintrin|limits|locale|math|poll|pthread|sched|semaphore|setjmp|"
+    r"(assert|complex|ctype|errno|fcntl|fenv|float|getopt|glob|inttypes|immintrin|limits|langinfo|locale|math|poll|pthread|sched|semaphore|setjmp|"
     r"signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|termios|threads|time|unistd|wchar|dlfcn|"
     r"dirent|ftw|libgen|netdb|malloc|cpuid|endian|"
     r"(sys|netinet|arpa|net|linux|sanitizer)/\w+)\.h$"
