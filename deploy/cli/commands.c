@@ -4,8 +4,13 @@
 #include <string.h>
 
 const hwm_command* const hwm_commands[] = {
-    &hwm_command_train, &hwm_command_eval,      &hwm_command_stats,
-    &hwm_command_ping,  &hwm_command_help_text, &hwm_command_completion_script,
+    &hwm_command_train,  // clang-format off: one a line
+    &hwm_command_eval,
+    &hwm_command_report,
+    &hwm_command_stats,
+    &hwm_command_ping,
+    &hwm_command_help_text,
+    &hwm_command_completion_script,  // clang-format on
 };
 const int hwm_commands_n = sizeof hwm_commands / sizeof hwm_commands[0];
 

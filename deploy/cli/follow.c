@@ -49,7 +49,12 @@ bool hwm_follow_next(hwm_follow* f, hwm_json** json, const char** line) {
     }
     struct stat st;
     if (fstat(fileno(f->file), &st) == 0 && st.st_size < f->offset) {
+        // opened again, because a stream goes on handing out what it had buffered
         f->offset = 0;
+        f->file = freopen(f->path, "r", f->file);
+        if (!f->file) {
+            return false;
+        }
     }
     for (;;) {
         if (fseek(f->file, f->offset, SEEK_SET) != 0) {

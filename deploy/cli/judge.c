@@ -1,6 +1,6 @@
 #include "judge.h"
 
-#include <math.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +135,16 @@ static const control controls[] = {
     {"reset_at_100", "weights drawn again at decision 100", -1, 100, false, false},
 };
 
+enum { CONTROLS = sizeof controls / sizeof controls[0] };
+
+// What one call of judge has found out.
+typedef struct judgement {
+    hwm_evaluate_request request;
+    hwm_evaluate_result result;
+    int n_controls;
+    hwm_evaluate_score control[CONTROLS];
+} judgement;
+
 static hwm_evaluate_request evaluate_request(const hwm_judge_request* r, const hwm_experiment* e) {
     hwm_evaluate_request q = hwm_evaluate_default_request();
     q.episodes = (int)r->episodes;
@@ -147,13 +157,11 @@ static hwm_evaluate_request evaluate_request(const hwm_judge_request* r, const h
     return q;
 }
 
-static hwm_status print_controls(const hwm_checkpoint* c, const hwm_judge_request* request,
-                                 FILE* out, hwm_error* err) {
-    if (request->json) {
-        fprintf(out, ", \"controls\": {");
-    }
-    for (size_t i = 0; i < sizeof controls / sizeof controls[0]; i++) {
-        hwm_evaluate_request q = evaluate_request(request, c->experiment);
+// Rows of the table appear as they are known.
+static hwm_status evaluate_controls(const hwm_checkpoint* c, judgement* j, FILE* table,
+                                    hwm_error* err) {
+    for (int i = 0; i < CONTROLS; i++) {
+        hwm_evaluate_request q = j->request;
         q.freeze_at = controls[i].freeze_at;
         q.reset_at = controls[i].reset_at;
         q.shuffle_rule = controls[i].shuffle;
@@ -163,17 +171,44 @@ static hwm_status print_controls(const hwm_checkpoint* c, const hwm_judge_reques
         if (s != HWM_OK) {
             return s;
         }
-        if (request->json) {
-            fprintf(out, "%s\"%s\": {", i ? ", " : "", controls[i].key);
-            score_json(out, &result.all);
-            fprintf(out, "}");
-        } else {
-            score_row(out, controls[i].label, &result.all);
-            fflush(out);
+        j->control[j->n_controls++] = result.all;
+        if (table) {
+            score_row(table, controls[i].label, &result.all);
+            fflush(table);
         }
     }
-    if (request->json) {
+    return HWM_OK;
+}
+
+static void judgement_json(FILE* out, const hwm_checkpoint* c, const judgement* j) {
+    fprintf(out, "{");
+    score_json(out, &j->result.all);
+    fprintf(out, ", \"seed\": %llu, \"env_steps\": %lld, \"experiment\": ",
+            (unsigned long long)j->request.seed, (long long)j->result.env_steps);
+    text_escaped(out, c->experiment->run.name);
+    fprintf(out, ", \"run_seed\": %lld, \"checkpoint\": ", (long long)c->experiment->run.seed);
+    text_escaped(out, c->path);
+    variants_json(out, &j->result);
+    for (int i = 0; i < j->n_controls; i++) {
+        fprintf(out, "%s\"%s\": {", i ? ", " : ", \"controls\": {", controls[i].key);
+        score_json(out, &j->control[i]);
         fprintf(out, "}");
+    }
+    fprintf(out, "%s}\n", j->n_controls ? "}" : "");
+}
+
+static hwm_status save(const char* path, const hwm_checkpoint* c, const judgement* j,
+                       hwm_error* err) {
+    char temporary[HWM_PATH_MAX];
+    if (snprintf(temporary, sizeof temporary, "%s.new", path) >= (int)sizeof temporary) {
+        return hwm_fail(err, HWM_EINVAL, "the path is too long: %s", path);
+    }
+    FILE* f = fopen(temporary, "w");
+    if (f) {
+        judgement_json(f, c, j);
+    }
+    if (!f || fflush(f) != 0 || fclose(f) != 0 || rename(temporary, path) != 0) {
+        return hwm_fail(err, HWM_EIO, "cannot write %s: %s", path, strerror(errno));
     }
     return HWM_OK;
 }
@@ -185,36 +220,28 @@ hwm_status hwm_judge_checkpoint(const char* path, const hwm_judge_request* reque
     if (s != HWM_OK) {
         return s;
     }
-    hwm_evaluate_request q = evaluate_request(request, c.experiment);
-    hwm_evaluate_result result;
-    s = hwm_evaluate(c.experiment, c.phi, &q, &result, err);
-    if (s != HWM_OK) {
-        hwm_checkpoint_close(&c);
-        return s;
-    }
-    if (request->json) {
-        fprintf(out, "{");
-        score_json(out, &result.all);
-        fprintf(out, ", \"seed\": %llu, \"env_steps\": %lld, \"checkpoint\": ",
-                (unsigned long long)q.seed, (long long)result.env_steps);
-        text_escaped(out, c.path);
-        variants_json(out, &result);
-    } else {
-        fprintf(out, "%s of %s, seed %llu\n", c.path, c.experiment->run.name,
-                (unsigned long long)q.seed);
-        fprintf(out, "  %-34s %10s %10s %10s %10s %9s\n", "return per episode", "mean", "std",
+    judgement j = {.request = evaluate_request(request, c.experiment)};
+    FILE* table = request->json ? NULL : out;
+    s = hwm_evaluate(c.experiment, c.phi, &j.request, &j.result, err);
+    if (s == HWM_OK && table) {
+        fprintf(table, "%s of %s, seed %llu\n", c.path, c.experiment->run.name,
+                (unsigned long long)j.request.seed);
+        fprintf(table, "  %-34s %10s %10s %10s %10s %9s\n", "return per episode", "mean", "std",
                 "min", "max", "episodes");
-        score_row(out, "as learned", &result.all);
-        variant_rows(out, &result);
+        score_row(table, "as learned", &j.result.all);
+        variant_rows(table, &j.result);
+        fflush(table);
+    }
+    if (s == HWM_OK && request->controls) {
+        s = evaluate_controls(&c, &j, table, err);
+    }
+    if (s == HWM_OK && request->json) {
+        judgement_json(out, &c, &j);
         fflush(out);
     }
-    if (request->controls) {
-        s = print_controls(&c, request, out, err);
+    if (s == HWM_OK && request->save) {
+        s = save(request->save, &c, &j, err);
     }
-    if (request->json && s == HWM_OK) {
-        fprintf(out, "}\n");
-    }
-    fflush(out);
     hwm_checkpoint_close(&c);
     return s;
 }

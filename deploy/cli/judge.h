@@ -22,6 +22,7 @@ typedef struct hwm_judge_request {
     int64_t variant;  // index of a hidden variant; negative: by chance
     bool controls;    // also the table of controls
     bool json;
+    const char* save;  // also write the JSON object to this file; NULL: no
 } hwm_judge_request;
 hwm_judge_request hwm_judge_default_request(void);
 

@@ -163,6 +163,8 @@ static hwm_exit judge(train* t) {
     request.episodes = t->options->episodes;
     request.controls = true;
     request.json = t->options->json;
+    char path[HWM_PATH_MAX];
+    request.save = hwm_path_join(path, t->dir.path, "evaluation.json") ? path : NULL;
     hwm_error err = {0};
     hwm_status s = hwm_judge_checkpoint(t->dir.path, &request, stdout, &err);
     if (s == HWM_ECLOSED) {
