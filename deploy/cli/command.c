@@ -83,7 +83,8 @@ static hwm_status option_set(const hwm_option* o, const char* text, char* option
         number = strtod(text, &end);
         memcpy(target, &number, sizeof number);
     }
-    if (end == text || *end != '\0' || errno == ERANGE || (number != number && text != o->default_text)) {
+    if (end == text || *end != '\0' || errno == ERANGE ||
+        (number != number && text != o->default_text)) {
         return hwm_fail(err, HWM_EINVAL, "%s %s: not %s", o->name, text,
                         o->type == HWM_OPTION_INT ? "a whole number" : "a number");
     }

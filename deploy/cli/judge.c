@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "env/env.h"
+#include "experiment/evaluate.h"
 #include "json.h"
 #include "nn/safetensors.h"
 #include "plastic/controller.h"
 #include "run_dir.h"
-#include "worker/evaluate.h"
 
 hwm_judge_request hwm_judge_default_request(void) {
     return (hwm_judge_request){

@@ -79,7 +79,11 @@ static bool read_run(const char* dir, double threshold, row* r) {
 }
 
 static void cell(bool markdown, int width, const char* text) {
-    printf(markdown ? " %s |" : " %*s", markdown ? 0 : width, text);
+    if (markdown) {
+        printf(" %s |", text);
+    } else {
+        printf(" %*s", width, text);
+    }
 }
 
 static void number_cell(bool markdown, int width, const char* format, double value) {
@@ -87,21 +91,13 @@ static void number_cell(bool markdown, int width, const char* format, double val
     if (isfinite(value)) {
         snprintf(text, sizeof text, format, value);
     }
-    if (markdown) {
-        printf(" %s |", text);
-    } else {
-        printf(" %*s", width, text);
-    }
+    cell(markdown, width, text);
 }
 
 static void count_cell(bool markdown, int width, double value) {
     char text[64];
     hwm_display_count(value, text, sizeof text);
-    if (markdown) {
-        printf(" %s |", text);
-    } else {
-        printf(" %*s", width, text);
-    }
+    cell(markdown, width, text);
 }
 
 static void print_head(const report_options* o) {
@@ -116,11 +112,7 @@ static void print_head(const report_options* o) {
         if (!isfinite(o->threshold) && names[i] == passed) {
             continue;
         }
-        if (o->markdown) {
-            printf(" %s |", names[i]);
-        } else {
-            printf(" %*s", widths[i], names[i]);
-        }
+        cell(o->markdown, widths[i], names[i]);
     }
     if (o->markdown) {
         printf("\n|---|---|---|---|---|---|%s---|---|---|---|",
