@@ -226,6 +226,22 @@ void hwm_controller_destroy(hwm_controller** controller) {
 const hwm_param_list* hwm_controller_params(const hwm_controller* c) {
     return &c->params;
 }
+
+bool hwm_controller_is_coefficient(const hwm_controller* c, int entry) {
+    for (int l = 0; l < c->n_layers; l++) {
+        for (int t = 0; c->layer[l].plastic && t < HWM_TERMS; t++) {
+            if (c->layer[l].term_p[t] == entry) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+const hwm_real* hwm_controller_delta_scale(const hwm_controller* c, const hwm_real* phi) {
+    return c->delta_p < 0 ? NULL : phi + c->params.entry[c->delta_p].offset;
+}
+
 int hwm_controller_inputs(const hwm_controller* c) {
     return c->inputs;
 }

@@ -50,8 +50,13 @@ hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_conf
 void hwm_controller_destroy(hwm_controller** controller);
 
 const hwm_param_list* hwm_controller_params(const hwm_controller* c);  // phi: names, shapes
-int hwm_controller_inputs(const hwm_controller* c);                    // features of x_0
-int hwm_controller_activations(const hwm_controller* c);               // features of x_0 .. x_L
+// Is this entry of phi a coefficient of the rule (A .. E): what shuffled and zeroed controls
+// change.
+bool hwm_controller_is_coefficient(const hwm_controller* c, int entry);
+// input.delta_scale inside phi; NULL where the controller has no input d.
+const hwm_real* hwm_controller_delta_scale(const hwm_controller* c, const hwm_real* phi);
+int hwm_controller_inputs(const hwm_controller* c);       // features of x_0
+int hwm_controller_activations(const hwm_controller* c);  // features of x_0 .. x_L
 int hwm_controller_outputs(const hwm_controller* c);
 int hwm_controller_state_size(const hwm_controller* c);  // reals per sample
 int hwm_controller_coef_count(const hwm_controller* c);

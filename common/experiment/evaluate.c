@@ -1,0 +1,290 @@
+// Evaluation: whole episodes in lock step, counted.
+#include "experiment/evaluate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/signals.h"
+#include "plastic/rollout.h"
+
+enum { LANES_AT_ONCE = 64, PROBES = 64 };
+
+hwm_evaluate_request hwm_evaluate_default_request(void) {
+    return (hwm_evaluate_request){.episodes = 100, .freeze_at = -1, .reset_at = -1, .variant = -1};
+}
+
+hwm_status hwm_experiment_controller(const hwm_experiment* experiment, hwm_controller** controller,
+                                     hwm_error* err) {
+    *controller = NULL;
+    hwm_env_spec* spec = calloc(1, sizeof *spec);
+    if (!spec) {
+        return hwm_fail(err, HWM_ENOMEM, "no memory to describe the environment");
+    }
+    hwm_status s = hwm_env_describe(&experiment->env, spec, err);
+    if (s == HWM_OK) {
+        s = hwm_controller_create(controller, &experiment->controller, &experiment->rule,
+                                  spec->obs_dim, spec->obs_scale, spec->action_dim, spec->discrete,
+                                  err);
+    }
+    free(spec);
+    return s;
+}
+
+// ---- what happened: one return and variant per episode
+typedef struct tally {
+    int n, dim;
+    double* total;   // (episodes)
+    float* variant;  // (episodes, dim)
+} tally;
+
+static void score(hwm_evaluate_score* s, const tally* t, const float* only) {
+    double sum = 0, squares = 0;
+    s->episodes = 0;
+    s->min = INFINITY;
+    s->max = -INFINITY;
+    for (int e = 0; e < t->n; e++) {
+        if (only && memcmp(only, t->variant + (size_t)e * (size_t)t->dim,
+                           (size_t)t->dim * sizeof(float)) != 0) {
+            continue;
+        }
+        s->episodes++;
+        sum += t->total[e];
+        s->min = fmin(s->min, t->total[e]);
+        s->max = fmax(s->max, t->total[e]);
+    }
+    s->mean = s->episodes ? sum / s->episodes : 0;
+    for (int e = 0; e < t->n; e++) {
+        if (!only || memcmp(only, t->variant + (size_t)e * (size_t)t->dim,
+                            (size_t)t->dim * sizeof(float)) == 0) {
+            squares += (t->total[e] - s->mean) * (t->total[e] - s->mean);
+        }
+    }
+    s->std = s->episodes ? sqrt(squares / s->episodes) : 0;
+}
+
+static int compare_variants(const float* a, const float* b, int dim) {
+    for (int k = 0; k < dim; k++) {
+        if (a[k] != b[k]) {
+            return a[k] < b[k] ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+// Insert v into the ascending list unless it is there. Returns the new count, -1 when there are too
+// many.
+static int insert_variant(float (*list)[HWM_EVALUATE_VARIANTS_MAX], int n, const float* v,
+                          int dim) {
+    int at = 0;
+    while (at < n && compare_variants(list[at], v, dim) < 0) {
+        at++;
+    }
+    if (at < n && compare_variants(list[at], v, dim) == 0) {
+        return n;
+    }
+    if (n == HWM_EVALUATE_VARIANTS_MAX) {
+        return -1;
+    }
+    memmove(list + at + 1, list + at, (size_t)(n - at) * sizeof *list);
+    memcpy(list[at], v, (size_t)dim * sizeof *v);
+    return n + 1;
+}
+
+// Variants that chance brings up, from many resets.
+static int probe_variants(hwm_rollout* r, float (*list)[HWM_EVALUATE_VARIANTS_MAX]) {
+    float v[HWM_EVALUATE_VARIANTS_MAX];
+    int n = 0;
+    for (int k = 0; k < PROBES && n >= 0; k++) {
+        hwm_envs_reset(r->envs, 0, (uint32_t)k, r->obs);
+        hwm_envs_variant(r->envs, 0, v);
+        n = insert_variant(list, n, v, r->spec->variant_dim);
+    }
+    return n;
+}
+
+static hwm_status force_variant(hwm_rollout* r, int k, hwm_error* err) {
+    float list[HWM_EVALUATE_VARIANTS_MAX][HWM_EVALUATE_VARIANTS_MAX];
+    int n = r->spec->variant_dim ? probe_variants(r, list) : 0;
+    if (n < 0) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "%s has more than %d variants: one cannot be chosen by number",
+                        r->spec->name, HWM_EVALUATE_VARIANTS_MAX);
+    }
+    if (k >= n) {
+        return hwm_fail(err, HWM_EINVAL, "variant %d: %s has %d (from 0)", k, r->spec->name, n);
+    }
+    for (int i = 0; i < r->E; i++) {
+        hwm_envs_force_variant(r->envs, i, list[k]);
+    }
+    return HWM_OK;
+}
+
+// Entries from..: those whose numbers change places with each other. Per synapse: one entry. One
+// number per layer: all terms of the layer. Returns the entry behind them.
+static int shuffle_group(const hwm_controller* c, int from) {
+    const hwm_param_list* list = hwm_controller_params(c);
+    const char* name = list->entry[from].spec.name;
+    size_t prefix = strcspn(name, ".");
+    int to = from + 1;
+    while (hwm_tensor_count(&list->entry[from].spec) == 1 && to < list->n &&
+           hwm_controller_is_coefficient(c, to) &&
+           strncmp(name, list->entry[to].spec.name, prefix + 1) == 0) {
+        to++;
+    }
+    return to;
+}
+
+static void alter_rule(const hwm_controller* c, const hwm_evaluate_request* request, float* phi) {
+    const hwm_param_list* list = hwm_controller_params(c);
+    hwm_rng rng;
+    hwm_rng_init(&rng, request->seed, HWM_PURPOSE_EVALUATION, 0, 0, 0);
+    for (int k = 0, next; k < list->n; k = next) {
+        next = k + 1;
+        if (!hwm_controller_is_coefficient(c, k)) {
+            continue;
+        }
+        next = shuffle_group(c, k);
+        float* x = phi + list->entry[k].offset;
+        size_t n =
+            (next < list->n ? list->entry[next].offset : list->count) - list->entry[k].offset;
+        for (size_t j = n; request->shuffle_rule && j > 1; j--) {
+            size_t other = hwm_rng_below(&rng, (uint32_t)j);
+            float keep = x[j - 1];
+            x[j - 1] = x[other];
+            x[other] = keep;
+        }
+        if (request->zero_rule) {
+            memset(x, 0, n * sizeof *x);
+        }
+    }
+}
+
+static hwm_status check_request(const hwm_evaluate_request* request, const hwm_param_list* list,
+                                const float* phi, hwm_error* err) {
+    if (request->episodes < 1 || request->episodes > 1000000) {
+        return hwm_fail(err, HWM_EINVAL, "%d episodes asked for, allowed are 1 to 1000000",
+                        request->episodes);
+    }
+    for (int k = 0; k < list->n; k++) {
+        const float* x = phi + list->entry[k].offset;
+        for (size_t j = 0; j < hwm_tensor_count(&list->entry[k].spec); j++) {
+            if (!isfinite(x[j])) {
+                return hwm_fail(err, HWM_ENUMERIC, "parameter %s[%zu] is %g",
+                                list->entry[k].spec.name, j, (double)x[j]);
+            }
+        }
+    }
+    return HWM_OK;
+}
+
+// Environment i plays episodes i, i + E, ...
+static hwm_status play(hwm_rollout* r, const hwm_real* coef, const hwm_real* delta, tally* t,
+                       hwm_error* err) {
+    int left = t->n;
+    for (int i = 0; i < r->E; i++) {
+        hwm_rollout_begin(r, coef, i, 0);
+    }
+    for (int64_t step = 0; left > 0; step++) {
+        hwm_rollout_think(r, coef, delta);
+        for (int i = 0; i < r->E; i++) {
+            if (r->idle[i]) {
+                continue;
+            }
+            int e = i + (int)r->episode[i] * r->E;
+            if (r->flags[i] & HWM_FLAG_FIRST && t->dim) {
+                hwm_envs_variant(r->envs, i, t->variant + (size_t)e * (size_t)t->dim);
+            }
+            if (r->flags[i] & HWM_FLAG_LAST) {
+                t->total[e] = r->episode_return[i];
+                left--;
+                r->idle[i] = e + r->E >= t->n;
+            }
+        }
+        hwm_rollout_step(r, coef);
+        if (step % 64 == 0 && hwm_signals_stop_requested()) {
+            return hwm_fail(err, HWM_ECLOSED, "stopped by a signal with %d episodes to go", left);
+        }
+    }
+    return HWM_OK;
+}
+
+static void summarise(const tally* t, hwm_evaluate_result* result) {
+    float list[HWM_EVALUATE_VARIANTS_MAX][HWM_EVALUATE_VARIANTS_MAX];
+    int n = 0;
+    score(&result->all, t, NULL);
+    for (int e = 0; t->dim && e < t->n && n >= 0; e++) {
+        n = insert_variant(list, n, t->variant + (size_t)e * (size_t)t->dim, t->dim);
+    }
+    result->variant_dim = t->dim;
+    result->n_variants = n > 0 ? n : 0;
+    for (int k = 0; k < result->n_variants; k++) {
+        score(&result->variant[k], t, list[k]);
+        memcpy(result->variant[k].variant, list[k], (size_t)t->dim * sizeof(float));
+    }
+}
+
+hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
+                        const hwm_evaluate_request* request, hwm_evaluate_result* result,
+                        hwm_error* err) {
+    hwm_controller* c = NULL;
+    hwm_rollout* r = NULL;
+    float* altered = NULL;
+    hwm_real *real = NULL, *coef = NULL;
+    tally t = {.n = request->episodes};
+    memset(result, 0, sizeof *result);
+    hwm_status s = hwm_experiment_controller(experiment, &c, err);
+    if (s) {
+        goto done;
+    }
+    const hwm_param_list* list = hwm_controller_params(c);
+    s = check_request(request, list, phi, err);
+    if (s) {
+        goto done;
+    }
+    hwm_rollout_config config = hwm_rollout_default_config();
+    config.freeze_at = request->freeze_at;
+    config.reset_at = request->reset_at;
+    config.burn_in_steps = experiment->worker.burn_in_steps;
+    int E = request->episodes < LANES_AT_ONCE ? request->episodes : LANES_AT_ONCE;
+    s = hwm_rollout_create(&r, &experiment->env, c, &config, request->seed, 0, E, err);
+    if (s) {
+        goto done;
+    }
+    t.dim = r->spec->variant_dim;
+    t.total = calloc((size_t)t.n, sizeof *t.total);
+    t.variant = calloc((size_t)t.n * (size_t)t.dim + 1, sizeof *t.variant);
+    altered = malloc(list->count * sizeof *altered + 1);
+    real = calloc(list->count + 1, sizeof *real);
+    coef = calloc((size_t)hwm_controller_coef_count(c) + 1, sizeof *coef);
+    if (!t.total || !t.variant || !altered || !real || !coef) {
+        s = hwm_fail(err, HWM_ENOMEM, "no memory for %d episodes", request->episodes);
+        goto done;
+    }
+    if (request->variant >= 0) {
+        s = force_variant(r, request->variant, err);
+        if (s) {
+            goto done;
+        }
+    }
+    memcpy(altered, phi, list->count * sizeof *altered);
+    alter_rule(c, request, altered);
+    for (size_t k = 0; k < list->count; k++) {
+        real[k] = (hwm_real)altered[k];
+    }
+    hwm_controller_prepare(c, real, coef);
+    s = play(r, coef, hwm_controller_delta_scale(c, real), &t, err);
+    result->env_steps = r->env_steps;
+    if (s == HWM_OK) {
+        summarise(&t, result);
+    }
+done:
+    hwm_rollout_destroy(&r);
+    hwm_controller_destroy(&c);
+    free(t.total);
+    free(t.variant);
+    free(altered);
+    free(real);
+    free(coef);
+    return s;
+}
