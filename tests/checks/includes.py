@@ -37,7 +37,7 @@ ARROWS["deploy/cli"] = ["deploy/cli", "proto", "worker", "server", "learner"] + 
 SYSTEM = re.compile(
     r"(assert|complex|ctype|errno|fcntl|fenv|float|getopt|glob|inttypes|immintrin|limits|langinfo|locale|math|poll|pthread|sched|semaphore|setjmp|"
     r"signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|termios|threads|time|unistd|wchar|dlfcn|"
-    r"dirent|ftw|libgen|netdb|malloc|cpuid|endian|"
+    r"dirent|ftw|getopt|grp|pwd|libgen|netdb|malloc|cpuid|endian|fnmatch|langinfo|"
     r"(sys|netinet|arpa|net|linux|sanitizer)/\w+)\.h$"
 )
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
