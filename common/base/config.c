@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/command.h"
 #include "base/config_internal.h"
 
 enum { CONFIG_FILE_BYTES_MAX = 1 << 20, NAME_BYTES_MAX = 64, WHY_BYTES = 1024 };
@@ -35,45 +36,6 @@ void hwm_complain(hwm_complaints* c, const char* format, ...) {
         c->left_out++;
         snprintf(text + c->used, sizeof c->err->text - c->used, "\n... and %d more", c->left_out);
     }
-}
-
-// Number of insertions, deletions, substitutions and swaps of neighbours that lead from a to b.
-static int edit_distance(const char* a, const char* b) {
-    int n = (int)strlen(a), m = (int)strlen(b);
-    if (n >= NAME_BYTES_MAX || m >= NAME_BYTES_MAX)
-        return NAME_BYTES_MAX;
-    int row[3][NAME_BYTES_MAX + 1];
-    for (int j = 0; j <= m; j++)
-        row[0][j] = j;
-    for (int i = 1; i <= n; i++) {
-        int *now = row[i % 3], *before = row[(i + 2) % 3], *second = row[(i + 1) % 3];
-        now[0] = i;
-        for (int j = 1; j <= m; j++) {
-            int best = before[j - 1] + (a[i - 1] != b[j - 1]);
-            if (before[j] + 1 < best)
-                best = before[j] + 1;
-            if (now[j - 1] + 1 < best)
-                best = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                second[j - 2] + 1 < best)
-                best = second[j - 2] + 1;
-            now[j] = best;
-        }
-    }
-    return row[n % 3][m];
-}
-
-const char* hwm_config_nearest(const char* word, const char* const* names, int n) {
-    const char* nearest = NULL;
-    int limit = (int)strlen(word) / 3, best = limit < 1 ? 2 : limit + 1;
-    for (int i = 0; i < n; i++) {
-        int distance = edit_distance(word, names[i]);
-        if (distance < best) {
-            best = distance;
-            nearest = names[i];
-        }
-    }
-    return nearest;
 }
 
 static hwm_config_section* find_section(hwm_config_section* sections, int n, const char* name) {
@@ -129,7 +91,7 @@ static void suggest_key(const loader* l, const hwm_config_table* table, const ch
             return;
         }
     }
-    const char* nearest = hwm_config_nearest(key, names, table->n);
+    const char* nearest = hwm_nearest_name(key, names, table->n);
     if (nearest) {
         snprintf(out, bytes, "did you mean %s?", nearest);
         return;
@@ -143,7 +105,7 @@ static void suggest_section(const loader* l, const char* section, char* out, siz
     const char* names[HWM_CONFIG_FIELDS_MAX];
     for (int i = 0; i < l->n; i++)
         names[i] = l->sections[i].table->section;
-    const char* nearest = hwm_config_nearest(section, names, l->n);
+    const char* nearest = hwm_nearest_name(section, names, l->n);
     if (nearest) {
         snprintf(out, bytes, "did you mean %s?", nearest);
         return;

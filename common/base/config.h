@@ -91,7 +91,4 @@ char* hwm_config_print(const hwm_config_section* sections, int n, bool comments)
 // The reference that --help prints: name, type, default, range and help, per section.
 void hwm_config_help(const hwm_config_section* sections, int n, FILE* out);
 
-// The name nearest to word, for "did you mean"; NULL when none is near. Borrowed from names.
-const char* hwm_config_nearest(const char* word, const char* const* names, int n);
-
 #endif

@@ -21,11 +21,11 @@ typedef struct help_options {
 static hwm_exit run_help(const void* options, const char* const* operands, int n_operands) {
     const help_options* o = options;
     if (o->markdown) {
-        hwm_command_markdown(stdout);
+        hwm_commands_markdown(stdout);
         return HWM_EXIT_DONE;
     }
     if (n_operands == 0) {
-        hwm_command_overview(stdout);
+        hwm_commands_overview(stdout);
         return HWM_EXIT_DONE;
     }
     const hwm_command* command = hwm_command_find(operands[0]);
@@ -41,7 +41,7 @@ static hwm_exit run_completion(const void* options, const char* const* operands,
     (void)options;
     (void)operands;
     (void)n_operands;
-    hwm_command_completion(stdout);
+    hwm_commands_completion(stdout);
     return HWM_EXIT_DONE;
 }
 

@@ -177,7 +177,7 @@ static void test_reference_in_readme_is_the_generated_one(void** state) {
     char* text = NULL;
     size_t size = 0;
     FILE* out = open_memstream(&text, &size);
-    hwm_command_markdown(out);
+    hwm_commands_markdown(out);
     fclose(out);
     if (!strstr(readme, text)) {
         fail_msg("the command reference in README.md differs from `hwm help --markdown`");
@@ -191,7 +191,7 @@ static void test_completion_knows_every_command(void** state) {
     char* text = NULL;
     size_t size = 0;
     FILE* out = open_memstream(&text, &size);
-    hwm_command_completion(out);
+    hwm_commands_completion(out);
     fclose(out);
     for (int i = 0; i < hwm_commands_n; i++) {
         char word[64];
