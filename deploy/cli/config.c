@@ -1,0 +1,56 @@
+// hwm config: the reference of all fields, or an experiment as it is resolved.
+#include <stdlib.h>
+
+#include "commands.h"
+#include "experiment/experiment.h"
+
+typedef struct config_options {
+    hwm_text_list set;
+    bool plain;
+} config_options;
+
+static hwm_exit run(const void* options, const char* const* operands, int n_operands) {
+    const config_options* o = options;
+    hwm_error err = {0};
+    hwm_experiment* experiment = NULL;
+    hwm_status s = hwm_experiment_load(&experiment, n_operands ? operands[0] : NULL, NULL, o->set.v,
+                                       o->set.n, &err);
+    if (s != HWM_OK) {
+        fprintf(stderr, "hwm config: %s\n", err.text);
+        return s == HWM_EINVAL ? HWM_EXIT_USAGE : HWM_EXIT_FAILED;
+    }
+    int n = 0;
+    hwm_config_section* sections = hwm_experiment_sections(experiment, &n);
+    if (n_operands == 0 && o->set.n == 0) {
+        hwm_config_help(sections, n, stdout);
+    } else {
+        char* text = hwm_config_print(sections, n, !o->plain);
+        if (text) {
+            fputs(text, stdout);
+        } else {
+            fprintf(stderr, "hwm config: out of memory\n");
+            s = HWM_ENOMEM;
+        }
+        free(text);
+    }
+    hwm_experiment_destroy(&experiment);
+    return s == HWM_OK ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
+}
+
+static const hwm_option options[] = {
+    {"--set", "KEY=VALUE", HWM_OPTION_LIST, offsetof(config_options, set), NULL, 0, 0,
+     "Override one field, as train.lr=0.001."},
+    {"--plain", NULL, HWM_OPTION_FLAG, offsetof(config_options, plain), NULL, 0, 0,
+     "Without comments: the file as a run directory keeps it."},
+};
+const hwm_command hwm_command_config = {
+    .name = "config",
+    .operands = "[EXPERIMENT.yaml]",
+    .operands_max = 1,
+    .summary = "Print the reference of all fields, or an experiment as it is resolved",
+    .example = "hwm config\nhwm config deploy/experiments/cartpole.yaml --set train.lr=0.001",
+    .options = options,
+    .n_options = sizeof options / sizeof options[0],
+    .options_bytes = sizeof(config_options),
+    .run = run,
+};
