@@ -19,7 +19,7 @@ struct hwm_watch {
     bool stop;
     hwm_json* newest;
     double answered_s;  // hwm_clock_s of the last answer, 0: none
-    char problem[512];
+    char problem[sizeof((hwm_error*)0)->text];
 };
 
 static bool should_stop(hwm_watch* w) {

@@ -159,7 +159,7 @@ static void test_every_command_is_complete(void** state) {
     }
 }
 
-// README holds the generated reference: regenerate it with `hwm help --markdown`.
+// README holds the generated reference: regenerate it with `hwm help --into README.md`.
 static void test_reference_in_readme_is_the_generated_one(void** state) {
     (void)state;
     const char* source = getenv("HWM_SOURCE_DIR");
@@ -180,7 +180,8 @@ static void test_reference_in_readme_is_the_generated_one(void** state) {
     hwm_commands_markdown(out);
     fclose(out);
     if (!strstr(readme, text)) {
-        fail_msg("the command reference in README.md differs from `hwm help --markdown`");
+        fail_msg(
+            "the command reference in README.md is out of date: run `hwm help --into README.md`");
     }
     free(text);
     free(readme);
