@@ -117,12 +117,13 @@ typedef struct hwm_sample_request {
     double priority_exponent;
     bool uncounted;  // warm-up: the limiter does not count it
     uint64_t draw;   // index of this request among the run's draws: the only state of the sampler
+    uint32_t columns;  // bit c: column c is wanted; 0: all. Others are NULL in the batch
 } hwm_sample_request;
 
 // Reply. Rows of all sequences stand one after the other: sequence i has rows row[i] .. row[i+1]-1,
 // of which the first prefix[i] lead from the key frame to its start (0 unless materialise),
-// followed by `length` rows, followed by 2*context rows (pairs: row j, row j+1). A sequence that
-// forced a terminal or first is drawn from those starts.
+// followed by `length` rows, followed by 2*context rows (pairs: row j, row j+1; no segment covers
+// them). A sequence that forced a terminal or first is drawn from those starts.
 typedef struct hwm_segment {
     uint32_t
         row;  // rows from here on (until the next segment or sequence) were made with this param

@@ -1,0 +1,107 @@
+// data path  [6] store  [7] sampler
+//
+// What the files of the replay service share. Locks, always taken in this order:
+//   commit   one write transaction and its application to the indices (writer thread; rare calls of
+//   the owner) index    per table, see index.h queue    queues, limiters, completions; never held
+//   while waiting for a disk
+#ifndef HWM_SERVER_REPLAY_INTERNAL_H
+#define HWM_SERVER_REPLAY_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/metrics.h"
+#include "server/limiter.h"
+#include "server/sampler.h"
+
+// One chunk on its way into the store.
+typedef struct hwm_append_op {
+    struct hwm_append_op* next;
+    int table;
+    uint64_t token;
+    int64_t queued_ns;
+    hwm_chunk_meta meta;
+    hwm_status status;
+    uint64_t id;  // given by the writer
+    uint8_t bytes[];
+} hwm_append_op;
+typedef struct hwm_append_list {
+    hwm_append_op *head, *tail;
+    size_t n, bytes;
+} hwm_append_list;
+
+// One request for a batch.
+typedef struct hwm_sample_op {
+    struct hwm_sample_op* next;
+    int table;
+    uint64_t token;
+    int64_t queued_ns;
+    hwm_sample_request request;
+    bool counted, cancelled;
+    uint64_t starved_commit;  // nothing was found at this commit of the table: wait for the next
+} hwm_sample_op;
+typedef struct hwm_sample_list {
+    hwm_sample_op *head, *tail;
+    size_t n;
+} hwm_sample_list;
+
+typedef struct hwm_replay_slot {  // table
+    hwm_table_config config;
+    char* experiment;
+    hwm_index* index;
+
+    // commit lock
+    hwm_table_state state;
+    hwm_env_range* range;  // with the flag beside it: handed out now
+    bool* range_used;
+    int n_ranges;
+
+    // queue lock
+    hwm_limiter limiter;
+    hwm_append_list held;                  // appends that the limiter holds
+    hwm_sample_list waiting;               // samples that wait for data or for the limiter
+    uint64_t stored_steps, evicted_steps;  // after the last commit
+    uint64_t commits;                      // that touched the table, from 1
+    uint64_t appends_done, duplicates, refused, samples_done, gaps;
+} hwm_replay_slot;
+
+struct hwm_replay {
+    hwm_replay_config config;
+    hwm_store* store;
+    pthread_mutex_t commit;
+    uint64_t group;        // number of the group being built
+    hwm_store_view* view;  // of the writer, to learn addresses
+
+    pthread_mutex_t queue;
+    pthread_cond_t writer_wake, sampler_wake;
+    bool stop_writer, stop_samplers;
+    hwm_append_list ready;
+    hwm_sample_list jobs, running;
+    hwm_completion* done;  // ring
+    size_t done_head, n_done, done_capacity;
+    hwm_batch_block* free_batch;
+    int n_free_batches;
+    int fd;
+
+    hwm_replay_slot table[HWM_TABLES_MAX];
+    int n_tables;
+
+    pthread_t writer, sampler[16];
+    int n_samplers;
+    bool writer_started;
+    int64_t last_commit_ns;
+    hwm_metric *commits, *commit_seconds, *commit_chunks, *failures;
+};
+
+void* hwm_replay_writer_main(void* replay);
+void* hwm_replay_sampler_main(void* replay);
+
+// ---- queue lock held
+void hwm_replay_done(hwm_replay* replay, const hwm_completion* completion);
+// Moves on what the limiter allows now.
+void hwm_replay_pump(hwm_replay* replay, hwm_replay_slot* table);
+void hwm_append_push(hwm_append_list* list, hwm_append_op* op);
+hwm_append_op* hwm_append_pop(hwm_append_list* list);
+void hwm_sample_push(hwm_sample_list* list, hwm_sample_op* op);
+hwm_sample_op* hwm_sample_pop(hwm_sample_list* list);
+
+#endif

@@ -1,0 +1,530 @@
+// data path  [7] sampler
+#include "server/sampler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc.h"
+#include "base/rng.h"
+
+enum { AHEAD = 6, BATCH_MAX = 65536, LENGTH_MAX = 65536, CONTEXT_MAX = 1024 };
+static const uint64_t ROWS_MAX = 16u << 20;  // of one reply
+
+// A run of rows of one chunk that goes to consecutive rows of the batch.
+typedef struct piece {
+    const uint8_t* value;
+    uint64_t id;
+    uint32_t row, rows;  // in the chunk
+    uint32_t to;         // first row in the batch
+    uint32_t steps;      // of the chunk
+    int32_t patch;       // row of the piece that is the end of an abandoned episode, HWM_NONE: none
+    uint32_t unverified;  // bytes to check before the first use, 0: known to be right
+    uint32_t crc;
+    uint32_t sequence;  // key tensors go to this sequence
+    bool key;           // the key frame of this chunk is wanted
+} piece;
+
+typedef struct start {
+    uint64_t id;
+    uint32_t row;  // in the chunk
+} start;
+
+struct hwm_sampler {
+    hwm_store* store;
+    hwm_store_view* view;
+    start* start;
+    size_t starts_capacity;
+    piece* piece;
+    size_t n_pieces, pieces_capacity;
+    uint32_t*
+        offset;  // (pieces, n_offsets): copies, because the index may move while rows are copied
+    size_t offsets_capacity;
+    hwm_segment* segment;
+    size_t n_segments, segments_capacity;
+};
+
+hwm_status hwm_sampler_create(hwm_sampler** out, hwm_store* store, hwm_error* err) {
+    *out = calloc(1, sizeof **out);
+    if (*out == NULL) {
+        return hwm_fail(err, HWM_ENOMEM, "no memory for a sampler");
+    }
+    (*out)->store = store;
+    hwm_status status = hwm_store_view_create(store, &(*out)->view, err);
+    if (status != HWM_OK) {
+        hwm_sampler_destroy(out);
+    }
+    return status;
+}
+
+void hwm_sampler_destroy(hwm_sampler** sampler) {
+    hwm_sampler* s = *sampler;
+    if (s == NULL) {
+        return;
+    }
+    hwm_store_view_destroy(&s->view);
+    free(s->start);
+    free(s->piece);
+    free(s->offset);
+    free(s->segment);
+    free(s);
+    *sampler = NULL;
+}
+
+void hwm_batch_block_destroy(hwm_batch_block** block) {
+    if (*block != NULL) {
+        free((*block)->block);
+        free(*block);
+        *block = NULL;
+    }
+}
+
+hwm_status hwm_sample_check(const hwm_table_config* table, const hwm_sample_request* r,
+                            hwm_error* err) {
+    if (r->batch < 1 || r->batch > BATCH_MAX || r->length < 1 || r->length > LENGTH_MAX) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "a sample of %d sequences of %d rows; 1 to %d of 1 to %d are allowed",
+                        r->batch, r->length, BATCH_MAX, LENGTH_MAX);
+    }
+    if (r->context < 0 || r->context > CONTEXT_MAX || r->context_window < 0) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "context %d within %d steps; 0 to %d and a window from 0 are allowed",
+                        r->context, r->context_window, CONTEXT_MAX);
+    }
+    uint64_t rows = (uint64_t)r->batch * (uint64_t)(r->length + 2 * r->context);
+    if (rows > ROWS_MAX) {
+        return hwm_fail(err, HWM_EINVAL, "a sample of %llu rows; %llu fit one reply",
+                        (unsigned long long)rows, (unsigned long long)ROWS_MAX);
+    }
+    double shares = r->fraction_terminal + r->fraction_first + r->fraction_recent;
+    if (!(r->fraction_terminal >= 0) || !(r->fraction_first >= 0) || !(r->fraction_recent >= 0) ||
+        !(shares <= 1.0 + 1e-9)) {
+        return hwm_fail(
+            err, HWM_EINVAL,
+            "shares of terminal %g, first %g and recent %g starts must not be negative and sum to "
+            "at most 1",
+            r->fraction_terminal, r->fraction_first, r->fraction_recent);
+    }
+    if (r->fraction_recent > 0 && r->recent_steps < 1) {
+        return hwm_fail(err, HWM_EINVAL, "fraction_recent %g needs recent_steps, which is %lld",
+                        r->fraction_recent, (long long)r->recent_steps);
+    }
+    if (r->columns != 0 && (r->columns >> table->signature.n_columns) != 0) {
+        return hwm_fail(err, HWM_EINVAL, "columns 0x%x are asked for; table %s has %d", r->columns,
+                        table->name, table->signature.n_columns);
+    }
+    if ((int)r->selector < 0 || r->selector > HWM_SELECT_ONLINE) {
+        return hwm_fail(err, HWM_EINVAL, "unknown selector %d", (int)r->selector);
+    }
+    if (r->selector == HWM_SELECT_PRIORITISED || r->selector == HWM_SELECT_ONLINE) {
+        return hwm_fail(err, HWM_EUNSUPPORTED, "selector %d is not served", (int)r->selector);
+    }
+    return HWM_OK;
+}
+
+// ---- pass 1: draw the starts
+
+static void philox(const hwm_table_config* table, uint64_t draw, uint32_t i, uint32_t j,
+                   uint32_t out[4]) {
+    uint32_t counter[4] = {(uint32_t)draw, (uint32_t)(draw >> 32), i, j};
+    uint32_t key[2] = {(uint32_t)table->seed ^ HWM_PURPOSE_SAMPLER << 24,
+                       (uint32_t)(table->seed >> 32)};
+    hwm_philox4x32(counter, key, out);
+}
+
+// Uniform in [0, n): the high word of a 64 x 64 bit product.
+static uint64_t below(uint64_t n, uint32_t hi, uint32_t lo) {
+    __extension__ typedef unsigned __int128 wide;
+    return (uint64_t)(((wide)((uint64_t)hi << 32 | lo) * n) >> 64);
+}
+
+// Shares of a request after those that have nothing to offer fell to the uniform one.
+typedef struct shares {
+    double terminal, first, recent;
+    uint64_t n_any, n_terminal, n_first, before_recent, recent_edge;
+} shares;
+
+static shares shares_of(const hwm_index* index, const hwm_starts* starts,
+                        const hwm_sample_request* r) {
+    shares s = {.n_any = hwm_starts_total(starts, HWM_START_ANY),
+                .n_terminal = hwm_starts_total(starts, HWM_START_TERMINAL),
+                .n_first = hwm_starts_total(starts, HWM_START_FIRST)};
+    if (r->selector == HWM_SELECT_UNIFORM) {
+        s.terminal = s.n_terminal > 0 ? r->fraction_terminal : 0;
+        s.first = s.n_first > 0 ? r->fraction_first : 0;
+    }
+    if (r->selector == HWM_SELECT_UNIFORM && r->fraction_recent > 0) {
+        uint64_t inserted = hwm_index_inserted(index), recent = (uint64_t)r->recent_steps;
+        s.before_recent = hwm_starts_before_recent(index, starts, recent);
+        s.recent_edge = inserted > recent ? inserted - recent : 0;
+        s.recent = s.before_recent < s.n_any ? r->fraction_recent : 0;
+    }
+    return s;
+}
+
+static void draw_starts(hwm_sampler* s, hwm_index* index, const hwm_table_config* table,
+                        const hwm_starts* starts, const hwm_sample_request* r,
+                        const shares* share) {
+    uint32_t u[4];
+    philox(table, r->draw, UINT32_MAX, 0, u);
+    double phase = u[0] * 0x1p-32;
+    for (int i = 0; i < r->batch; i++) {
+        philox(table, r->draw, (uint32_t)i, 0, u);
+        double x = (double)i * 0.6180339887498949 + phase;
+        x -= (double)(int64_t)x;
+        hwm_start_kind kind = HWM_START_ANY;
+        uint64_t rank;
+        if (r->selector == HWM_SELECT_NEWEST) {
+            rank = share->n_any - 1 - (uint64_t)i % share->n_any;
+        } else if (r->selector == HWM_SELECT_OLDEST) {
+            rank = (uint64_t)i % share->n_any;
+        } else if (x < share->terminal) {
+            kind = HWM_START_TERMINAL;
+            rank = below(share->n_terminal, u[0], u[1]);
+        } else if (x < share->terminal + share->first) {
+            kind = HWM_START_FIRST;
+            rank = below(share->n_first, u[0], u[1]);
+        } else if (x < share->terminal + share->first + share->recent) {
+            rank = share->before_recent + below(share->n_any - share->before_recent, u[0], u[1]);
+        } else {
+            rank = below(share->n_any, u[0], u[1]);
+        }
+        start* a = &s->start[i];
+        hwm_starts_find(index, starts, kind, rank, &a->id, &a->row);
+        __builtin_prefetch(hwm_index_offsets(index, a->id));
+    }
+}
+
+// ---- pass 2: cut the sequences into pieces of chunks
+
+static hwm_status room(void** array, size_t* capacity, size_t n, size_t element, hwm_error* err) {
+    if (n <= *capacity) {
+        return HWM_OK;
+    }
+    size_t want = n + n / 2;
+    void* p = realloc(*array, want * element);
+    if (p == NULL) {
+        return hwm_fail(err, HWM_ENOMEM, "no memory for a sample of %zu pieces", n);
+    }
+    *array = p;
+    *capacity = want;
+    return HWM_OK;
+}
+
+// Rows [from, to) of a segment to batch rows at *row on, beginning in chunk `id`. The offsets are
+// copied now and bound later.
+static hwm_status add_pieces(hwm_sampler* s, const hwm_index* index, int n_offsets,
+                             const hwm_run* run, uint64_t id, uint32_t from, uint32_t to,
+                             uint32_t* row, uint32_t sequence, bool segments, bool key,
+                             hwm_error* err) {
+    uint32_t at = hwm_index_entry(index, id)->position - run->base;
+    uint32_t param = UINT32_MAX;
+    while (true) {
+        const hwm_entry* e = hwm_index_entry(index, id);
+        uint32_t end = e->row + e->steps < to ? e->row + e->steps : to;
+        if (s->n_pieces == s->pieces_capacity) {
+            hwm_status status = room((void**)&s->piece, &s->pieces_capacity, s->n_pieces + 1,
+                                     sizeof *s->piece, err);
+            if (status != HWM_OK) {
+                return status;
+            }
+        }
+        size_t offsets = (s->n_pieces + 1) * (size_t)n_offsets;
+        if (offsets > s->offsets_capacity) {
+            hwm_status status =
+                room((void**)&s->offset, &s->offsets_capacity, offsets, sizeof *s->offset, err);
+            if (status != HWM_OK) {
+                return status;
+            }
+        }
+        piece* p = &s->piece[s->n_pieces];
+        *p = (piece){
+            .value = e->value,
+            .id = id,
+            .row = from - e->row,
+            .rows = end - from,
+            .to = *row,
+            .steps = e->steps,
+            .patch =
+                run->closed && !run->last && end == run->end ? (int32_t)(end - from) - 1 : HWM_NONE,
+            .unverified = __atomic_load_n(&e->verified, __ATOMIC_RELAXED) ? 0 : e->value_bytes,
+            .crc = e->value_crc,
+            .sequence = sequence,
+            .key = key,
+        };
+        memcpy(s->offset + s->n_pieces * (size_t)n_offsets, hwm_index_offsets(index, id),
+               (size_t)n_offsets * sizeof *s->offset);
+        s->n_pieces++;
+        if (segments && e->param != param) {
+            hwm_status status = room((void**)&s->segment, &s->segments_capacity, s->n_segments + 1,
+                                     sizeof *s->segment, err);
+            if (status != HWM_OK) {
+                return status;
+            }
+            s->segment[s->n_segments++] = (hwm_segment){*row, *hwm_index_param(index, e->param)};
+            param = e->param;
+        }
+        *row += end - from;
+        from = end;
+        key = false;
+        if (from == to) {
+            return HWM_OK;
+        }
+        id = run->id[++at];
+    }
+}
+
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
+
+// All arrays of a batch of `rows` rows in one block, each on its own cache line.
+static hwm_status layout(hwm_batch_block* out, const hwm_table_config* table,
+                         const hwm_sample_request* r, uint32_t rows, size_t n_segments,
+                         hwm_error* err) {
+    const hwm_signature* g = &table->signature;
+    size_t n = (size_t)r->batch, bytes = 0;
+    size_t at_row = bytes;
+    bytes += aligned((n + 1) * sizeof(uint32_t));
+    size_t at_prefix = bytes;
+    bytes += aligned(n * sizeof(uint32_t));
+    size_t at_segment = bytes;
+    bytes += aligned(n_segments * sizeof(hwm_segment));
+    size_t at_stream = bytes;
+    bytes += aligned(n * sizeof(hwm_stream));
+    size_t at_step = bytes;
+    bytes += aligned(n * sizeof(uint64_t));
+    size_t at_episode = bytes;
+    bytes += aligned(n * sizeof(uint32_t));
+    size_t at_probability = bytes;
+    bytes += aligned(n * sizeof(double));
+    size_t at_age = bytes;
+    bytes += aligned(n * sizeof(int64_t));
+    size_t at_column[HWM_COLUMNS_MAX], at_key[HWM_KEYS_MAX];
+    for (int c = 0; c < g->n_columns; c++) {
+        at_column[c] = bytes;
+        if (r->columns == 0 || (r->columns >> c & 1)) {
+            bytes += aligned(rows * hwm_tensor_bytes(&g->column[c]));
+        }
+    }
+    for (int k = 0; k < g->n_keys; k++) {
+        at_key[k] = bytes;
+        bytes += r->materialise ? aligned(n * hwm_tensor_bytes(&g->key[k])) : 0;
+    }
+    if (bytes > out->capacity) {
+        free(out->block);
+        out->capacity = 0;
+        out->block = aligned_alloc(64, bytes);
+        if (out->block == NULL) {
+            return hwm_fail(err, HWM_ENOMEM, "no memory for a sample of %zu bytes", bytes);
+        }
+        out->capacity = bytes;
+    }
+    out->bytes = bytes;
+    hwm_batch* b = &out->batch;
+    memset(b, 0, sizeof *b);
+    b->batch = r->batch;
+    b->length = r->length;
+    b->context = r->context;
+    b->row = (uint32_t*)(out->block + at_row);
+    b->prefix = (uint32_t*)(out->block + at_prefix);
+    b->n_segments = (int)n_segments;
+    b->segment = (hwm_segment*)(out->block + at_segment);
+    b->stream = (hwm_stream*)(out->block + at_stream);
+    b->step = (uint64_t*)(out->block + at_step);
+    b->episode = (uint32_t*)(out->block + at_episode);
+    b->probability = (double*)(out->block + at_probability);
+    b->age_steps = (int64_t*)(out->block + at_age);
+    for (int c = 0; c < g->n_columns; c++) {
+        if (r->columns == 0 || (r->columns >> c & 1)) {
+            b->column[c] = out->block + at_column[c];
+        }
+    }
+    for (int k = 0; k < g->n_keys && r->materialise; k++) {
+        b->key[k] = out->block + at_key[k];
+    }
+    return HWM_OK;
+}
+
+// Probability of a start under the mixture it was drawn from.
+static double probability(const shares* s, const hwm_run* run, const hwm_entry* e, uint32_t row,
+                          uint32_t length) {
+    double p = (1 - s->terminal - s->first - s->recent) / (double)s->n_any;
+    if (s->terminal > 0 && run->terminal && e->row + row == run->end - length) {
+        p += s->terminal / (double)s->n_terminal;
+    }
+    if (s->first > 0 && run->first && e->row + row == 0) {
+        p += s->first / (double)s->n_first;
+    }
+    if (s->recent > 0 && e->inserted_before + row >= s->recent_edge) {
+        p += s->recent / (double)(s->n_any - s->before_recent);
+    }
+    return p;
+}
+
+static hwm_status cut(hwm_sampler* s, const hwm_index* index, const hwm_table_config* table,
+                      const hwm_sample_request* r, hwm_error* err) {
+    int n_offsets = table->signature.n_columns + table->signature.n_keys;
+    uint32_t length = (uint32_t)r->length, rows = 0;
+    s->n_pieces = s->n_segments = 0;
+    for (int i = 0; i < r->batch; i++) {
+        const start* a = &s->start[i];
+        const hwm_entry* e = hwm_index_entry(index, a->id);
+        const hwm_run* run = hwm_index_run(index, e->segment);
+        uint32_t from = e->row + a->row;
+        hwm_status status =
+            add_pieces(s, index, n_offsets, run, a->id, r->materialise ? e->row : from,
+                       from + length, &rows, (uint32_t)i, true, r->materialise, err);
+        // context: pairs (j, j+1) of the same episode, drawn around the start
+        uint32_t lo = run->begin, hi = run->end - 1, u[4] = {0};
+        if (r->context_window > 0) {
+            uint32_t w = (uint32_t)r->context_window;
+            lo = from > lo + w ? from - w : lo;
+            hi = hi > from + w + 1 ? from + w + 1 : hi;
+        }
+        for (int k = 0; k < r->context && status == HWM_OK; k++) {
+            if (k % 4 == 0) {
+                philox(table, r->draw, (uint32_t)i, (uint32_t)(1 + k / 4), u);
+            }
+            uint32_t j = lo + (uint32_t)((uint64_t)u[k % 4] * (hi - lo) >> 32);
+            status = add_pieces(s, index, n_offsets, run, hwm_index_chunk_of_row(index, run, j), j,
+                                j + 2, &rows, (uint32_t)i, false, false, err);
+        }
+        if (status != HWM_OK) {
+            return status;
+        }
+    }
+    return HWM_OK;
+}
+
+// What describes each sequence; the index is still locked.
+static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_sample_request* r,
+                     const shares* share, hwm_batch* b) {
+    uint32_t rows = 0;
+    uint64_t inserted = hwm_index_inserted(index);
+    b->inserted_steps = (int64_t)inserted;
+    for (int i = 0; i < r->batch; i++) {
+        const start* a = &s->start[i];
+        const hwm_entry* e = hwm_index_entry(index, a->id);
+        const hwm_run* run = hwm_index_run(index, e->segment);
+        b->row[i] = rows;
+        b->prefix[i] = r->materialise ? a->row : 0;
+        rows += b->prefix[i] + (uint32_t)(r->length + 2 * r->context);
+        b->stream[i] = run->stream;
+        b->step[i] = run->first_step + e->row + a->row;
+        b->episode[i] = run->episode;
+        b->probability[i] = probability(share, run, e, a->row, (uint32_t)r->length);
+        b->age_steps[i] = (int64_t)(inserted - e->inserted_before - a->row);
+    }
+    b->row[r->batch] = rows;
+    if (s->n_segments > 0) {
+        memcpy(b->segment, s->segment, s->n_segments * sizeof *s->segment);
+    }
+}
+
+// ---- pass 3: copy rows, without the lock
+
+typedef struct wanted {
+    int column;
+    size_t bytes;  // of one row
+    uint8_t* to;
+} wanted;
+
+static void prefetch_piece(const piece* p, const uint32_t* offset, const wanted* w, int n) {
+    for (int c = 0; c < n; c++) {
+        __builtin_prefetch(p->value + offset[w[c].column] + p->row * w[c].bytes);
+    }
+}
+
+static hwm_status copy(hwm_sampler* s, hwm_index* index, const hwm_table_config* table,
+                       hwm_batch* b, hwm_error* err) {
+    const hwm_signature* g = &table->signature;
+    size_t n_offsets = (size_t)(g->n_columns + g->n_keys);
+    wanted w[HWM_COLUMNS_MAX];
+    int n = 0;
+    for (int c = 0; c < g->n_columns; c++) {
+        if (b->column[c] != NULL) {
+            w[n++] = (wanted){c, hwm_tensor_bytes(&g->column[c]), b->column[c]};
+        }
+    }
+    uint8_t* flags = b->column[HWM_COLUMN_FLAGS];
+    for (size_t i = 0; i < AHEAD && i < s->n_pieces; i++) {
+        prefetch_piece(&s->piece[i], s->offset + i * n_offsets, w, n);
+    }
+    for (size_t i = 0; i < s->n_pieces; i++) {
+        const piece* p = &s->piece[i];
+        const uint32_t* offset = s->offset + i * n_offsets;
+        if (i + AHEAD < s->n_pieces) {
+            prefetch_piece(p + AHEAD, offset + AHEAD * n_offsets, w, n);
+        }
+        if (p->unverified > 0) {
+            if (hwm_crc32c(0, p->value, p->unverified) != p->crc) {
+                return hwm_fail(err, HWM_ECORRUPT, "chunk %llu of table %s fails its checksum",
+                                (unsigned long long)p->id, table->name);
+            }
+            hwm_index_lock(index, false);
+            hwm_index_set_verified(index, p->id);
+            hwm_index_unlock(index);
+        }
+        for (int c = 0; c < n; c++) {
+            memcpy(w[c].to + p->to * w[c].bytes,
+                   p->value + offset[w[c].column] + p->row * w[c].bytes, p->rows * w[c].bytes);
+        }
+        if (p->patch != HWM_NONE && flags != NULL) {
+            flags[p->to + (uint32_t)p->patch] |= HWM_FLAG_LAST;
+        }
+        for (int k = 0; p->key && k < g->n_keys; k++) {
+            size_t bytes = hwm_tensor_bytes(&g->key[k]);
+            memcpy((uint8_t*)b->key[k] + p->sequence * bytes, p->value + offset[g->n_columns + k],
+                   bytes);
+        }
+    }
+    return HWM_OK;
+}
+
+hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_table_config* table,
+                            const hwm_sample_request* request, hwm_batch_block* out,
+                            hwm_error* err) {
+    const hwm_sample_request* r = request;
+    hwm_status status = room((void**)&sampler->start, &sampler->starts_capacity, (size_t)r->batch,
+                             sizeof *sampler->start, err);
+    if (status != HWM_OK) {
+        return status;
+    }
+    // the view comes first: what the index names from now on is protected by it, evicted or not
+    status = hwm_store_view_begin(sampler->view, err);
+    if (status != HWM_OK) {
+        return status;
+    }
+    // context needs a row with a successor, so a lone row is no start then
+    uint32_t length = (uint32_t)(r->context > 0 && r->length < 2 ? 2 : r->length);
+    hwm_index_lock(index, false);
+    const hwm_starts* starts = hwm_index_starts(index, length);
+    while (starts == NULL) {
+        hwm_index_unlock(index);
+        hwm_index_lock(index, true);
+        hwm_index_starts_create(index, length);
+        hwm_index_unlock(index);
+        hwm_index_lock(index, false);
+        starts = hwm_index_starts(index, length);
+    }
+    if (hwm_starts_total(starts, HWM_START_ANY) == 0) {
+        status = hwm_fail(err, HWM_EAGAIN, "no sequence of %d rows is stored yet", r->length);
+    } else {
+        shares share = shares_of(index, starts, r);
+        draw_starts(sampler, index, table, starts, r, &share);
+        status = cut(sampler, index, table, r, err);
+        if (status == HWM_OK) {
+            const piece* tail = &sampler->piece[sampler->n_pieces - 1];
+            status = layout(out, table, r, tail->to + tail->rows, sampler->n_segments, err);
+        }
+        if (status == HWM_OK) {
+            describe(sampler, index, r, &share, &out->batch);
+        }
+    }
+    hwm_index_unlock(index);
+    if (status == HWM_OK) {
+        status = copy(sampler, index, table, &out->batch, err);
+    }
+    hwm_store_view_end(sampler->view);
+    return status;
+}
