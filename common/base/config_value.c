@@ -330,10 +330,10 @@ bool hwm_config_assign_text(const hwm_config_field* f, void* target, const char*
     return ok;
 }
 
-// The fewest digits that read back to the same bits.
+// 15 digits where they read back to the same bits (0.1 stays 0.1), otherwise as many as it takes.
 static void print_real(FILE* out, double v) {
     char text[32];
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, v);
         if (strtod(text, NULL) == v)
             break;

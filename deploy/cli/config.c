@@ -7,10 +7,33 @@
 typedef struct config_options {
     hwm_text_list set;
     bool plain;
+    bool sample;
 } config_options;
+
+// The commented file that lies in deploy/experiments: nothing of this host's environment gets in.
+static hwm_exit print_sample(void) {
+    hwm_experiment* experiment = hwm_experiment_defaults();
+    int n = 0;
+    hwm_config_section* sections = experiment ? hwm_experiment_sections(experiment, &n) : NULL;
+    char* text = experiment ? hwm_config_print(sections, n, true) : NULL;
+    if (text) {
+        printf("# Every field of an experiment at its default, with its help and its range, as "
+               "`hwm config --sample` prints it.\n\n%s",
+               text);
+    } else {
+        fprintf(stderr, "hwm config: out of memory\n");
+    }
+    bool ok = text != NULL;
+    free(text);
+    hwm_experiment_destroy(&experiment);
+    return ok ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
+}
 
 static hwm_exit run(const void* options, const char* const* operands, int n_operands) {
     const config_options* o = options;
+    if (o->sample) {
+        return print_sample();
+    }
     hwm_error err = {0};
     hwm_experiment* experiment = NULL;
     hwm_status s = hwm_experiment_load(&experiment, n_operands ? operands[0] : NULL, NULL, o->set.v,
@@ -42,6 +65,8 @@ static const hwm_option options[] = {
      "Override one field, as train.lr=0.001."},
     {"--plain", NULL, HWM_OPTION_FLAG, offsetof(config_options, plain), NULL, 0, 0,
      "Without comments: the file as a run directory keeps it."},
+    {"--sample", NULL, HWM_OPTION_FLAG, offsetof(config_options, sample), NULL, 0, 0,
+     "Print the commented sample file: every field at its default."},
 };
 const hwm_command hwm_command_config = {
     .name = "config",
