@@ -1,0 +1,354 @@
+// data path  [8] learner: batch
+#include "batch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct hwm_batcher {
+    const hwm_controller* controller;
+    const hwm_signature* signature;
+    const hwm_env_spec* spec;
+    hwm_versions* versions;
+    int max, O, A, S, NA;
+    uint32_t* target;                    // (max) row whose state is wanted
+    uint64_t* version;                   // (max) that acted from the key frame to it
+    int* order;                          // (max) sequences by version
+    float* states;                       // (max, S)
+    hwm_real *state, *act, *u, *active;  // lanes of a group
+};
+
+hwm_status hwm_sequences_alloc(hwm_sequences* s, int n, int length, int context, int obs,
+                               int action) {
+    const size_t rows = (size_t)n * (size_t)length, R = sizeof(hwm_real);
+    *s = (hwm_sequences){.n = n, .length = length, .context = context};
+    s->obs = calloc(rows * (size_t)obs, R);
+    s->action = calloc(rows * (size_t)action, R);
+    s->reward = calloc(rows, R);
+    s->first = calloc(rows, R);
+    s->terminal = calloc(rows, R);
+    s->valid = calloc(rows, R);
+    s->hindsight = calloc((size_t)n * (size_t)context * (size_t)(2 * obs + action) + 1, R);
+    if (s->obs && s->action && s->reward && s->first && s->terminal && s->valid && s->hindsight)
+        return HWM_OK;
+    hwm_sequences_free(s);
+    return HWM_ENOMEM;
+}
+
+void hwm_sequences_free(hwm_sequences* s) {
+    free(s->obs);
+    free(s->action);
+    free(s->reward);
+    free(s->first);
+    free(s->terminal);
+    free(s->valid);
+    free(s->hindsight);
+    *s = (hwm_sequences){0};
+}
+
+hwm_status hwm_batcher_create(hwm_batcher** out, const hwm_controller* controller,
+                              const hwm_signature* signature, const hwm_env_spec* spec,
+                              hwm_versions* versions, int sequences_max, hwm_error* err) {
+    *out = NULL;
+    hwm_batcher* b = calloc(1, sizeof *b);
+    if (!b)
+        return hwm_fail(err, HWM_ENOMEM, "no memory for batches");
+    b->controller = controller;
+    b->signature = signature;
+    b->spec = spec;
+    b->versions = versions;
+    b->max = sequences_max;
+    b->O = spec->obs_dim;
+    b->A = spec->action_dim;
+    b->S = hwm_controller_state_size(controller);
+    b->NA = hwm_controller_activations(controller);
+    const size_t n = (size_t)sequences_max, R = sizeof(hwm_real);
+    b->target = calloc(n, sizeof *b->target);
+    b->version = calloc(n, sizeof *b->version);
+    b->order = calloc(n, sizeof *b->order);
+    b->states = calloc(n * (size_t)b->S + 1, sizeof *b->states);
+    b->state = aligned_alloc(64, hwm_lanes_size(sequences_max, b->S + 1) * R);
+    b->act = aligned_alloc(64, hwm_lanes_size(sequences_max, b->NA) * R);
+    b->u = aligned_alloc(64, hwm_lanes_size(sequences_max, b->A) * R);
+    b->active = aligned_alloc(64, hwm_lanes_size(sequences_max, 1) * R);
+    if (!b->target || !b->version || !b->order || !b->states || !b->state || !b->act || !b->u ||
+        !b->active) {
+        hwm_batcher_destroy(&b);
+        return hwm_fail(err, HWM_ENOMEM, "no memory for batches");
+    }
+    *out = b;
+    return HWM_OK;
+}
+
+void hwm_batcher_destroy(hwm_batcher** batcher) {
+    if (!batcher || !*batcher)
+        return;
+    hwm_batcher* b = *batcher;
+    free(b->target);
+    free(b->version);
+    free(b->order);
+    free(b->states);
+    free(b->state);
+    free(b->act);
+    free(b->u);
+    free(b->active);
+    free(b);
+    *batcher = NULL;
+}
+
+static const float* obs_row(const hwm_batcher* b, const hwm_batch* batch, uint32_t row) {
+    return (const float*)batch->column[HWM_COLUMN_OBS] + (size_t)row * (size_t)b->O;
+}
+
+static const float* action_row(const hwm_batcher* b, const hwm_batch* batch, uint32_t row) {
+    return (const float*)batch->column[HWM_COLUMN_ACTION] + (size_t)row * (size_t)b->A;
+}
+
+static uint8_t flags_of(const hwm_batch* batch, uint32_t row) {
+    return ((const uint8_t*)batch->column[HWM_COLUMN_FLAGS])[row];
+}
+
+static float reward_of(const hwm_batch* batch, uint32_t row) {
+    return ((const float*)batch->column[HWM_COLUMN_REWARD])[row];
+}
+
+// Row r of the batch into row `to` of the arrays; false where a number is not finite.
+static bool put_row(const hwm_batcher* b, const hwm_batch* batch, uint32_t r, hwm_sequences* out,
+                    size_t to) {
+    const float *o = obs_row(b, batch, r), *u = action_row(b, batch, r);
+    const uint8_t flags = flags_of(batch, r);
+    const float reward = reward_of(batch, r);
+    bool finite = isfinite(reward);
+    for (int j = 0; j < b->O; j++) {
+        finite = finite && isfinite(o[j]);
+        out->obs[to * (size_t)b->O + (size_t)j] = (hwm_real)(o[j] / b->spec->obs_scale[j]);
+    }
+    for (int j = 0; j < b->A; j++) {
+        finite = finite && isfinite(u[j]);
+        out->action[to * (size_t)b->A + (size_t)j] = (hwm_real)u[j];
+    }
+    out->reward[to] = (hwm_real)reward;
+    out->first[to] = flags & HWM_FLAG_FIRST ? 1 : 0;
+    out->terminal[to] = flags & HWM_FLAG_TERMINAL ? 1 : 0;
+    out->valid[to] = 1;
+    return finite;
+}
+
+// Transitions of hindsight: pairs of rows (j, j + 1) of the same episode.
+static bool put_hindsight(const hwm_batcher* b, const hwm_batch* batch, uint32_t from,
+                          hwm_sequences* out, int i) {
+    const int O = b->O, A = b->A, width = 2 * O + A;
+    bool finite = true;
+    for (int k = 0; k < out->context; k++) {
+        const uint32_t r = from + 2u * (uint32_t)k;
+        const float *o = obs_row(b, batch, r), *next = obs_row(b, batch, r + 1),
+                    *u = action_row(b, batch, r);
+        hwm_real* x =
+            out->hindsight + ((size_t)i * (size_t)out->context + (size_t)k) * (size_t)width;
+        for (int j = 0; j < O; j++) {
+            const float scale = b->spec->obs_scale[j];
+            x[j] = (hwm_real)(o[j] / scale);
+            x[O + A + j] = (hwm_real)(next[j] / scale) - x[j];
+            finite = finite && isfinite(o[j]) && isfinite(next[j]);
+        }
+        for (int j = 0; j < A; j++)
+            x[O + j] = (hwm_real)u[j];
+    }
+    return finite;
+}
+
+static hwm_status not_finite(const hwm_batch* batch, int i, hwm_error* err) {
+    return hwm_fail(err, HWM_ENUMERIC,
+                    "environment %u, step %llu: an observation, action or reward is not finite",
+                    batch->stream[i].env, (unsigned long long)batch->step[i]);
+}
+
+static hwm_status check_sizes(const hwm_batch* batch, int n, int context, hwm_error* err) {
+    if (batch->batch == n && batch->context == context)
+        return HWM_OK;
+    return hwm_fail(err, HWM_EPROTO,
+                    "the sampler sent %d sequences with %d context rows, asked for %d with %d",
+                    batch->batch, batch->context, n, context);
+}
+
+hwm_status hwm_batcher_sequences(hwm_batcher* b, const hwm_batch* batch, hwm_sequences* out,
+                                 hwm_error* err) {
+    hwm_status status = check_sizes(batch, out->n, out->context, err);
+    if (status != HWM_OK)
+        return status;
+    if (batch->length != out->length)
+        return hwm_fail(err, HWM_EPROTO, "the sampler sent sequences of %d rows, asked for %d",
+                        batch->length, out->length);
+    for (int i = 0; i < out->n; i++) {
+        const uint32_t from = batch->row[i] + batch->prefix[i];
+        bool finite = true;
+        for (int t = 0; t < out->length; t++)
+            finite = put_row(b, batch, from + (uint32_t)t, out,
+                             (size_t)i * (size_t)out->length + (size_t)t) &&
+                     finite;
+        finite = put_hindsight(b, batch, from + (uint32_t)out->length, out, i) && finite;
+        if (!finite)
+            return not_finite(batch, i, err);
+    }
+    return HWM_OK;
+}
+
+// ---- materialising
+
+static uint64_t version_at(const hwm_batch* batch, uint32_t row) {
+    int lo = 0, hi = batch->n_segments - 1;
+    while (lo < hi) {  // the last segment that begins at or before the row
+        const int middle = (lo + hi + 1) / 2;
+        if (batch->segment[middle].row <= row)
+            lo = middle;
+        else
+            hi = middle - 1;
+    }
+    return batch->n_segments > 0 ? batch->segment[lo].param.version : 0;
+}
+
+// The key tensors of sequence i, which tile the state in order.
+static void key_frame(const hwm_batcher* b, const hwm_batch* batch, int i, float* state) {
+    size_t used = 0;
+    for (int k = 0; k < b->signature->n_keys; k++) {
+        const size_t count = hwm_tensor_count(&b->signature->key[k]);
+        memcpy(state + used, (const float*)batch->key[k] + (size_t)i * count,
+               count * sizeof(float));
+        used += count;
+    }
+    HWM_ASSERT(used == (size_t)b->S);
+}
+
+// Sequences order[from .. to) share a version: replay them side by side.
+static void replay_group(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
+                         const hwm_real* coef, int from, int to) {
+    const int n = to - from;
+    uint32_t longest = 0;
+    memset(b->state, 0, hwm_lanes_size(n, b->S) * sizeof(hwm_real));
+    for (int k = 0; k < n; k++) {
+        const int i = b->order[from + k];
+        hwm_lanes_set(b->state, k, b->S, b->states + (size_t)i * (size_t)b->S);
+        const uint32_t steps = row[i] - batch->row[i];
+        if (steps > longest)
+            longest = steps;
+    }
+    memset(b->act, 0, hwm_lanes_size(n, b->NA) * sizeof(hwm_real));
+    memset(b->u, 0, hwm_lanes_size(n, b->A) * sizeof(hwm_real));
+    for (uint32_t t = 0; t < longest; t++) {
+        memset(b->active, 0, hwm_lanes_size(n, 1) * sizeof(hwm_real));
+        for (int k = 0; k < n; k++) {
+            const int i = b->order[from + k];
+            const uint32_t r = batch->row[i] + t;
+            // the row of a true end took no plastic step
+            if (r >= row[i] || flags_of(batch, r) & HWM_FLAG_LAST)
+                continue;
+            const float one = 1;
+            hwm_lanes_set(b->active, k, 1, &one);
+            hwm_lanes_set(b->act, k, b->NA,
+                          (const float*)batch->column[HWM_COLUMN_ACT] + (size_t)r * (size_t)b->NA);
+            hwm_lanes_set(b->u, k, b->A, action_row(b, batch, r));
+        }
+        hwm_controller_learn(b->controller, coef, n, b->act, b->u, b->active, b->state, NULL);
+    }
+    for (int k = 0; k < n; k++)
+        hwm_lanes_get(b->state, k, b->S, b->states + (size_t)b->order[from + k] * (size_t)b->S);
+}
+
+// Insertion into runs of equal versions; batches are small and arrive nearly sorted by chunk.
+static void order_by_version(hwm_batcher* b, int n) {
+    for (int i = 0; i < n; i++) {
+        int k = i;
+        for (; k > 0 && b->version[b->order[k - 1]] > b->version[i]; k--)
+            b->order[k] = b->order[k - 1];
+        b->order[k] = i;
+    }
+}
+
+static hwm_status materialise(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
+                              hwm_error* err) {
+    if (b->S == 0)
+        return HWM_OK;
+    for (int i = 0; i < batch->batch; i++) {
+        key_frame(b, batch, i, b->states + (size_t)i * (size_t)b->S);
+        b->version[i] = version_at(batch, batch->row[i]);
+        if (row[i] > batch->row[i] && version_at(batch, row[i] - 1) != b->version[i])
+            return hwm_fail(
+                err, HWM_EPROTO,
+                "environment %u, step %llu: parameters change between key frame and start",
+                batch->stream[i].env, (unsigned long long)batch->step[i]);
+    }
+    order_by_version(b, batch->batch);
+    for (int from = 0; from < batch->batch;) {
+        int to = from + 1;
+        while (to < batch->batch && b->version[b->order[to]] == b->version[b->order[from]])
+            to++;
+        const hwm_real* coef;
+        hwm_status status = hwm_versions_get(b->versions, b->version[b->order[from]], &coef, err);
+        if (status != HWM_OK)
+            return status;
+        replay_group(b, batch, row, coef, from, to);
+        from = to;
+    }
+    return HWM_OK;
+}
+
+hwm_status hwm_batcher_states(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
+                              float* states, hwm_error* err) {
+    if (batch->batch > b->max)
+        return hwm_fail(err, HWM_EPROTO, "the sampler sent %d sequences, at most %d were asked for",
+                        batch->batch, b->max);
+    hwm_status status = materialise(b, batch, row, err);
+    if (status == HWM_OK)
+        memcpy(states, b->states, (size_t)batch->batch * (size_t)b->S * sizeof(float));
+    return status;
+}
+
+hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, double fraction_fresh,
+                              hwm_rng* rng, hwm_starts* starts, hwm_sequences* rows,
+                              hwm_error* err) {
+    const int O = b->O, A = b->A, L = batch->length, T = rows->length;
+    hwm_status status = check_sizes(batch, rows->n, rows->context, err);
+    if (status != HWM_OK)
+        return status;
+    if (batch->batch > b->max || L < 2 || L < T)
+        return hwm_fail(err, HWM_EPROTO,
+                        "starts need at most %d sequences of at least %d rows, got %d of %d",
+                        b->max, T > 2 ? T : 2, batch->batch, L);
+    for (int i = 0; i < batch->batch; i++) {
+        const uint32_t from = batch->row[i] + batch->prefix[i];
+        const bool first = (flags_of(batch, from) & HWM_FLAG_FIRST) != 0;
+        b->target[i] = first ? from : from + (uint32_t)L - 1;
+        // the last T rows up to the start
+        bool finite = true;
+        for (int t = 0; t < T; t++) {
+            const size_t to = (size_t)i * (size_t)T + (size_t)t;
+            if (b->target[i] < from + (uint32_t)(T - 1 - t)) {
+                rows->valid[to] = 0;
+                continue;
+            }
+            finite = put_row(b, batch, b->target[i] - (uint32_t)(T - 1 - t), rows, to) && finite;
+        }
+        finite = put_hindsight(b, batch, from + (uint32_t)L, rows, i) && finite;
+
+        // what the controller remembers besides its weights
+        const uint32_t r = b->target[i];
+        for (int j = 0; j < O; j++)
+            starts->previous_obs[(size_t)i * (size_t)O + (size_t)j] =
+                first ? 0 : (hwm_real)(obs_row(b, batch, r - 1)[j] / b->spec->obs_scale[j]);
+        for (int j = 0; j < A; j++)
+            starts->previous_action[(size_t)i * (size_t)A + (size_t)j] =
+                first ? 0 : (hwm_real)action_row(b, batch, r - 1)[j];
+        starts->previous_reward[i] = first ? 0 : (hwm_real)reward_of(batch, r);
+        starts->first[i] = first ? 1 : 0;
+        starts->alive[i] = flags_of(batch, r) & HWM_FLAG_TERMINAL ? 0 : 1;
+        starts->fresh[i] = first || (double)hwm_rng_uniform(rng) < fraction_fresh;
+        starts->age[i] = 0;
+        if (!finite)
+            return not_finite(batch, i, err);
+    }
+    if ((status = materialise(b, batch, b->target, err)) != HWM_OK)
+        return status;
+    for (int i = 0; i < batch->batch; i++)
+        hwm_lanes_set(starts->state, i, b->S, b->states + (size_t)i * (size_t)b->S);
+    return HWM_OK;
+}
