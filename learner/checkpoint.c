@@ -1,0 +1,401 @@
+#include "checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crc.h"
+#include "base/log.h"
+#include "nn/safetensors.h"
+
+enum { FORMAT = 1, FILES = 4 };
+static const char* const files[FILES] = {"controller.safetensors", "model.safetensors",
+                                         "critic.safetensors", "training.safetensors"};
+
+// ---- paths
+
+static bool join(char* out, const char* a, const char* b) {
+    const int n = snprintf(out, PATH_MAX, "%s/%s", a, b);
+    return n > 0 && n < PATH_MAX;
+}
+
+static void remove_flat(const char* dir) {
+    DIR* d = opendir(dir);
+    if (!d)
+        return;
+    for (struct dirent* e; (e = readdir(d)) != NULL;) {
+        char path[PATH_MAX];
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            join(path, dir, e->d_name))
+            unlink(path);
+    }
+    closedir(d);
+    rmdir(dir);
+}
+
+static hwm_status sync_dir(const char* dir, hwm_error* err) {
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0) {
+        const int code = errno;
+        if (fd >= 0)
+            close(fd);
+        return hwm_fail(err, HWM_EIO, "%s: cannot be synced: %s", dir, strerror(code));
+    }
+    close(fd);
+    return HWM_OK;
+}
+
+static hwm_status crc_of(const char* path, uint32_t* crc, hwm_error* err) {
+    FILE* f = fopen(path, "rb");
+    if (!f)
+        return hwm_fail(err, errno == ENOENT ? HWM_ENOTFOUND : HWM_EIO, "%s: %s", path,
+                        strerror(errno));
+    char buffer[65536];
+    *crc = 0;
+    for (size_t n; (n = fread(buffer, 1, sizeof buffer, f)) > 0;)
+        *crc = hwm_crc32c(*crc, buffer, n);
+    const bool bad = ferror(f) != 0;
+    fclose(f);
+    return bad ? hwm_fail(err, HWM_EIO, "%s: cannot be read", path) : HWM_OK;
+}
+
+// ---- the tensors of a set of training state: one list, so that names, sizes and order stand once
+
+typedef struct training {
+    hwm_param_list list;
+    float* values;
+} training;
+
+static hwm_status training_create(training* t, const hwm_agent* a) {
+    hwm_param_list_init(&t->list);
+    const uint32_t O = (uint32_t)a->spec.obs_dim;
+    const struct {
+        const char* name;
+        size_t count;
+    } all[] = {
+        {"controller.optimiser", nn_optim_state_count(a->phi_optim)},
+        {"model.optimiser", nn_optim_state_count(hwm_model_optim(a->model))},
+        {"critic.optimiser", nn_optim_state_count(a->critic->optim)},
+        {"critic.slow", a->critic->slow->list.count},
+        {"imagination.pool", hwm_imagination_pool_count(a->imagination)},
+        {"replay.obs_min", O},
+        {"replay.obs_max", O},
+        {"replay.reward_range", 2},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        hwm_param_list_add(&t->list, hwm_spec(all[i].name, HWM_F32, 1, (int)all[i].count));
+    t->values = calloc(t->list.count, sizeof *t->values);
+    return t->values ? HWM_OK : HWM_ENOMEM;
+}
+
+static float* tensor(training* t, const char* name) {
+    return t->values + t->list.entry[hwm_param_list_find(&t->list, name)].offset;
+}
+
+static void training_gather(training* t, hwm_agent* a) {
+    nn_optim_save(a->phi_optim, tensor(t, "controller.optimiser"));
+    nn_optim_save(hwm_model_optim(a->model), tensor(t, "model.optimiser"));
+    nn_optim_save(a->critic->optim, tensor(t, "critic.optimiser"));
+    nn_params_to_float(a->critic->slow, tensor(t, "critic.slow"));
+    hwm_imagination_pool_save(a->imagination, tensor(t, "imagination.pool"));
+    for (int j = 0; j < a->spec.obs_dim; j++) {
+        tensor(t, "replay.obs_min")[j] = (float)a->statistics.obs_min[j];
+        tensor(t, "replay.obs_max")[j] = (float)a->statistics.obs_max[j];
+    }
+    tensor(t, "replay.reward_range")[0] = (float)a->statistics.reward_min;
+    tensor(t, "replay.reward_range")[1] = (float)a->statistics.reward_max;
+}
+
+static void training_scatter(training* t, hwm_agent* a) {
+    nn_optim_load(a->phi_optim, tensor(t, "controller.optimiser"));
+    nn_optim_load(hwm_model_optim(a->model), tensor(t, "model.optimiser"));
+    nn_optim_load(a->critic->optim, tensor(t, "critic.optimiser"));
+    nn_params_from_float(a->critic->slow, tensor(t, "critic.slow"));
+    hwm_imagination_pool_load(a->imagination, tensor(t, "imagination.pool"));
+    for (int j = 0; j < a->spec.obs_dim; j++) {
+        a->statistics.obs_min[j] = (hwm_real)tensor(t, "replay.obs_min")[j];
+        a->statistics.obs_max[j] = (hwm_real)tensor(t, "replay.obs_max")[j];
+    }
+    a->statistics.reward_min = (hwm_real)tensor(t, "replay.reward_range")[0];
+    a->statistics.reward_max = (hwm_real)tensor(t, "replay.reward_range")[1];
+}
+
+// ---- state.json
+
+#define STATE_FIELDS(INT, REAL)                                                                    \
+    INT(env_steps)                                                                                 \
+    INT(updates)                                                                                   \
+    INT(best_env_steps)                                                                            \
+    INT(best_updates)                                                                              \
+    INT(stop_streak)                                                                               \
+    INT(last_step_checkpoint)                                                                      \
+    REAL(wall_s)
+
+static json_t* state_json(const hwm_progress_state* s, const hwm_agent* a) {
+    json_t* o = json_object();
+    json_object_set_new(o, "format", json_integer(FORMAT));
+    json_object_set_new(o, "hwm_version", json_string(HWM_VERSION));
+    json_object_set_new(o, "version", json_integer((json_int_t)s->version));
+    json_object_set_new(o, "draws", json_integer((json_int_t)s->draws));
+#define PUT_INT(f)  json_object_set_new(o, #f, json_integer((json_int_t)s->f));
+#define PUT_REAL(f) json_object_set_new(o, #f, json_real(s->f));
+    STATE_FIELDS(PUT_INT, PUT_REAL)
+    json_object_set_new(o, "best_mean",
+                        isfinite(s->best_mean) ? json_real(s->best_mean) : json_null());
+    json_object_set_new(o, "model_updates", json_integer((json_int_t)a->model_updates));
+    json_object_set_new(o, "behaviour_updates", json_integer((json_int_t)a->behaviour_updates));
+    json_object_set_new(o, "skipped", json_integer((json_int_t)a->skipped));
+    // moments since the last refresh of scales: doubles, so that a resumed run repeats
+    json_t *sum = json_array(), *square = json_array();
+    for (int j = 0; j < a->spec.obs_dim; j++) {
+        json_array_append_new(sum, json_real(a->delta_sum[j]));
+        json_array_append_new(square, json_real(a->delta_square[j]));
+    }
+    json_object_set_new(o, "delta_count", json_real(a->delta_count));
+    json_object_set_new(o, "delta_sum", sum);
+    json_object_set_new(o, "delta_square", square);
+    return o;
+}
+
+static hwm_status state_parse(const json_t* o, const char* path, hwm_progress_state* s,
+                              hwm_agent* a, hwm_error* err) {
+    const json_int_t format = json_integer_value(json_object_get(o, "format"));
+    if (format > FORMAT || format < 1)
+        return hwm_fail(err, HWM_EVERSION, "%s: format %lld, this program reads up to %d", path,
+                        (long long)format, FORMAT);
+    s->version = (uint64_t)json_integer_value(json_object_get(o, "version"));
+    s->draws = (uint64_t)json_integer_value(json_object_get(o, "draws"));
+#define GET_INT(f)  s->f = (int64_t)json_integer_value(json_object_get(o, #f));
+#define GET_REAL(f) s->f = json_number_value(json_object_get(o, #f));
+    STATE_FIELDS(GET_INT, GET_REAL)
+    const json_t* best = json_object_get(o, "best_mean");
+    s->best_mean = json_is_number(best) ? json_number_value(best) : -INFINITY;
+    a->model_updates = (int64_t)json_integer_value(json_object_get(o, "model_updates"));
+    a->behaviour_updates = (int64_t)json_integer_value(json_object_get(o, "behaviour_updates"));
+    a->skipped = (int64_t)json_integer_value(json_object_get(o, "skipped"));
+    a->delta_count = json_number_value(json_object_get(o, "delta_count"));
+    for (int j = 0; j < a->spec.obs_dim; j++) {
+        a->delta_sum[j] =
+            json_number_value(json_array_get(json_object_get(o, "delta_sum"), (size_t)j));
+        a->delta_square[j] =
+            json_number_value(json_array_get(json_object_get(o, "delta_square"), (size_t)j));
+    }
+    return HWM_OK;
+}
+
+static hwm_status write_json(const char* path, const json_t* o, hwm_error* err) {
+    char* text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    if (!text)
+        return hwm_fail(err, HWM_ENOMEM, "no memory for %s", path);
+    const size_t n = strlen(text);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    const bool ok = fd >= 0 && write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
+    const int code = errno;
+    if (fd >= 0)
+        close(fd);
+    free(text);
+    if (ok)
+        return HWM_OK;
+    return hwm_fail(err, code == ENOSPC ? HWM_EFULL : HWM_EIO, "%s: %s", path, strerror(code));
+}
+
+// ---- save
+
+static hwm_status write_set(const char* dir, int which, const hwm_param_list* list,
+                            const float* values, const hwm_progress_state* s, json_t* crcs,
+                            hwm_error* err) {
+    char path[PATH_MAX];
+    if (!join(path, dir, files[which]))
+        return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", dir);
+    nn_meta meta[2] = {{"version", ""}, {"env_steps", ""}};
+    snprintf(meta[0].text, sizeof meta[0].text, "%llu", (unsigned long long)s->version);
+    snprintf(meta[1].text, sizeof meta[1].text, "%lld", (long long)s->env_steps);
+    uint32_t crc;
+    hwm_status status = nn_safetensors_write(path, list, values, meta, 2, err);
+    if (status == HWM_OK)
+        status = crc_of(path, &crc, err);
+    if (status == HWM_OK)
+        json_object_set_new(crcs, files[which], json_integer((json_int_t)crc));
+    return status;
+}
+
+static hwm_status write_params(const char* dir, int which, const nn_params* params,
+                               const hwm_progress_state* s, json_t* crcs, hwm_error* err) {
+    float* values = malloc((params->list.count + 1) * sizeof *values);
+    if (!values)
+        return hwm_fail(err, HWM_ENOMEM, "no memory for a checkpoint");
+    nn_params_to_float(params, values);
+    hwm_status status = write_set(dir, which, &params->list, values, s, crcs, err);
+    free(values);
+    return status;
+}
+
+static hwm_status write_all(const char* dir, hwm_agent* a, const hwm_progress_state* s,
+                            hwm_error* err) {
+    training t = {0};
+    json_t* crcs = json_object();
+    hwm_status status = training_create(&t, a);
+    if (status != HWM_OK)
+        hwm_fail(err, status, "no memory for a checkpoint");
+    if (status == HWM_OK)
+        status = write_params(dir, 0, a->phi, s, crcs, err);
+    if (status == HWM_OK)
+        status = write_params(dir, 1, hwm_model_params(a->model), s, crcs, err);
+    if (status == HWM_OK)
+        status = write_params(dir, 2, a->critic->params, s, crcs, err);
+    if (status == HWM_OK) {
+        training_gather(&t, a);
+        status = write_set(dir, 3, &t.list, t.values, s, crcs, err);
+    }
+    free(t.values);
+    if (status == HWM_OK) {
+        json_t* o = state_json(s, a);
+        json_object_set(o, "crc32c", crcs);
+        char path[PATH_MAX];
+        status = join(path, dir, "state.json")
+                     ? write_json(path, o, err)
+                     : hwm_fail(err, HWM_EINVAL, "%s: the path is too long", dir);
+        json_decref(o);
+    }
+    json_decref(crcs);
+    return status == HWM_OK ? sync_dir(dir, err) : status;
+}
+
+hwm_status hwm_checkpoint_save(const char* run_dir, const char* name, hwm_agent* agent,
+                               const hwm_progress_state* state, hwm_error* err) {
+    char base[PATH_MAX - 64], temporary[PATH_MAX], final[PATH_MAX], before[PATH_MAX];
+    const int n = snprintf(base, sizeof base, "%s/checkpoints", run_dir);
+    char hidden[64];
+    snprintf(hidden, sizeof hidden, ".%s.tmp", name);
+    if (n < 0 || n >= (int)sizeof base || !join(temporary, base, hidden) ||
+        !join(final, base, name))
+        return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", run_dir);
+    if (mkdir(base, 0755) != 0 && errno != EEXIST)
+        return hwm_fail(err, HWM_EIO, "%s: %s", base, strerror(errno));
+    remove_flat(temporary);
+    if (mkdir(temporary, 0755) != 0)
+        return hwm_fail(err, errno == ENOSPC ? HWM_EFULL : HWM_EIO, "%s: %s", temporary,
+                        strerror(errno));
+    hwm_status status = write_all(temporary, agent, state, err);
+    if (status != HWM_OK) {
+        remove_flat(temporary);
+        return status;
+    }
+    // `latest` steps aside as `previous`; other names replace what they were
+    const bool latest = strcmp(name, "latest") == 0;
+    snprintf(hidden, sizeof hidden, latest ? "previous" : ".%s.old", name);
+    if (!join(before, base, hidden))
+        return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", run_dir);
+    remove_flat(before);
+    if (rename(final, before) != 0 && errno != ENOENT)
+        return hwm_fail(err, HWM_EIO, "%s: %s", final, strerror(errno));
+    if (rename(temporary, final) != 0)
+        return hwm_fail(err, HWM_EIO, "%s: %s", final, strerror(errno));
+    status = sync_dir(base, err);
+    if (!latest)
+        remove_flat(before);
+    return status;
+}
+
+// ---- load
+
+static hwm_status check_file(const char* dir, int which, const json_t* crcs, char* path,
+                             hwm_error* err) {
+    if (!join(path, dir, files[which]))
+        return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", dir);
+    uint32_t crc;
+    hwm_status status = crc_of(path, &crc, err);
+    if (status != HWM_OK)
+        return status;
+    const json_t* want = json_object_get(crcs, files[which]);
+    if (!json_is_integer(want) || (uint32_t)json_integer_value(want) != crc)
+        return hwm_fail(err, HWM_ECORRUPT, "%s: its checksum is not the one in state.json", path);
+    return HWM_OK;
+}
+
+static hwm_status read_params(const char* dir, int which, const json_t* crcs, nn_params* params,
+                              hwm_error* err) {
+    char path[PATH_MAX];
+    hwm_status status = check_file(dir, which, crcs, path, err);
+    if (status != HWM_OK)
+        return status;
+    float* values = malloc((params->list.count + 1) * sizeof *values);
+    if (!values)
+        return hwm_fail(err, HWM_ENOMEM, "no memory for %s", path);
+    status = nn_safetensors_read(path, &params->list, values, err);
+    if (status == HWM_OK)
+        nn_params_from_float(params, values);
+    free(values);
+    return status;
+}
+
+hwm_status hwm_checkpoint_load(const char* dir, hwm_agent* agent, hwm_progress_state* state,
+                               hwm_error* err) {
+    char path[PATH_MAX];
+    if (!join(path, dir, "state.json"))
+        return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", dir);
+    if (access(path, F_OK) != 0)
+        return hwm_fail(err, HWM_ENOTFOUND, "%s: not there", path);
+    json_error_t bad;
+    json_t* o = json_load_file(path, 0, &bad);
+    if (!o)
+        return hwm_fail(err, HWM_ECORRUPT, "%s: line %d: %s", path, bad.line, bad.text);
+    const json_t* crcs = json_object_get(o, "crc32c");
+    training t = {0};
+    hwm_status status = state_parse(o, path, state, agent, err);
+    if (status == HWM_OK)
+        status = read_params(dir, 0, crcs, agent->phi, err);
+    if (status == HWM_OK)
+        status = read_params(dir, 1, crcs, hwm_model_params(agent->model), err);
+    if (status == HWM_OK)
+        status = read_params(dir, 2, crcs, agent->critic->params, err);
+    if (status == HWM_OK && (status = training_create(&t, agent)) != HWM_OK)
+        hwm_fail(err, status, "no memory for %s", path);
+    if (status == HWM_OK)
+        status = check_file(dir, 3, crcs, path, err);
+    if (status == HWM_OK)
+        status = nn_safetensors_read(path, &t.list, t.values, err);
+    if (status == HWM_OK)
+        training_scatter(&t, agent);
+    free(t.values);
+    json_decref(o);
+    return status;
+}
+
+hwm_status hwm_checkpoint_resume(const char* run_dir, hwm_agent* agent, hwm_progress_state* state,
+                                 hwm_error* err) {
+    static const char* const names[] = {"latest", "previous"};
+    hwm_status status = HWM_ENOTFOUND;
+    for (int i = 0; i < 2; i++) {
+        char dir[PATH_MAX];
+        const int n = snprintf(dir, sizeof dir, "%s/checkpoints/%s", run_dir, names[i]);
+        if (n < 0 || n >= (int)sizeof dir)
+            return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", run_dir);
+        hwm_error why = {0};
+        const hwm_status one = hwm_checkpoint_load(dir, agent, state, &why);
+        if (one == HWM_OK) {
+            if (i > 0)
+                hwm_log(HWM_LOG_WARN, "checkpoint", "fell back", "dir=%s env_steps=%lld", dir,
+                        (long long)state->env_steps);
+            return HWM_OK;
+        }
+        if (access(dir, F_OK) != 0)
+            continue;  // was never written
+        hwm_log(HWM_LOG_WARN, "checkpoint", "does not load", "dir=%s reason=\"%s\"", dir, why.text);
+        if (status == HWM_ENOTFOUND || one == HWM_ESIGNATURE) {
+            status = one == HWM_ENOTFOUND ? HWM_ECORRUPT : one;
+            hwm_fail(err, status, "%s", why.text);
+        }
+    }
+    if (status == HWM_ENOTFOUND)
+        hwm_fail(err, status, "%s holds no checkpoint", run_dir);
+    return status;
+}

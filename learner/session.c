@@ -1,0 +1,278 @@
+// data path  [5] link, learner's side
+#include "session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/signals.h"
+
+enum { IN_FLIGHT_MAX = 64, POLL_MS = 200 };
+static const size_t versions_bytes = (size_t)64 << 20;
+
+// Requests of one kind, answered in order.
+typedef struct queue {
+    uint64_t id[IN_FLIGHT_MAX];
+    bool uncounted;
+    int head, n;
+} queue;
+
+struct hwm_session {
+    hwm_agent* agent;
+    const hwm_experiment* experiment;
+    hwm_client* client;
+    hwm_controller* acting;  // as workers have it: names the table's columns
+    hwm_signature signature;
+    hwm_versions* versions;
+    hwm_batcher* batcher;
+    queue model, starts;
+    hwm_sequences batch, start_rows;
+    float* phi;  // scratch
+    hwm_session_counters counters;
+};
+
+static hwm_status fetch_version(void* context, uint64_t version, float* phi, hwm_error* err) {
+    hwm_session* s = context;
+    uint64_t got = 0;
+    return hwm_client_fetch(s->client, "controller", version,
+                            hwm_controller_params(s->agent->controller), phi, &got, err);
+}
+
+static int start_length(const hwm_session* s) {
+    const int n = hwm_model_start_length(s->agent->model);
+    return n > 2 ? n : 2;
+}
+
+int64_t hwm_session_steps_per_update(const hwm_session* s) {
+    return (int64_t)s->batch.n * s->batch.length * s->experiment->train.model_updates +
+           (int64_t)s->start_rows.n * start_length(s);
+}
+
+static hwm_status create_table(hwm_session* s, const char* text, hwm_error* err) {
+    const hwm_experiment* e = s->experiment;
+    const double repeat = s->agent->spec.action_repeat;
+    const double per_update = (double)hwm_session_steps_per_update(s);
+    const double rows_per_update = e->train.env_steps_per_update / repeat;
+    const int64_t workers = e->run.workers > 0 ? e->run.workers : 1;
+    hwm_table_config* table = calloc(1, sizeof *table);
+    if (!table)
+        return hwm_fail(err, HWM_ENOMEM, "no memory for the table's description");
+    memcpy(table->name, e->run.name, strnlen(e->run.name, sizeof table->name - 1));
+    table->signature = s->signature;
+    table->limiter.samples_per_insert = rows_per_update > 0 ? per_update / rows_per_update : 0;
+    table->limiter.min_size_steps = (int64_t)ceil((double)e->train.prefill_steps / repeat);
+    table->limiter.burst_steps = workers * e->worker.environments * e->worker.chunk_steps +
+                                 (int64_t)ceil(e->replay.slack_updates * rows_per_update);
+    table->limiter.prefetch_steps =
+        (int64_t)((double)(e->train.updates_in_flight + 1) * per_update +
+                  e->replay.slack_updates * per_update);
+    table->capacity_steps = e->replay.capacity_steps;
+    table->capacity_bytes = e->replay.capacity_bytes;
+    table->experiment = text;
+    table->seed = (uint64_t)e->run.seed;
+    hwm_status status = hwm_client_table_create(s->client, table, err);
+    free(table);
+    return status;
+}
+
+hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const char* key_dir,
+                              bool insecure, hwm_agent* agent, const char* experiment_text,
+                              hwm_error* err) {
+    *out = NULL;
+    hwm_session* s = calloc(1, sizeof *s);
+    if (!s)
+        return hwm_fail(err, HWM_ENOMEM, "no memory for the session");
+    s->agent = agent;
+    s->experiment = agent->experiment;
+    const hwm_experiment* e = s->experiment;
+    const hwm_env_spec* spec = &agent->spec;
+    const int B = (int)e->imagination.batch, K = hwm_model_context(agent->model);
+    hwm_status status =
+        hwm_controller_create(&s->acting, &e->controller, &e->rule, spec->obs_dim, spec->obs_scale,
+                              spec->action_dim, spec->discrete, err);
+    if (status != HWM_OK)
+        goto fail;
+    hwm_controller_signature(s->acting, spec->variant_dim, &s->signature);
+    status = hwm_versions_create(&s->versions, agent->controller, versions_bytes, fetch_version, s);
+    if (status != HWM_OK)
+        goto fail;
+    status = hwm_batcher_create(&s->batcher, agent->controller, &s->signature, spec, s->versions, B,
+                                err);
+    if (status != HWM_OK)
+        goto fail;
+    s->phi = malloc((agent->phi->list.count + 1) * sizeof *s->phi);
+    status = s->phi ? HWM_OK : HWM_ENOMEM;
+    if (status == HWM_OK)
+        status = hwm_sequences_alloc(&s->batch, hwm_model_batch_sequences(agent->model),
+                                     hwm_model_batch_length(agent->model), K, spec->obs_dim,
+                                     spec->action_dim);
+    if (status == HWM_OK)
+        status = hwm_sequences_alloc(&s->start_rows, B, hwm_model_start_length(agent->model), K,
+                                     spec->obs_dim, spec->action_dim);
+    if (status != HWM_OK) {
+        hwm_fail(err, status, "no memory for batches");
+        goto fail;
+    }
+    hwm_client_config config = hwm_client_default_config();
+    config.endpoint = endpoint;
+    config.key_dir = key_dir;
+    config.insecure = insecure;
+    config.role = HWM_ROLE_LEARNER;
+    config.table = e->run.name;
+    config.subscribe = true;
+    config.connect_timeout_ms = 20000;
+    if ((status = hwm_client_create(&s->client, &config, err)) != HWM_OK)
+        goto fail;
+    if ((status = create_table(s, experiment_text, err)) != HWM_OK)
+        goto fail;
+    *out = s;
+    return HWM_OK;
+fail:
+    hwm_session_destroy(&s);
+    return status;
+}
+
+void hwm_session_destroy(hwm_session** session) {
+    if (!session || !*session)
+        return;
+    hwm_session* s = *session;
+    hwm_client_destroy(&s->client, 1000, NULL);
+    hwm_batcher_destroy(&s->batcher);
+    hwm_versions_destroy(&s->versions);
+    hwm_controller_destroy(&s->acting);
+    hwm_sequences_free(&s->batch);
+    hwm_sequences_free(&s->start_rows);
+    free(s->phi);
+    free(s);
+    *session = NULL;
+}
+
+hwm_client* hwm_session_client(hwm_session* session) {
+    return session->client;
+}
+
+hwm_session_counters* hwm_session_counters_of(hwm_session* session) {
+    return &session->counters;
+}
+
+hwm_status hwm_session_publish(hwm_session* s, hwm_error* err) {
+    nn_params_to_float(s->agent->phi, s->phi);
+    const uint64_t known = hwm_client_announced(s->client, "controller");
+    const uint64_t version = (known > s->counters.version ? known : s->counters.version) + 1;
+    hwm_status status = hwm_client_publish(s->client, "controller", version, HWM_BLOCK_RULE,
+                                           &s->agent->phi->list, s->phi, err);
+    if (status != HWM_OK)
+        return status;
+    s->counters.version = version;
+    hwm_versions_put(s->versions, version, s->phi);
+    return HWM_OK;
+}
+
+// ---- sampling
+
+static hwm_status begin(hwm_session* s, queue* q, const hwm_sample_request* request,
+                        hwm_error* err) {
+    hwm_status status =
+        hwm_client_sample_begin(s->client, request, &q->id[(q->head + q->n) % IN_FLIGHT_MAX], err);
+    if (status == HWM_OK)
+        q->n++;
+    return status;
+}
+
+// Keep `depth` requests in flight, wait for the oldest.
+static hwm_status next(hwm_session* s, queue* q, hwm_sample_request* request, int depth,
+                       const hwm_batch** batch, hwm_error* err) {
+    hwm_status status;
+    if (depth > IN_FLIGHT_MAX)
+        depth = IN_FLIGHT_MAX;
+    while (q->n < depth) {
+        request->draw = s->counters.draws++;
+        if ((status = begin(s, q, request, err)) != HWM_OK)
+            return status;
+    }
+    const double began = hwm_clock_s();
+    do {
+        if (hwm_signals_stop_requested())
+            return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
+        status = hwm_client_sample_wait(s->client, q->id[q->head], POLL_MS, batch, err);
+    } while (status == HWM_ETIMEDOUT);
+    s->counters.waited_s += hwm_clock_s() - began;
+    if (status == HWM_OK)
+        s->counters.inserted_steps = (*batch)->inserted_steps;
+    return status;
+}
+
+static void done(hwm_session* s, queue* q) {
+    hwm_client_sample_end(s->client, q->id[q->head]);
+    q->head = (q->head + 1) % IN_FLIGHT_MAX;
+    q->n--;
+}
+
+static hwm_sample_request common_request(const hwm_session* s) {
+    return (hwm_sample_request){
+        .context = hwm_model_context(s->agent->model),
+        .context_window = (int)s->experiment->model.context_window_steps,
+        .selector = (hwm_selector)s->experiment->replay.selector,
+        .fraction_recent = s->experiment->replay.fraction_recent,
+        .recent_steps = s->experiment->replay.recent_steps,
+    };
+}
+
+static void drop(hwm_session* s, queue* q) {
+    while (q->n > 0)
+        done(s, q);
+}
+
+void hwm_session_flush(hwm_session* s) {
+    drop(s, &s->model);
+    drop(s, &s->starts);
+}
+
+hwm_status hwm_session_model_batch(hwm_session* s, bool uncounted, const hwm_sequences** batch,
+                                   hwm_error* err) {
+    if (s->model.uncounted != uncounted)
+        drop(s, &s->model);
+    s->model.uncounted = uncounted;
+    hwm_sample_request request = common_request(s);
+    request.batch = s->batch.n;
+    request.length = s->batch.length;
+    request.fraction_terminal =
+        s->experiment->model.terminals ? s->experiment->model.fraction_terminal : 0;
+    request.uncounted = uncounted;
+    const hwm_batch* raw = NULL;
+    const int depth = (int)(s->experiment->train.updates_in_flight *
+                            (uncounted ? 1 : s->experiment->train.model_updates));
+    hwm_status status = next(s, &s->model, &request, depth, &raw, err);
+    if (status != HWM_OK)
+        return status;
+    status = hwm_batcher_sequences(s->batcher, raw, &s->batch, err);
+    done(s, &s->model);
+    *batch = &s->batch;
+    return status;
+}
+
+hwm_status hwm_session_starts(hwm_session* s, hwm_error* err) {
+    hwm_sample_request request = common_request(s);
+    request.batch = s->start_rows.n;
+    request.length = start_length(s);
+    request.fraction_first = s->experiment->imagination.fraction_first;
+    request.materialise = hwm_controller_state_size(s->agent->controller) > 0;
+    const hwm_batch* raw = NULL;
+    hwm_status status =
+        next(s, &s->starts, &request, (int)s->experiment->train.updates_in_flight, &raw, err);
+    if (status != HWM_OK)
+        return status;
+    hwm_rng rng;
+    hwm_rng_init(&rng, (uint64_t)s->experiment->run.seed, HWM_PURPOSE_IMAGINATION, 2,
+                 (uint32_t)s->agent->behaviour_updates,
+                 (uint32_t)(s->agent->behaviour_updates >> 32));
+    hwm_starts* starts = hwm_imagination_starts(s->agent->imagination);
+    status = hwm_batcher_starts(s->batcher, raw, s->experiment->imagination.fraction_fresh, &rng,
+                                starts, &s->start_rows, err);
+    done(s, &s->starts);
+    if (status == HWM_OK)
+        hwm_model_start(s->agent->model, &s->start_rows, &rng, starts->z);
+    return status;
+}

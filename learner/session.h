@@ -1,0 +1,45 @@
+// data path  [5] link, learner's side
+//
+// What the learner asks of the server: the table, batches fetched ahead while it trains, published
+// parameters.
+#ifndef HWM_LEARNER_SESSION_H
+#define HWM_LEARNER_SESSION_H
+
+#include "agent.h"
+#include "batch.h"
+
+// Everything one update reads.
+typedef struct hwm_session_counters {
+    uint64_t draws;          // sample requests so far: the only state of the sampler
+    uint64_t version;        // newest published version of the controller's parameters
+    int64_t inserted_steps;  // rows in the table, as the newest batch saw it
+    double waited_s;         // for batches
+} hwm_session_counters;
+
+typedef struct hwm_session hwm_session;
+
+// Connects, creates or joins the table. agent and experiment: borrowed. experiment_text: resolved
+// YAML for the workers.
+hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const char* key_dir,
+                              bool insecure, hwm_agent* agent, const char* experiment_text,
+                              hwm_error* err);
+void hwm_session_destroy(hwm_session** session);
+hwm_client* hwm_session_client(hwm_session* session);
+hwm_session_counters* hwm_session_counters_of(hwm_session* session);
+
+// Sampled steps that one update counts for the limiter.
+int64_t hwm_session_steps_per_update(const hwm_session* session);
+// Publishes phi as the next version and remembers it for materialising.
+hwm_status hwm_session_publish(hwm_session* session, hwm_error* err);
+
+// The next batch of the world model; borrowed until the next call. uncounted: warm-up, the limiter
+// does not see it. HWM_ECLOSED: a stop was asked for while waiting. HWM_ENUMERIC: the batch holds a
+// number that is not finite, drop it.
+hwm_status hwm_session_model_batch(hwm_session* session, bool uncounted,
+                                   const hwm_sequences** batch, hwm_error* err);
+// The next starts, into the agent's imagination.
+hwm_status hwm_session_starts(hwm_session* session, hwm_error* err);
+// Forget what is in flight: the kind of request changes.
+void hwm_session_flush(hwm_session* session);
+
+#endif
