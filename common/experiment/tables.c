@@ -132,6 +132,8 @@ const hwm_config_table hwm_train_table = {"train", "the training loop and its op
 static const hwm_config_field evaluation_fields[] = {
     {EVALUATION(every_updates), "100", 1, 1e9, NULL, "updates between two evaluations"},
     {EVALUATION(episodes), "20", 1, 100000, NULL, "episodes of one evaluation"},
+    {EVALUATION(confirm_episodes), "60", 1, 100000, NULL,
+     "further episodes before a result counts as the best"},
     {EVALUATION(seed), "4242", 0, 4294967295.0, NULL, "seed of the evaluation episodes"},
     {EVALUATION(lease_ms), "60000", 100, 1e7, NULL,
      "a worker that has not answered by then loses the task to another"},

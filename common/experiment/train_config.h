@@ -44,9 +44,10 @@ extern const hwm_config_table hwm_train_table;
 typedef struct hwm_evaluation_config {
     int64_t every_updates;
     int64_t episodes;
-    int64_t seed;      // evaluation episodes are drawn from it, never from run.seed
-    int64_t lease_ms;  // a worker must answer within
-    bool on_workers;   // false: the learner evaluates by itself
+    int64_t confirm_episodes;  // more of them before a result counts as the best
+    int64_t seed;              // evaluation episodes are drawn from it, never from run.seed
+    int64_t lease_ms;          // a worker must answer within
+    bool on_workers;           // false: the learner evaluates by itself
 } hwm_evaluation_config;
 extern const hwm_config_table hwm_evaluation_table;
 
