@@ -241,6 +241,8 @@ hwm_status hwm_session_model_batch(hwm_session* s, bool uncounted, const hwm_seq
     request.fraction_terminal =
         s->experiment->model.terminals ? s->experiment->model.fraction_terminal : 0;
     request.uncounted = uncounted;
+    request.columns = 1u << HWM_COLUMN_FLAGS | 1u << HWM_COLUMN_REWARD | 1u << HWM_COLUMN_OBS |
+                      1u << HWM_COLUMN_ACTION;
     const hwm_batch* raw = NULL;
     const int depth = (int)(s->experiment->train.updates_in_flight *
                             (uncounted ? 1 : s->experiment->train.model_updates));
