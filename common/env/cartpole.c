@@ -57,9 +57,10 @@ static hwm_status cartpole_describe(const hwm_env_config* config, hwm_env_spec* 
     return HWM_OK;
 }
 
-static hwm_status cartpole_create(void** out, const hwm_env_config* config, int count,
+static hwm_status cartpole_create(void** out, const hwm_env_config* config, int count, bool varies,
                                   hwm_error* err) {
     (void)config;
+    (void)varies;
     enum { ARRAYS = 7 };
     size_t n = (size_t)count;
     cartpole* c = calloc(1, sizeof *c + ARRAYS * n * sizeof(double));

@@ -98,7 +98,7 @@ hwm_status hwm_envs_create(hwm_envs** out, const hwm_env_config* config, uint64_
     for (int i = 0; i < count; i++) {
         e->at[i].stream = first_index + (uint32_t)i;
     }
-    code = e->kind->create(&e->sim, config, count, err);
+    code = e->kind->create(&e->sim, config, count, e->variants.any_physics, err);
     if (code != HWM_OK) {
         goto fail;
     }
@@ -205,9 +205,10 @@ static void add_outcomes(hwm_envs* e, const decision* d, int begin, int end) {
             continue;
         }
         e->live[i] = 0;
-        if (e->outcome[i] == ENV_TERMINATED) {
+        if (e->outcome[i] != ENV_DIVERGED) {
             d->reward[i] += e->part[i];
-            d->terminated[i] = 1;
+            d->terminated[i] = e->outcome[i] == ENV_TERMINATED;
+            d->truncated[i] = e->outcome[i] == ENV_TRUNCATED;
         } else {
             e->moved[i] = 0;
             d->reward[i] = 0.0f;

@@ -19,6 +19,21 @@ static const hwm_config_field fields[] = {
           "delay mass friction sensor_noise obs_sign damage"),
     FIELD(held_out, STRINGS, "[]", 0, 0, NULL,
           "variants that no training episode draws, for evaluation; written as variants"),
+    FIELD(mjcf, STRING, "", 0, 255, NULL, "environment mjcf: path of a MuJoCo model file"),
+    FIELD(gear, REAL, "0", 0, 1000000, NULL,
+          "MuJoCo: gear of every actuator (N m or N); 0: the model's own (quadruped: 50)"),
+    FIELD(observation, ENUM, "default", 0, 0, "default|antbullet|gymnasium",
+          "quadruped: 29 egocentric, 28 as AntBullet, 27 as Gymnasium's Ant"),
+    FIELD(reward, ENUM, "default", 0, 0, "default|antbullet|gymnasium", "quadruped: which reward"),
+    FIELD(reward_forward, REAL, "1", -1000, 1000, NULL, "reward per m/s of forward velocity"),
+    FIELD(reward_alive, REAL, "1", -1000, 1000, NULL,
+          "reward per control step while alive; quadruped: times the cosine of its tilt"),
+    FIELD(reward_control, REAL, "0.1", 0, 1000, NULL, "reward taken away per mean squared action"),
+    FIELD(reset_noise, REAL, "0.1", 0, 1, NULL,
+          "walking bodies: half width of the initial noise on positions (m, rad), standard "
+          "deviation on velocities"),
+    FIELD(fall_steps, INT, "20", 0, 100000, NULL,
+          "quadruped: control steps upside down after which an episode is cut; 0: never"),
 };
 
 const hwm_config_table hwm_env_table = {"env", "environment and its hidden variants", fields,

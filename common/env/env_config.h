@@ -7,6 +7,8 @@
 
 typedef enum hwm_obs_sign { HWM_OBS_SIGN_NONE, HWM_OBS_SIGN_EXPERIMENT } hwm_obs_sign;
 
+typedef enum hwm_env_set { HWM_ENV_DEFAULT, HWM_ENV_ANTBULLET, HWM_ENV_GYMNASIUM } hwm_env_set;
+
 struct hwm_env_config {
     char name[HWM_CONFIG_STRING_MAX];
     int obs_sign;             // hwm_obs_sign
@@ -16,6 +18,17 @@ struct hwm_env_config {
     int64_t time_limit;  // control steps per episode (repeats counted); 0: the environment's own
     hwm_string_list variants;  // hidden variants that episodes draw; grammar in env/variant.h
     hwm_string_list held_out;  // those kept for evaluation
+
+    // MuJoCo
+    char mjcf[HWM_CONFIG_STRING_MAX];  // the user's model
+    double gear;                       // of every actuator, 0: the model's own
+    int observation;                   // hwm_env_set: quadruped
+    int reward;                        // hwm_env_set: quadruped
+    double reward_forward;             // per m/s
+    double reward_alive;               // per step; quadruped: times the cosine of its tilt
+    double reward_control;             // times mean u^2, taken away
+    double reset_noise;                // m, rad and m/s, rad/s
+    int64_t fall_steps;  // quadruped: control steps upside down that end an episode, 0: none do
 };
 
 // The same environment with the held-out variants in the place of the trained ones.

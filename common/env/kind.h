@@ -29,7 +29,7 @@ typedef struct env_physics {
     double factor[ENV_DAMAGES_MAX];
 } env_physics;
 
-enum { ENV_GO_ON = 0, ENV_TERMINATED = 1, ENV_DIVERGED = 2 };
+enum { ENV_GO_ON, ENV_TERMINATED, ENV_TRUNCATED, ENV_DIVERGED };
 
 typedef struct env_kind {
     const char* name;
@@ -38,7 +38,9 @@ typedef struct env_kind {
     // Fill spec for one control step per decision: sizes, names, scales, time_limit, control_dt;
     // state_dim and init_dim count the simulation's own numbers.
     hwm_status (*describe)(const hwm_env_config* config, hwm_env_spec* spec, hwm_error* err);
-    hwm_status (*create)(void** self, const hwm_env_config* config, int count, hwm_error* err);
+    // varies: physics will be called
+    hwm_status (*create)(void** self, const hwm_env_config* config, int count, bool varies,
+                         hwm_error* err);
     void (*destroy)(void* self);
     void (*reset)(void* self, int i, hwm_rng* rng);
     // One control step of environments begin .. end-1 where active (NULL: all); what is not active
@@ -59,6 +61,7 @@ typedef struct env_kind {
 } env_kind;
 
 extern const env_kind env_kind_cartpole;
+extern const env_kind env_kind_cartpole_balance, env_kind_cartpole_swingup, env_kind_quadruped;
 
 const env_kind* env_kind_find(const char* name);  // NULL: unknown
 

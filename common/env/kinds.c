@@ -5,6 +5,9 @@
 
 static const env_kind* const kinds[] = {
     &env_kind_cartpole,
+    &env_kind_cartpole_balance,
+    &env_kind_cartpole_swingup,
+    &env_kind_quadruped,
 };
 
 const env_kind* env_kind_find(const char* name) {

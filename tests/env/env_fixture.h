@@ -18,9 +18,9 @@
 
 static inline hwm_env_config fixture_config(const char* name) {
     hwm_env_config config;
-    memset(&config, 0, sizeof config);
+    hwm_config_section section = {.table = &hwm_env_table, .target = &config};
+    hwm_config_defaults(&section, 1);
     snprintf(config.name, sizeof config.name, "%s", name);
-    config.action_repeat = 1;
     return config;
 }
 

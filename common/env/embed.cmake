@@ -1,0 +1,12 @@
+# cmake -DOUT=models.c -DFILES="a.xml;b.xml" -P embed.cmake: the models as byte arrays, so that a program needs no files.
+set(rows "")
+file(WRITE ${OUT}.tmp "#include \"env/mj.h\"\n")
+foreach(path ${FILES})
+  get_filename_component(name ${path} NAME_WE)
+  file(READ ${path} hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  file(APPEND ${OUT}.tmp "static const char ${name}[] = {${bytes}0};\n")
+  string(APPEND rows "    {\"${name}\", ${name}, sizeof ${name} - 1},\n")
+endforeach()
+file(APPEND ${OUT}.tmp "const mj_embedded mj_models[] = {\n${rows}    {0, 0, 0},\n};\n")
+file(RENAME ${OUT}.tmp ${OUT})

@@ -1,0 +1,82 @@
+// data path  [1] env
+//
+// MuJoCo environments from inside: one engine (mujoco.c) that loads, steps, saves and varies any
+// model, and one task per environment that says where an episode starts, what is seen and what is
+// rewarded. The only user of mujoco.h. Private to common/env.
+//
+// The model is shared by all environments of a batch until variants change physics; then every
+// environment has its own copy. Tasks read qpos, qvel and act, which belong to the end of the step.
+// What MuJoCo derives from them (xpos, contacts) belongs to the beginning of its last substep;
+// tasks that need it fresh say so (kinematics).
+#ifndef HWM_ENV_MJ_H
+#define HWM_ENV_MJ_H
+
+#include <mujoco/mujoco.h>
+#include <pthread.h>
+
+#include "env/kind.h"
+
+enum { MJ_MEMORY = 8 };  // doubles that a task may keep per environment; saved with the state
+
+typedef struct mj_embedded {
+    const char* name;
+    const char* xml;
+    size_t bytes;
+} mj_embedded;
+extern const mj_embedded mj_models[];  // ends with a NULL name
+
+typedef struct mj_batch mj_batch;
+
+typedef struct mj_task {
+    const char* name;
+    const char* model;  // of mj_models; NULL: the user's file
+    int frame_skip;     // simulator steps per control step
+    int time_limit;     // control steps
+    // obs_dim, names, scales; joints, actions and times are the engine's
+    hwm_status (*describe)(const mjModel* m, const hwm_env_config* config, hwm_env_spec* spec,
+                           hwm_error* err);
+    // Changes that the configuration makes to the model, as gears. May be NULL.
+    void (*adapt)(mjModel* m, const hwm_env_config* config);
+    // From mj_resetData to the first state. memory is zeroed.
+    void (*reset)(const mj_batch* b, const mjModel* m, mjData* d, double* memory, hwm_rng* rng);
+    bool kinematics;  // bring xpos, xmat and sensors up to date before reward and observe
+    // After the substeps of a control step. ctrl is in d. outcome is ENV_GO_ON on entry.
+    float (*reward)(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,
+                    uint8_t* outcome);
+    void (*observe)(const mj_batch* b, const mjModel* m, const mjData* d, const double* memory,
+                    float* obs);
+} mj_task;
+
+struct mj_batch {
+    const mj_task* task;
+    hwm_env_config config;
+    int count;
+    int obs_dim;
+    int frame_skip;
+    double dt;  // s, of a control step
+    mjModel* base;
+    mjModel** model;       // (E) base, or a copy of its own
+    mjData** data;         // (E)
+    double* memory;        // (E, MJ_MEMORY)
+    mjData* scratch;       // for constants derived from a changed model
+    pthread_mutex_t lock;  // of scratch
+};
+
+// mj_model.c
+const mj_task* mj_task_find(const char* name);
+// Load, adapt and check the model of a task. caller owns, free with mj_deleteModel
+hwm_status mj_model_load(mjModel** out, const mj_task* task, const hwm_env_config* config,
+                         hwm_error* err);
+void mj_parts(const mjModel* m, env_parts* parts);
+// Make m what physics says base becomes.
+void mj_apply_physics(mjModel* m, const mjModel* base, mjData* scratch, const env_physics* physics);
+// Run f(m, d) so that an error inside MuJoCo comes back as false instead of ending the process.
+bool mj_guard(void (*f)(const mjModel*, mjData*), const mjModel* m, mjData* d);
+const char* mj_last_error(void);
+
+// Up vector of a free body in the world: third column entry of its rotation, from its quaternion.
+void mj_rotation(const double* quat, double* r);  // r (3,3) row-major
+
+extern const mj_task mj_task_cartpole_balance, mj_task_cartpole_swingup, mj_task_quadruped;
+
+#endif
