@@ -5,8 +5,7 @@
 #ifndef HWM_WORKER_WORKER_H
 #define HWM_WORKER_WORKER_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "base/command.h"
 
 typedef struct hwm_worker_options {
     const char* server;   // endpoint
@@ -22,5 +21,8 @@ typedef struct hwm_worker_options {
 // Runs until SIGINT or SIGTERM, then sends what is under way. Returns the exit status: 0 asked to
 // stop, 1 the server is gone for good or refuses us, 2 the experiment cannot be run here.
 int hwm_worker_run(const hwm_worker_options* options);
+
+// Command line of hwm-worker.
+extern const hwm_command hwm_worker_command;
 
 #endif
