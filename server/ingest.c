@@ -1,7 +1,7 @@
 // data path  [5] link -> [6] store, [7] sampler -> [5] link
 //
-// Appends and samples: handed to the store with a token, answered when it completes them. A token is slot | generation << 32,
-// so that the completion of a forgotten request finds nobody.
+// Appends and samples: handed to the store with a token, answered when it completes them. A token
+// is slot | generation << 32, so that the completion of a forgotten request finds nobody.
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -68,7 +68,8 @@ static int table_of(hwm_server* s, const hwm_session* session, uint64_t id, cons
     return table;
 }
 
-// A stream belongs to the client it was handed to; nobody else may write it while that client lives.
+// A stream belongs to the client it was handed to; nobody else may write it while that client
+// lives.
 static const hwm_session* owner_of(const hwm_server* s, int table, hwm_stream stream) {
     for (int k = 0; k < s->n_sessions; k++) {
         const hwm_session* o = &s->session[k];
@@ -132,7 +133,8 @@ void hwm_ingest_append(hwm_server* s, hwm_session* session, const hwm_request* r
     status = hwm_replay_append(s->replay, table, &chunk, bytes.data, bytes.size, token);
     if (status != HWM_OK) {
         pending_give(s, p);
-        hwm_rpc_refuse(s, &session->peer, request->id, status, "append: %s", hwm_status_text(status));
+        hwm_rpc_refuse(s, &session->peer, request->id, status, "append: %s",
+                       hwm_status_text(status));
         return;
     }
     s->ingest_bytes += bytes.size;
@@ -146,7 +148,8 @@ void hwm_ingest_sample(hwm_server* s, hwm_session* session, const hwm_request* r
     }
     if (s->draining || session->open_samples >= (uint32_t)s->config.service.requests_max) {
         hwm_rpc_refuse(s, &session->peer, request->id, HWM_EAGAIN,
-                       s->draining ? "the server is stopping" : "%u sample requests wait, the limit",
+                       s->draining ? "the server is stopping"
+                                   : "%u sample requests wait, the limit",
                        session->open_samples);
         return;
     }
@@ -166,7 +169,8 @@ void hwm_ingest_sample(hwm_server* s, hwm_session* session, const hwm_request* r
     if (status != HWM_OK) {
         session->open_samples--;
         pending_give(s, p);
-        hwm_rpc_refuse(s, &session->peer, request->id, status, "sample: %s", hwm_status_text(status));
+        hwm_rpc_refuse(s, &session->peer, request->id, status, "sample: %s",
+                       hwm_status_text(status));
     }
 }
 
@@ -201,12 +205,12 @@ static void complete_sample(hwm_server* s, const hwm_pending* p, hwm_session* se
         return;
     }
     size_t size = 0;
-    void* bytes = hwm_wire_batch(p->request, &hwm_replay_table_config(s->replay, p->table)->signature,
-                                 done->batch, &size);
+    void* bytes = hwm_wire_batch(
+        p->request, &hwm_replay_table_config(s->replay, p->table)->signature, done->batch, &size);
     if (bytes == NULL) {
         hwm_rpc_refuse(s, &session->peer, p->request, HWM_EINVAL,
-                       "the batch takes %zu bytes, a message at most %d: ask for a smaller one", size,
-                       HWM_MESSAGE_BYTES_MAX);
+                       "the batch takes %zu bytes, a message at most %d: ask for a smaller one",
+                       size, HWM_MESSAGE_BYTES_MAX);
         return;
     }
     session->samples++;

@@ -12,18 +12,20 @@
 enum { OVERRIDES_MAX = 64 };
 
 static void usage(FILE* out, hwm_config_section* sections, int n) {
-    fprintf(out,
-            "usage: hwm-server --listen ENDPOINT --dir DIR [options]\n\n"
-            "The replay service: workers, learners and operators talk to it alone.\n\n"
-            "  --listen ENDPOINT   ipc:///path or tcp://host:port (HWM_LISTEN)\n"
-            "  --dir DIR           where the store lies; made when missing (HWM_DIR)\n"
-            "  --key-dir DIR       CURVE keys, made by hwm keygen (HWM_KEY_DIR)\n"
-            "  --http ADDR:PORT    /metrics, /healthz, /readyz, /api/stats; a bare port listens on loopback (HWM_HTTP)\n"
-            "  --insecure          allow plain text on addresses that are neither ipc nor loopback\n"
-            "  --config FILE       YAML with the sections below (HWM_CONFIG)\n"
-            "  --set A.B=V         override one value; may be repeated\n"
-            "  --log-json          log as JSON lines\n"
-            "  --version, --help\n\n");
+    fprintf(
+        out,
+        "usage: hwm-server --listen ENDPOINT --dir DIR [options]\n\n"
+        "The replay service: workers, learners and operators talk to it alone.\n\n"
+        "  --listen ENDPOINT   ipc:///path or tcp://host:port (HWM_LISTEN)\n"
+        "  --dir DIR           where the store lies; made when missing (HWM_DIR)\n"
+        "  --key-dir DIR       CURVE keys, made by hwm keygen (HWM_KEY_DIR)\n"
+        "  --http ADDR:PORT    /metrics, /healthz, /readyz, /api/stats; a bare port listens on "
+        "loopback (HWM_HTTP)\n"
+        "  --insecure          allow plain text on addresses that are neither ipc nor loopback\n"
+        "  --config FILE       YAML with the sections below (HWM_CONFIG)\n"
+        "  --set A.B=V         override one value; may be repeated\n"
+        "  --log-json          log as JSON lines\n"
+        "  --version, --help\n\n");
     hwm_config_help(sections, n, out);
 }
 

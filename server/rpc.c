@@ -1,4 +1,5 @@
-// Every request: unpack and check, who asks, may they, answer. Appends and samples go on to ingest.c.
+// Every request: unpack and check, who asks, may they, answer. Appends and samples go on to
+// ingest.c.
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,8 +15,8 @@ void hwm_rpc_reply(hwm_server* s, const hwm_peer* to, const hwm_reply* reply) {
     hwm_error err;
     hwm_status status = hwm_wire_pack_reply(s->wire, reply, &bytes, &err);
     if (status != HWM_OK) {
-        hwm_log(HWM_LOG_ERROR, "service", "reply not packed", "kind=%d reason=\"%s\"", (int)reply->kind,
-                err.text);
+        hwm_log(HWM_LOG_ERROR, "service", "reply not packed", "kind=%d reason=\"%s\"",
+                (int)reply->kind, err.text);
         return;
     }
     status = hwm_link_send(s->link, to, bytes.data, bytes.size);
@@ -142,7 +143,8 @@ static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r) 
     hwm_sessions_set_peer(s, session, &m->from);
     s->counters.hellos++;
     hwm_log(HWM_LOG_INFO, "service", back ? "client is back" : "client joined",
-            "client=%" PRIu64 " role=%s rank=%u host=%s pid=%u envs=%u+%u incarnation=%u version=%s",
+            "client=%" PRIu64
+            " role=%s rank=%u host=%s pid=%u envs=%u+%u incarnation=%u version=%s",
             session->number, role_name[session->role], session->rank, session->host, session->pid,
             session->first_env, session->environments, session->incarnation, session->version);
 
@@ -184,18 +186,18 @@ static void on_table_create(hwm_server* s, hwm_session* session, const hwm_reque
         return;
     }
     session->table = table;
-    hwm_log(HWM_LOG_INFO, "service", "table", "name=%s capacity_steps=%" PRId64 " samples_per_insert=%g",
-            r->table_create->name, r->table_create->capacity_steps,
-            r->table_create->limiter.samples_per_insert);
+    hwm_log(HWM_LOG_INFO, "service", "table",
+            "name=%s capacity_steps=%" PRId64 " samples_per_insert=%g", r->table_create->name,
+            r->table_create->capacity_steps, r->table_create->limiter.samples_per_insert);
     accept(s, session, r->id);
 }
 
 static void on_table_close(hwm_server* s, hwm_session* session, const hwm_request* r) {
     int table = hwm_replay_table_find(s->replay, r->append.table);
     hwm_error err = {0};
-    hwm_status status =
-        table < 0 ? hwm_fail(&err, HWM_ENOTFOUND, "no table \"%s\" here", r->append.table)
-                  : hwm_replay_table_close(s->replay, table, &err);
+    hwm_status status = table < 0
+                            ? hwm_fail(&err, HWM_ENOTFOUND, "no table \"%s\" here", r->append.table)
+                            : hwm_replay_table_close(s->replay, table, &err);
     if (status != HWM_OK) {
         hwm_rpc_refuse(s, &session->peer, r->id, status, "%s", err.text);
         return;
@@ -327,8 +329,8 @@ static void on_barrier(hwm_server* s, hwm_session* session, const hwm_request* r
         }
     }
     if (s->n_barrier == BARRIER_MAX) {
-        hwm_rpc_refuse(s, &session->peer, r->id, HWM_EFULL, "%d clients wait at barriers, the limit",
-                       BARRIER_MAX);
+        hwm_rpc_refuse(s, &session->peer, r->id, HWM_EFULL,
+                       "%d clients wait at barriers, the limit", BARRIER_MAX);
         return;
     }
     s->barrier[s->n_barrier++] = (hwm_barrier_wait){.round = r->barrier.round,
@@ -375,8 +377,8 @@ void hwm_rpc_message(hwm_server* s, const hwm_message* m) {
     s->counters.requests++;
     if (status != HWM_OK) {
         if (s->counters.malformed++ < 10) {
-            hwm_log(HWM_LOG_WARN, "service", "bad request", "address=%s key=%s reason=\"%s\"", m->address,
-                    m->key, err.text);
+            hwm_log(HWM_LOG_WARN, "service", "bad request", "address=%s key=%s reason=\"%s\"",
+                    m->address, m->key, err.text);
         }
         hwm_rpc_refuse(s, &m->from, r.id, status, "%s", err.text);
         return;
@@ -404,8 +406,9 @@ void hwm_rpc_message(hwm_server* s, const hwm_message* m) {
     session->requests++;
     if (!(allowed[r.kind] & 1u << session->role)) {
         session->refused++;
-        hwm_log(HWM_LOG_WARN, "service", "not allowed", "client=%" PRIu64 " role=%s request=%s address=%s",
-                session->number, role_name[session->role], hwm_request_name(r.kind), m->address);
+        hwm_log(HWM_LOG_WARN, "service", "not allowed",
+                "client=%" PRIu64 " role=%s request=%s address=%s", session->number,
+                role_name[session->role], hwm_request_name(r.kind), m->address);
         hwm_rpc_refuse(s, &m->from, r.id, HWM_EDENIED, "a %s may not %s", role_name[session->role],
                        hwm_request_name(r.kind));
         return;

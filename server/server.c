@@ -1,4 +1,5 @@
-// The router thread: waits for the socket and for the store, serves both in turns, looks at the clock ten times a second.
+// The router thread: waits for the socket and for the store, serves both in turns, looks at the
+// clock ten times a second.
 #include "server/server.h"
 
 #include <inttypes.h>
@@ -74,15 +75,20 @@ hwm_status hwm_server_create(hwm_server** out, const hwm_server_config* config, 
     return HWM_OK;
 }
 
-const char* hwm_server_endpoint(const hwm_server* s) { return hwm_link_endpoint(s->link); }
-void hwm_server_stop(hwm_server* s) { atomic_store(&s->stop, true); }
+const char* hwm_server_endpoint(const hwm_server* s) {
+    return hwm_link_endpoint(s->link);
+}
+void hwm_server_stop(hwm_server* s) {
+    atomic_store(&s->stop, true);
+}
 
 // One turn: what has arrived, what the store completed, what time asks for.
 static void turn(hwm_server* s, int timeout_ms) {
     int ready = hwm_link_wait(s->link, hwm_replay_fd(s->replay), timeout_ms);
     if (ready & HWM_LINK_MESSAGE) {
         hwm_message message;
-        for (int k = 0; k < MESSAGES_PER_TURN && hwm_link_receive(s->link, &message) == HWM_OK; k++) {
+        for (int k = 0; k < MESSAGES_PER_TURN && hwm_link_receive(s->link, &message) == HWM_OK;
+             k++) {
             hwm_rpc_message(s, &message);
             hwm_message_close(&message);
         }

@@ -137,8 +137,8 @@ void hwm_sessions_end(hwm_server* s, hwm_session* session, const char* why) {
     hwm_hub_forget(s->hub, session->number);
     hwm_tasks_owner_gone(s->tasks, session->number);
     if (session->environments > 0 && session->table >= 0) {
-        hwm_replay_abandon(s->replay, session->table, session->first_env, (int)session->environments,
-                           session->incarnation);
+        hwm_replay_abandon(s->replay, session->table, session->first_env,
+                           (int)session->environments, session->incarnation);
     }
     for (int k = 0; k < s->n_barrier;) {
         if (s->barrier[k].session == session->number) {
@@ -166,8 +166,8 @@ void hwm_sessions_tick(hwm_server* s, int64_t now) {
             continue;
         }
         if (rates) {
-            session->steps_per_s =
-                (double)(session->append_steps - session->rate_steps) / ((double)(now - s->rate_ns) * 1e-9);
+            session->steps_per_s = (double)(session->append_steps - session->rate_steps) /
+                                   ((double)(now - s->rate_ns) * 1e-9);
             session->rate_steps = session->append_steps;
         }
     }

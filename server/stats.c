@@ -45,14 +45,15 @@ static void put_client(hwm_text* t, const hwm_server* s, const hwm_session* c, i
                  (double)(now - c->heard_ns) * 1e-9, c->requests, c->refused);
     if (c->environments > 0) {
         double sum = 0.0;
-        hwm_text_put(t,
-                     ",\"first_env\":%u,\"environments\":%u,\"incarnation\":%u,\"env_steps\":%" PRIu64
-                     ",\"steps_per_s\":%.1f,\"chunks\":%" PRIu64 ",\"bytes\":%" PRIu64
-                     ",\"episodes\":%" PRIu64 ",\"blocked_s\":%.2f,\"version\":%" PRIu64
-                     ",\"version_lag\":%" PRIu64 ",\"recent_returns\":[",
-                     c->first_env, c->environments, c->incarnation,
-                     c->env_steps > c->append_steps ? c->env_steps : c->append_steps, c->steps_per_s,
-                     c->appends, c->append_bytes_total, c->episodes, c->blocked_s, c->param_version, lag);
+        hwm_text_put(
+            t,
+            ",\"first_env\":%u,\"environments\":%u,\"incarnation\":%u,\"env_steps\":%" PRIu64
+            ",\"steps_per_s\":%.1f,\"chunks\":%" PRIu64 ",\"bytes\":%" PRIu64
+            ",\"episodes\":%" PRIu64 ",\"blocked_s\":%.2f,\"version\":%" PRIu64
+            ",\"version_lag\":%" PRIu64 ",\"recent_returns\":[",
+            c->first_env, c->environments, c->incarnation,
+            c->env_steps > c->append_steps ? c->env_steps : c->append_steps, c->steps_per_s,
+            c->appends, c->append_bytes_total, c->episodes, c->blocked_s, c->param_version, lag);
         for (int k = 0; k < c->n_returns; k++) {
             // oldest first
             uint64_t at = (c->episodes - (uint64_t)c->n_returns + (uint64_t)k) % RETURNS_KEPT;
@@ -60,14 +61,17 @@ static void put_client(hwm_text* t, const hwm_server* s, const hwm_session* c, i
             sum += c->recent_return[at];
         }
         hwm_text_put(t, "],\"return_mean\":");
-        hwm_text_put(t, c->n_returns > 0 ? "%.6g" : "null", sum / (c->n_returns > 0 ? c->n_returns : 1));
+        hwm_text_put(t, c->n_returns > 0 ? "%.6g" : "null",
+                     sum / (c->n_returns > 0 ? c->n_returns : 1));
     } else {
-        hwm_text_put(t, ",\"samples\":%" PRIu64 ",\"open_samples\":%u", c->samples, c->open_samples);
+        hwm_text_put(t, ",\"samples\":%" PRIu64 ",\"open_samples\":%u", c->samples,
+                     c->open_samples);
     }
     hwm_text_put(t, "}");
 }
 
-static void put_role(hwm_text* t, const hwm_server* s, hwm_role role, const char* name, int64_t now) {
+static void put_role(hwm_text* t, const hwm_server* s, hwm_role role, const char* name,
+                     int64_t now) {
     bool first = true;
     hwm_text_put(t, ",\"%s\":[", name);
     for (int k = 0; k < s->n_sessions; k++) {
@@ -89,18 +93,20 @@ char* hwm_stats_json(hwm_server* s) {
     memset(&usage, 0, sizeof usage);
     getrusage(RUSAGE_SELF, &usage);
 
-    hwm_text_put(&t,
-                 "{\"version\":\"%s\",\"protocol\":%d,\"pid\":%d,\"uptime_s\":%.1f,\"memory_bytes\":%ld"
-                 ",\"cpu_s\":%.2f,\"endpoint\":",
-                 HWM_VERSION, HWM_PROTOCOL, (int)getpid(), (double)(now - s->started_ns) * 1e-9,
-                 resident_bytes(),
-                 (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
-                     1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec));
+    hwm_text_put(
+        &t,
+        "{\"version\":\"%s\",\"protocol\":%d,\"pid\":%d,\"uptime_s\":%.1f,\"memory_bytes\":%ld"
+        ",\"cpu_s\":%.2f,\"endpoint\":",
+        HWM_VERSION, HWM_PROTOCOL, (int)getpid(), (double)(now - s->started_ns) * 1e-9,
+        resident_bytes(),
+        (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+            1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec));
     hwm_text_quote(&t, hwm_link_endpoint(s->link));
     hwm_text_put(&t,
-                 ",\"requests\":{\"total\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"malformed\":%" PRIu64
-                 ",\"foreign_frames\":%" PRIu64 ",\"unroutable\":%" PRIu64 ",\"dropped_replies\":%" PRIu64
-                 ",\"hellos\":%" PRIu64 ",\"dead_clients\":%" PRIu64 ",\"ingest_bytes\":%zu,\"kinds\":{",
+                 ",\"requests\":{\"total\":%" PRIu64 ",\"refused\":%" PRIu64
+                 ",\"malformed\":%" PRIu64 ",\"foreign_frames\":%" PRIu64 ",\"unroutable\":%" PRIu64
+                 ",\"dropped_replies\":%" PRIu64 ",\"hellos\":%" PRIu64 ",\"dead_clients\":%" PRIu64
+                 ",\"ingest_bytes\":%zu,\"kinds\":{",
                  n->requests, n->refused, n->malformed, hwm_link_malformed(s->link), n->unroutable,
                  n->dropped_replies, n->hellos, n->deaths, s->ingest_bytes);
     const char* comma = "";
@@ -115,11 +121,12 @@ char* hwm_stats_json(hwm_server* s) {
     comma = "";
     for (int k = 0; k < HWM_STATUS_COUNT; k++) {
         if (n->by_status[k] > 0) {
-            hwm_text_put(&t, "%s\"%s\":%" PRIu64, comma, hwm_status_name((hwm_status)k), n->by_status[k]);
+            hwm_text_put(&t, "%s\"%s\":%" PRIu64, comma, hwm_status_name((hwm_status)k),
+                         n->by_status[k]);
             comma = ",";
         }
     }
-    hwm_text_put(&t, "}},\"tables\":");
+    hwm_text_put(&t, "}},\"replay\":");
     char* tables = hwm_replay_stats_json(s->replay);
     hwm_text_put(&t, "%s", tables != NULL ? tables : "{}");
     free(tables);

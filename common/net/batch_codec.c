@@ -97,6 +97,12 @@ static bool dictionary_build(dictionary* d, const hwm_batch* batch) {
         }                                                                                          \
     } while (0)
 
+// A column that was not asked for travels empty.
+static size_t column_bytes(const hwm_signature* signature, const hwm_batch* batch, int c,
+                           size_t rows) {
+    return batch->column[c] == NULL ? 0 : rows * hwm_tensor_bytes(&signature->column[c]);
+}
+
 void* hwm_wire_batch(uint64_t id, const hwm_signature* signature, const hwm_batch* batch,
                      size_t* size) {
     const size_t B = (size_t)batch->batch, G = (size_t)batch->n_segments;
@@ -123,7 +129,7 @@ void* hwm_wire_batch(uint64_t id, const hwm_signature* signature, const hwm_batc
             pb_field_bytes(SAMPLE_PARAM, hwm_param_ref_bytes(&batch->segment[d.first[k]].param));
     }
     for (int c = 0; c < signature->n_columns; c++) {
-        body += pb_field_bytes(SAMPLE_COLUMN, rows * hwm_tensor_bytes(&signature->column[c]));
+        body += pb_field_bytes(SAMPLE_COLUMN, column_bytes(signature, batch, c, rows));
     }
     for (int k = 0; keys && k < signature->n_keys; k++) {
         body += pb_field_bytes(SAMPLE_KEY, B * hwm_tensor_bytes(&signature->key[k]));
@@ -158,7 +164,7 @@ void* hwm_wire_batch(uint64_t id, const hwm_signature* signature, const hwm_batc
     at = pb_put_bytes(at, SAMPLE_AGE, batch->age_steps, 8 * B);
     for (int c = 0; c < signature->n_columns; c++) {
         at = pb_put_bytes(at, SAMPLE_COLUMN, batch->column[c],
-                          rows * hwm_tensor_bytes(&signature->column[c]));
+                          column_bytes(signature, batch, c, rows));
     }
     for (int k = 0; keys && k < signature->n_keys; k++) {
         at = pb_put_bytes(at, SAMPLE_KEY, batch->key[k], B * hwm_tensor_bytes(&signature->key[k]));
@@ -320,7 +326,8 @@ static hwm_status check_located(const hwm_signature* signature, const located* l
                         l->n_columns, l->n_keys, signature->n_columns, signature->n_keys);
     }
     for (int c = 0; c < l->n_columns; c++) {
-        if (l->column[c].size != previous * hwm_tensor_bytes(&signature->column[c])) {
+        if (l->column[c].size != 0 &&
+            l->column[c].size != previous * hwm_tensor_bytes(&signature->column[c])) {
             return hwm_fail(err, HWM_ESIGNATURE,
                             "sample reply: column %s has %zu bytes for %u rows",
                             signature->column[c].name, l->column[c].size, previous);
@@ -397,7 +404,7 @@ hwm_status hwm_wire_batch_decode(const hwm_signature* signature, hwm_bytes reply
         batch->segment[g].param = param[k];
     }
     for (int c = 0; c < l.n_columns; c++) {
-        batch->column[c] = take_copy(&at, l.column[c]);
+        batch->column[c] = l.column[c].size > 0 ? take_copy(&at, l.column[c]) : NULL;
     }
     for (int k = 0; k < l.n_keys; k++) {
         batch->key[k] = take_copy(&at, l.key[k]);

@@ -115,8 +115,8 @@ typedef struct hwm_sample_request {
     double fraction_recent;    // share drawn from the newest recent_steps
     int64_t recent_steps;
     double priority_exponent;
-    bool uncounted;  // warm-up: the limiter does not count it
-    uint64_t draw;   // index of this request among the run's draws: the only state of the sampler
+    bool uncounted;    // warm-up: the limiter does not count it
+    uint64_t draw;     // index of this request among the run's draws: the only state of the sampler
     uint32_t columns;  // bit c: column c is wanted; 0: all. Others are NULL in the batch
 } hwm_sample_request;
 
