@@ -1,0 +1,177 @@
+// Gradient of every coefficient of the rule through imagined steps of rule, controller, world model
+// and critic, against central differences in double.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+// cmocka wants the four above first
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+
+enum { B = 8, H = 5, O = 4, A = 1 };
+
+typedef struct world {
+    hwm_experiment* experiment;
+    hwm_agent* agent;
+    hwm_real* g_phi;
+} world;
+
+// A small agent whose model, critic and weights are random but far from every clamp.
+static world world_create(const char* text, const char* const* set, int n_set) {
+    world w = {0};
+    hwm_error err = {0};
+    if (hwm_experiment_load(&w.experiment, NULL, text, set, n_set, &err) != HWM_OK)
+        fail_msg("%s", err.text);
+    hwm_env_spec* spec = calloc(1, sizeof *spec);
+    assert_int_equal(hwm_env_describe(&w.experiment->env, spec, &err), HWM_OK);
+    spec->discrete = false;  // a sampled sign has no derivative
+    if (hwm_agent_create(&w.agent, w.experiment, spec, &err) != HWM_OK)
+        fail_msg("%s", err.text);
+    free(spec);
+    hwm_rng rng;
+    hwm_rng_init(&rng, 7, HWM_PURPOSE_TEST, 0, 0, 0);
+    nn_params* model = hwm_model_params(w.agent->model);
+    for (int i = 0; i < model->list.n; i++)
+        if (strncmp(model->list.entry[i].spec.name, "member", 6) == 0)
+            nn_params_init_normal(model, i, &rng, 0.4);
+    for (int i = 0; i < w.agent->critic->slow->list.n; i++)
+        nn_params_init_normal(w.agent->critic->slow, i, &rng, 0.4);
+    hwm_real lo[O], hi[O], delta[O];
+    for (int j = 0; j < O; j++) {
+        lo[j] = -50;
+        hi[j] = 50;
+        delta[j] = 0.2 + 0.05 * j;
+    }
+    hwm_replay_statistics wide = {lo, hi, delta, -50, 50};
+    hwm_model_refresh(w.agent->model, &wide, 0);
+
+    hwm_starts* s = hwm_imagination_starts(w.agent->imagination);
+    const int S = hwm_controller_state_size(w.agent->controller);
+    for (int i = 0; i < B; i++) {
+        for (int j = 0; j < O; j++) {
+            s->z[i * hwm_model_latent(w.agent->model) + j] = 0.5 * (double)hwm_rng_normal(&rng);
+            s->previous_obs[i * O + j] = 0.5 * (double)hwm_rng_normal(&rng);
+        }
+        for (int j = O; j < hwm_model_latent(w.agent->model); j++)
+            s->z[i * hwm_model_latent(w.agent->model) + j] = 0.5 * (double)hwm_rng_normal(&rng);
+        s->previous_action[i] = hwm_rng_uniform(&rng) < 0.5F ? -0.7 : 0.6;
+        s->previous_reward[i] = 0.3;
+        s->first[i] = i % 4 == 0;
+        s->alive[i] = i == 3 ? 0 : 1;
+        s->fresh[i] = i % 4 == 0 || i == 5;
+        float row[1024];
+        assert_true(S <= 1024);
+        for (int j = 0; j < S; j++)
+            row[j] = 0.6F * hwm_rng_normal(&rng);
+        hwm_lanes_set(s->state, i, S, row);
+    }
+    w.g_phi = calloc(w.agent->phi->list.count, sizeof *w.g_phi);
+    return w;
+}
+
+static void world_destroy(world* w) {
+    free(w->g_phi);
+    hwm_agent_destroy(&w->agent);
+    hwm_experiment_destroy(&w->experiment);
+}
+
+static double loss_of(world* w) {
+    hwm_imagination_report report = {0};
+    hwm_imagination_gradient(w->agent->imagination, w->agent->phi->value, 3, NULL, &report);
+    return report.actor_loss;
+}
+
+static void check(const char* text, const char* const* set, int n_set) {
+    world w = world_create(text, set, n_set);
+    hwm_imagination_report report = {0};
+    hwm_imagination_gradient(w.agent->imagination, w.agent->phi->value, 3, w.g_phi, &report);
+    hwm_imagination_hold_weights(w.agent->imagination, true);  // they carry no gradient
+
+    nn_params* phi = w.agent->phi;
+    double largest = 0, scale = 0;
+    for (size_t i = 0; i < phi->list.count; i++)
+        scale = fmax(scale, fabs(w.g_phi[i]));
+    assert_true(scale > 1e-4);
+    for (int e = 0; e < phi->list.n; e++) {
+        const hwm_param_entry* entry = &phi->list.entry[e];
+        const char* name = entry->spec.name;
+        if (strcmp(name, "input.delta_scale") == 0)
+            continue;  // a constant of the experiment
+        double tensor = 0;
+        for (size_t k = 0; k < hwm_tensor_count(&entry->spec); k++) {
+            const size_t i = entry->offset + k;
+            const double kept = phi->value[i], h = 1e-5;
+            phi->value[i] = kept + h;
+            const double up = loss_of(&w);
+            phi->value[i] = kept - h;
+            const double down = loss_of(&w);
+            phi->value[i] = kept;
+            const double numeric = (up - down) / (2 * h);
+            const double error = fabs(numeric - w.g_phi[i]) / scale;
+            largest = fmax(largest, error);
+            tensor = fmax(tensor, fabs(w.g_phi[i]));
+            if (error > 1e-6)
+                fail_msg("%s[%zu]: analytic %.12g, numeric %.12g", name, k, w.g_phi[i], numeric);
+        }
+        if (tensor == 0)
+            fail_msg("%s: no gradient at all", name);
+    }
+    print_message("largest error %.2g of the largest gradient %.3g\n", largest, scale);
+    world_destroy(&w);
+}
+
+#define COMMON                                                                                     \
+    "controller:\n  hidden: [5]\n"                                                                 \
+    "imagination:\n  batch: 8\n  horizon: 5\n  entropy: 0.05\n"                                    \
+    "worker:\n  explore_std: 0.05\n"                                                               \
+    "train:\n  gamma: 0.9\n  lambda: 0.8\n"
+
+static void test_abcd_ensemble(void** state) {
+    (void)state;
+    check(COMMON "model:\n  members: 2\n  units: 8\n", NULL, 0);
+}
+
+static void test_abcd_learned_mean(void** state) {
+    (void)state;
+    static const char* const set[] = {"rule.bound=none", "controller.weights_mean=true"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", set, 2);
+}
+
+static void test_abcd_deltas(void** state) {
+    (void)state;
+    static const char* const set[] = {"controller.inputs=[o, d, a]", "rule.granularity=layer"};
+    check(COMMON "model:\n  members: 4\n  units: 6\n  layers: 1\n", set, 2);
+}
+
+static void test_mod3_context(void** state) {
+    (void)state;
+    static const char* const set[] = {"controller.inputs=[o, d]", "rule.kind=mod3",
+                                      "controller.plastic=[last]", "rule.terms=AC"};
+    check(COMMON "model:\n  kind: context\n  members: 2\n  units: 8\n", set, 4);
+}
+
+static void test_mod3_all_layers(void** state) {
+    (void)state;
+    static const char* const set[] = {"controller.inputs=[o, d, a]", "rule.kind=mod3"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", set, 2);
+}
+
+static void test_silu_and_known_reward(void** state) {
+    (void)state;
+    static const char* const set[] = {"model.activation=silu", "model.terminals=false"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", set, 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_abcd_ensemble),   cmocka_unit_test(test_abcd_learned_mean),
+        cmocka_unit_test(test_abcd_deltas),     cmocka_unit_test(test_mod3_context),
+        cmocka_unit_test(test_mod3_all_layers), cmocka_unit_test(test_silu_and_known_reward),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
