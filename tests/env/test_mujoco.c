@@ -233,7 +233,7 @@ static void test_quadruped_observation_sets(void** state) {
         assert_true(o.obs[24 + leg] == 1.0f);
     }
     assert_true(fabsf(o.reward - 1.0f) < 0.6f);
-    double low[29] = {0.0, 0.0, 0.2, 1.0};
+    double low[29] = {0.0, 0.0, 0.25, 0.0, 1.0};  // on its back
     put(&o, low);
     step(&o);
     assert_true(o.terminated == 1 && o.reward < 0.5f);
