@@ -103,7 +103,7 @@ static int probe_variants(hwm_rollout* r, float (*list)[HWM_EVALUATE_VARIANTS_MA
     return n;
 }
 
-static hwm_status force_variant(hwm_rollout* r, int k, hwm_error* err) {
+hwm_status hwm_evaluate_force_variant(hwm_rollout* r, int k, hwm_error* err) {
     float list[HWM_EVALUATE_VARIANTS_MAX][HWM_EVALUATE_VARIANTS_MAX];
     int n = r->spec->variant_dim ? probe_variants(r, list) : 0;
     if (n < 0) {
@@ -262,7 +262,7 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
         goto done;
     }
     if (request->variant >= 0) {
-        s = force_variant(r, request->variant, err);
+        s = hwm_evaluate_force_variant(r, request->variant, err);
         if (s) {
             goto done;
         }

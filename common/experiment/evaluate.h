@@ -7,6 +7,7 @@
 
 #include "experiment/experiment.h"
 #include "plastic/controller.h"
+#include "plastic/rollout.h"
 
 typedef struct hwm_evaluate_request {
     int episodes;
@@ -40,6 +41,9 @@ typedef struct hwm_evaluate_result {
 hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
                         const hwm_evaluate_request* request, hwm_evaluate_result* result,
                         hwm_error* err);
+// Every environment of the rollout plays the k-th of the environment's discrete variants from now
+// on (resets environment 0 to find them). HWM_EINVAL: there are fewer, or too many to count.
+hwm_status hwm_evaluate_force_variant(hwm_rollout* r, int k, hwm_error* err);
 // The controller of an experiment; caller owns, free with hwm_controller_destroy.
 hwm_status hwm_experiment_controller(const hwm_experiment* experiment, hwm_controller** controller,
                                      hwm_error* err);

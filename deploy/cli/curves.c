@@ -12,8 +12,7 @@
 static const char* const keys[HWM_CURVE_COLUMNS] = {"env_steps", "eval_mean", "return_mean",
                                                     "imagined_return", "real_return"};
 
-static bool grow(hwm_curves* c, int* capacity)
-{
+static bool grow(hwm_curves* c, int* capacity) {
     if (c->n < *capacity) {
         return true;
     }
@@ -30,8 +29,7 @@ static bool grow(hwm_curves* c, int* capacity)
 }
 
 // The experiment's name stands in the run's configuration; without one, the directory names itself.
-static void name_curves(hwm_curves* c)
-{
+static void name_curves(hwm_curves* c) {
     char path[HWM_PATH_MAX];
     hwm_experiment* e = NULL;
     hwm_error ignored = {0};
@@ -45,12 +43,12 @@ static void name_curves(hwm_curves* c)
     snprintf(c->experiment, sizeof c->experiment, "%.63s", slash && slash[1] ? slash + 1 : c->dir);
 }
 
-hwm_status hwm_curves_read(hwm_curves* c, const char* run_dir, hwm_error* err)
-{
+hwm_status hwm_curves_read(hwm_curves* c, const char* run_dir, hwm_error* err) {
     memset(c, 0, sizeof *c);
     snprintf(c->dir, sizeof c->dir, "%s", run_dir);
     char path[HWM_PATH_MAX];
-    hwm_follow* follow = hwm_path_join(path, run_dir, "metrics.jsonl") ? hwm_follow_open(path) : NULL;
+    hwm_follow* follow =
+        hwm_path_join(path, run_dir, "metrics.jsonl") ? hwm_follow_open(path) : NULL;
     if (!follow) {
         return hwm_fail(err, HWM_ENOMEM, "out of memory");
     }
@@ -74,15 +72,16 @@ hwm_status hwm_curves_read(hwm_curves* c, const char* run_dir, hwm_error* err)
     hwm_follow_close(&follow);
     if (c->n == 0) {
         hwm_curves_free(c);
-        return hwm_fail(err, HWM_ENOTFOUND, "%s: no metrics.jsonl, or nothing in it yet: is it a run "
-                                            "directory?", run_dir);
+        return hwm_fail(err, HWM_ENOTFOUND,
+                        "%s: no metrics.jsonl, or nothing in it yet: is it a run "
+                        "directory?",
+                        run_dir);
     }
     name_curves(c);
     return HWM_OK;
 }
 
-void hwm_curves_free(hwm_curves* c)
-{
+void hwm_curves_free(hwm_curves* c) {
     for (int k = 0; k < HWM_CURVE_COLUMNS; k++) {
         free(c->column[k]);
         c->column[k] = NULL;
@@ -90,8 +89,7 @@ void hwm_curves_free(hwm_curves* c)
     c->n = 0;
 }
 
-double hwm_curves_at(const hwm_curves* c, hwm_curve_column column, double env_steps)
-{
+double hwm_curves_at(const hwm_curves* c, hwm_curve_column column, double env_steps) {
     const double *x = c->column[HWM_CURVE_ENV_STEPS], *y = c->column[column];
     int before = -1;
     for (int i = 0; i < c->n; i++) {
@@ -112,8 +110,7 @@ double hwm_curves_at(const hwm_curves* c, hwm_curve_column column, double env_st
 
 void hwm_curves_spread(const hwm_curves* const* runs, int n_runs, hwm_curve_column column,
                        double env_steps_max, int points, double* x, double* mean, double* low,
-                       double* high)
-{
+                       double* high) {
     for (int p = 0; p < points; p++) {
         x[p] = env_steps_max * p / (points > 1 ? points - 1 : 1);
         double sum = 0.0;

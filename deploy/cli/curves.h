@@ -1,4 +1,5 @@
-// Learning curves: metrics.jsonl of runs as columns, and several seeds of one experiment as mean and spread.
+// Learning curves: metrics.jsonl of runs as columns, and several seeds of one experiment as mean
+// and spread.
 #ifndef HWM_CLI_CURVES_H
 #define HWM_CLI_CURVES_H
 
@@ -24,7 +25,8 @@ typedef struct hwm_curves {
 hwm_status hwm_curves_read(hwm_curves* curves, const char* run_dir, hwm_error* err);
 void hwm_curves_free(hwm_curves* curves);
 
-// Value of a column at a number of environment steps, linear between the points that are there; NAN outside them.
+// Value of a column at a number of environment steps, linear between the points that are there; NAN
+// outside them.
 double hwm_curves_at(const hwm_curves* curves, hwm_curve_column column, double env_steps);
 
 // Mean, lowest and highest of a column over runs, on `points` equally spaced environment steps of

@@ -19,8 +19,7 @@ static const hwm_colour ink = {0.13, 0.13, 0.15}, grey = {0.55, 0.55, 0.58},
                         faint = {0.90, 0.90, 0.91};
 static const double small = 11.0, normal = 12.0, large = 14.0;  // text, pixels
 
-hwm_colour hwm_colour_of(int i)
-{
+hwm_colour hwm_colour_of(int i) {
     static const hwm_colour palette[] = {
         {0.00, 0.45, 0.70}, {0.84, 0.37, 0.00}, {0.00, 0.62, 0.45}, {0.80, 0.47, 0.65},
         {0.90, 0.62, 0.00}, {0.34, 0.71, 0.91}, {0.35, 0.35, 0.35},
@@ -28,19 +27,17 @@ hwm_colour hwm_colour_of(int i)
     return palette[i % (int)(sizeof palette / sizeof palette[0])];
 }
 
-static void set_colour(hwm_figure* f, hwm_colour c, double alpha)
-{
+static void set_colour(hwm_figure* f, hwm_colour c, double alpha) {
     cairo_set_source_rgba(f->cairo, c.r, c.g, c.b, alpha);
 }
 
-static bool ends_with(const char* text, const char* end)
-{
+static bool ends_with(const char* text, const char* end) {
     size_t n = strlen(text), m = strlen(end);
     return n > m && strcmp(text + n - m, end) == 0;
 }
 
-hwm_status hwm_figure_create(hwm_figure** out, const char* path, int width, int height, hwm_error* err)
-{
+hwm_status hwm_figure_create(hwm_figure** out, const char* path, int width, int height,
+                             hwm_error* err) {
     *out = NULL;
     if (path && !ends_with(path, ".png") && !ends_with(path, ".svg")) {
         return hwm_fail(err, HWM_EINVAL, "%s: a figure's name ends in .png or .svg", path);
@@ -66,7 +63,8 @@ hwm_status hwm_figure_create(hwm_figure** out, const char* path, int width, int 
         return s;
     }
     f->cairo = cairo_create(f->surface);
-    cairo_select_font_face(f->cairo, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
+    cairo_select_font_face(f->cairo, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
+                           CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_line_join(f->cairo, CAIRO_LINE_JOIN_ROUND);
     cairo_set_source_rgb(f->cairo, 1, 1, 1);
     cairo_paint(f->cairo);
@@ -74,8 +72,7 @@ hwm_status hwm_figure_create(hwm_figure** out, const char* path, int width, int 
     return HWM_OK;
 }
 
-hwm_status hwm_figure_finish(hwm_figure** figure, hwm_error* err)
-{
+hwm_status hwm_figure_finish(hwm_figure** figure, hwm_error* err) {
     hwm_figure* f = *figure;
     if (!f) {
         return HWM_OK;
@@ -99,8 +96,7 @@ hwm_status hwm_figure_finish(hwm_figure** figure, hwm_error* err)
     return result;
 }
 
-void hwm_figure_rgb(hwm_figure* f, uint8_t* rgb)
-{
+void hwm_figure_rgb(hwm_figure* f, uint8_t* rgb) {
     cairo_surface_flush(f->surface);
     const uint8_t* data = cairo_image_surface_get_data(f->surface);
     int stride = cairo_image_surface_get_stride(f->surface);
@@ -118,14 +114,12 @@ void hwm_figure_rgb(hwm_figure* f, uint8_t* rgb)
 // ---- axes
 
 // 1, 2 or 5 times a power of ten, so that about n steps cover the range.
-static double tick_step(double range, int n)
-{
+static double tick_step(double range, int n) {
     double raw = range / n, power = pow(10.0, floor(log10(raw))), x = raw / power;
     return power * (x <= 1.0 ? 1.0 : x <= 2.0 ? 2.0 : x <= 5.0 ? 5.0 : 10.0);
 }
 
-void hwm_axis_round(double* lo, double* hi)
-{
+void hwm_axis_round(double* lo, double* hi) {
     if (!(isfinite(*lo) && isfinite(*hi))) {
         *lo = 0.0;
         *hi = 1.0;
@@ -140,18 +134,15 @@ void hwm_axis_round(double* lo, double* hi)
     *hi = step * ceil(*hi / step - 1e-9);
 }
 
-static double to_x(const hwm_panel* p, double x)
-{
+static double to_x(const hwm_panel* p, double x) {
     return p->x + p->width * (x - p->x_min) / (p->x_max - p->x_min);
 }
 
-static double to_y(const hwm_panel* p, double y)
-{
+static double to_y(const hwm_panel* p, double y) {
     return p->y + p->height * (1.0 - (y - p->y_min) / (p->y_max - p->y_min));
 }
 
-static void tick_text(double value, double step, char* text, size_t size)
-{
+static void tick_text(double value, double step, char* text, size_t size) {
     if (fabs(value) < step * 1e-6) {
         snprintf(text, size, "0");
     } else if (step >= 1000.0 && fmod(step, 1000.0) == 0.0) {
@@ -162,8 +153,7 @@ static void tick_text(double value, double step, char* text, size_t size)
 }
 
 void hwm_figure_text(hwm_figure* f, double x, double y, double size, double align, const char* text,
-                     hwm_colour colour)
-{
+                     hwm_colour colour) {
     cairo_text_extents_t extents;
     cairo_set_font_size(f->cairo, size);
     cairo_text_extents(f->cairo, text, &extents);
@@ -173,8 +163,7 @@ void hwm_figure_text(hwm_figure* f, double x, double y, double size, double alig
 }
 
 void hwm_figure_axes(hwm_figure* f, const hwm_panel* p, const char* title, const char* x_label,
-                     const char* y_label)
-{
+                     const char* y_label) {
     char text[32];
     cairo_set_line_width(f->cairo, 1.0);
     double step = tick_step(p->y_max - p->y_min, 5);
@@ -198,7 +187,8 @@ void hwm_figure_axes(hwm_figure* f, const hwm_panel* p, const char* title, const
         hwm_figure_text(f, x, p->y + p->height + 17, small, 0.5, text, grey);
     }
     set_colour(f, grey, 1.0);
-    cairo_rectangle(f->cairo, floor(p->x) + 0.5, floor(p->y) + 0.5, floor(p->width), floor(p->height));
+    cairo_rectangle(f->cairo, floor(p->x) + 0.5, floor(p->y) + 0.5, floor(p->width),
+                    floor(p->height));
     cairo_stroke(f->cairo);
     if (title) {
         hwm_figure_text(f, p->x, p->y - 10, large, 0.0, title, ink);
@@ -215,16 +205,14 @@ void hwm_figure_axes(hwm_figure* f, const hwm_panel* p, const char* title, const
     }
 }
 
-static void clip_to(hwm_figure* f, const hwm_panel* p)
-{
+static void clip_to(hwm_figure* f, const hwm_panel* p) {
     cairo_save(f->cairo);
     cairo_rectangle(f->cairo, p->x, p->y - 1, p->width, p->height + 2);
     cairo_clip(f->cairo);
 }
 
 void hwm_figure_line(hwm_figure* f, const hwm_panel* p, const double* x, const double* y, int n,
-                     hwm_colour colour, double line_width, bool dashed)
-{
+                     hwm_colour colour, double line_width, bool dashed) {
     static const double dash[] = {5.0, 4.0};
     clip_to(f, p);
     set_colour(f, colour, 1.0);
@@ -247,8 +235,7 @@ void hwm_figure_line(hwm_figure* f, const hwm_panel* p, const double* x, const d
 }
 
 void hwm_figure_band(hwm_figure* f, const hwm_panel* p, const double* x, const double* low,
-                     const double* high, int n, hwm_colour colour)
-{
+                     const double* high, int n, hwm_colour colour) {
     clip_to(f, p);
     set_colour(f, colour, 0.18);
     // each stretch of finite points is one polygon: along the upper edge, back along the lower
@@ -272,31 +259,27 @@ void hwm_figure_band(hwm_figure* f, const hwm_panel* p, const double* x, const d
     cairo_restore(f->cairo);
 }
 
-void hwm_figure_vertical(hwm_figure* f, const hwm_panel* p, double x, hwm_colour colour)
-{
+void hwm_figure_vertical(hwm_figure* f, const hwm_panel* p, double x, hwm_colour colour) {
     double xs[2] = {x, x}, ys[2] = {p->y_min, p->y_max};
     hwm_figure_line(f, p, xs, ys, 2, colour, 1.0, true);
 }
 
 // Blue over white to red: t in [-1, 1].
-static hwm_colour diverging(double t)
-{
+static hwm_colour diverging(double t) {
     t = fmax(-1.0, fmin(1.0, t));
     double s = fabs(t);
     hwm_colour end = t < 0 ? (hwm_colour){0.13, 0.40, 0.67} : (hwm_colour){0.70, 0.09, 0.17};
     return (hwm_colour){1 + s * (end.r - 1), 1 + s * (end.g - 1), 1 + s * (end.b - 1)};
 }
 
-static uint32_t pixel_of(hwm_colour c)
-{
+static uint32_t pixel_of(hwm_colour c) {
     return (uint32_t)(c.r * 255 + 0.5) << 16 | (uint32_t)(c.g * 255 + 0.5) << 8 |
            (uint32_t)(c.b * 255 + 0.5);
 }
 
 // An image surface, stretched over the rectangle without smoothing.
 static void paint_image(hwm_figure* f, cairo_surface_t* image, double x, double y, double width,
-                        double height)
-{
+                        double height) {
     cairo_surface_mark_dirty(image);
     cairo_save(f->cairo);
     cairo_translate(f->cairo, x, y);
@@ -311,8 +294,7 @@ static void paint_image(hwm_figure* f, cairo_surface_t* image, double x, double 
 }
 
 void hwm_figure_heat(hwm_figure* f, const hwm_panel* p, const float* values, int rows, int columns,
-                     double limit)
-{
+                     double limit) {
     cairo_surface_t* image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, columns, rows);
     uint8_t* data = cairo_image_surface_get_data(image);
     if (data) {
@@ -329,8 +311,7 @@ void hwm_figure_heat(hwm_figure* f, const hwm_panel* p, const float* values, int
     cairo_surface_destroy(image);
 }
 
-void hwm_figure_heat_scale(hwm_figure* f, const hwm_panel* p, double limit)
-{
+void hwm_figure_heat_scale(hwm_figure* f, const hwm_panel* p, double limit) {
     enum { STEPS = 64 };
     double x = p->x + p->width + 8, height = p->height / STEPS;
     for (int i = 0; i < STEPS; i++) {
@@ -346,9 +327,8 @@ void hwm_figure_heat_scale(hwm_figure* f, const hwm_panel* p, double limit)
     }
 }
 
-void hwm_figure_legend(hwm_figure* f, const hwm_panel* p, int i, const char* text, hwm_colour colour,
-                       bool dashed)
-{
+void hwm_figure_legend(hwm_figure* f, const hwm_panel* p, int i, const char* text,
+                       hwm_colour colour, bool dashed) {
     static const double dash[] = {5.0, 4.0};
     double x = p->x + 10, y = p->y + 16 + 17 * i;
     cairo_text_extents_t extents;
@@ -369,15 +349,14 @@ void hwm_figure_legend(hwm_figure* f, const hwm_panel* p, int i, const char* tex
 }
 
 void hwm_figure_fill(hwm_figure* f, double x, double y, double width, double height,
-                     hwm_colour colour)
-{
+                     hwm_colour colour) {
     set_colour(f, colour, 1.0);
     cairo_rectangle(f->cairo, x, y, width, height);
     cairo_fill(f->cairo);
 }
 
-void hwm_figure_picture(hwm_figure* f, double x, double y, const uint8_t* rgb, int columns, int rows)
-{
+void hwm_figure_picture(hwm_figure* f, double x, double y, const uint8_t* rgb, int columns,
+                        int rows) {
     cairo_surface_t* image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, columns, rows);
     uint8_t* data = cairo_image_surface_get_data(image);
     if (data) {

@@ -1,4 +1,5 @@
-// Figures: panels with axes, lines, bands, heat maps and pictures, written as PNG or SVG. The one user of cairo.
+// Figures: panels with axes, lines, bands, heat maps and pictures, written as PNG or SVG. The one
+// user of cairo.
 #ifndef HWM_CLI_FIGURE_H
 #define HWM_CLI_FIGURE_H
 
@@ -12,11 +13,13 @@ typedef struct hwm_figure hwm_figure;
 typedef struct hwm_colour {
     double r, g, b;
 } hwm_colour;
-// Okabe and Ito's palette, which stays distinguishable with every kind of colour vision; i wraps around.
+// Okabe and Ito's palette, which stays distinguishable with every kind of colour vision; i wraps
+// around.
 hwm_colour hwm_colour_of(int i);
 
 // path: ends in .png or .svg; NULL: kept in memory (hwm_figure_rgb). Size in pixels.
-hwm_status hwm_figure_create(hwm_figure** out, const char* path, int width, int height, hwm_error* err);
+hwm_status hwm_figure_create(hwm_figure** out, const char* path, int width, int height,
+                             hwm_error* err);
 // Write the file and free. HWM_EIO, HWM_EFULL: the file could not be written.
 hwm_status hwm_figure_finish(hwm_figure** figure, hwm_error* err);
 // In-memory figures: rgb (height, width, 3).
@@ -31,11 +34,11 @@ typedef struct hwm_panel {
 // Widen [lo, hi] to round values and to something that is not empty.
 void hwm_axis_round(double* lo, double* hi);
 // Frame, ticks with their numbers, labels and a title (each may be NULL).
-void hwm_figure_axes(hwm_figure* figure, const hwm_panel* panel, const char* title, const char* x_label,
-                     const char* y_label);
+void hwm_figure_axes(hwm_figure* figure, const hwm_panel* panel, const char* title,
+                     const char* x_label, const char* y_label);
 // Points that are not finite interrupt a line. dashed: for what is predicted rather than measured.
-void hwm_figure_line(hwm_figure* figure, const hwm_panel* panel, const double* x, const double* y, int n,
-                     hwm_colour colour, double line_width, bool dashed);
+void hwm_figure_line(hwm_figure* figure, const hwm_panel* panel, const double* x, const double* y,
+                     int n, hwm_colour colour, double line_width, bool dashed);
 void hwm_figure_band(hwm_figure* figure, const hwm_panel* panel, const double* x, const double* low,
                      const double* high, int n, hwm_colour colour);
 void hwm_figure_vertical(hwm_figure* figure, const hwm_panel* panel, double x, hwm_colour colour);

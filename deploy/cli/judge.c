@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "env/env.h"
 #include "experiment/evaluate.h"
 #include "json.h"
 #include "nn/safetensors.h"
@@ -26,8 +25,7 @@ hwm_status hwm_checkpoint_open(hwm_checkpoint* c, const char* path, hwm_error* e
     memset(c, 0, sizeof *c);
     char config[HWM_PATH_MAX], file[HWM_PATH_MAX];
     hwm_controller* controller = NULL;
-    hwm_env_spec* spec = calloc(1, sizeof *spec);
-    hwm_status s = spec ? hwm_checkpoint_find(path, c->path, config, err) : HWM_ENOMEM;
+    hwm_status s = hwm_checkpoint_find(path, c->path, config, err);
     if (s != HWM_OK) {
         goto done;
     }
@@ -35,13 +33,7 @@ hwm_status hwm_checkpoint_open(hwm_checkpoint* c, const char* path, hwm_error* e
     if (s != HWM_OK) {
         goto done;
     }
-    s = hwm_env_describe(&c->experiment->env, spec, err);
-    if (s != HWM_OK) {
-        goto done;
-    }
-    s = hwm_controller_create(&controller, &c->experiment->controller, &c->experiment->rule,
-                              spec->obs_dim, spec->obs_scale, spec->action_dim, spec->discrete,
-                              err);
+    s = hwm_experiment_controller(c->experiment, &controller, err);
     if (s != HWM_OK) {
         goto done;
     }
@@ -54,7 +46,6 @@ hwm_status hwm_checkpoint_open(hwm_checkpoint* c, const char* path, hwm_error* e
     s = nn_safetensors_read(file, &c->list, c->phi, err);
 done:
     hwm_controller_destroy(&controller);
-    free(spec);
     if (s != HWM_OK) {
         hwm_checkpoint_close(c);
     }

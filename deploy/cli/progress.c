@@ -79,19 +79,20 @@ void hwm_progress_metrics(hwm_progress* p, const hwm_json* line, double received
 }
 
 void hwm_progress_stats(hwm_progress* p, const hwm_json* stats) {
-    // the only table of this server, whatever its name
-    const hwm_json* tables = hwm_json_at(stats, "tables");
-    const hwm_json* table = NULL;
-    if (tables && hwm_json_is_array(tables)) {
-        table = hwm_json_at(tables, "0");
-    } else if (tables) {
-        table = hwm_json_member(tables, 0);
-    }
+    // `hwm train` starts a server with one table
+    const hwm_json* table = hwm_json_at(stats, "replay.tables.0");
     if (table) {
         p->replay_steps = hwm_json_number(table, "steps", p->replay_steps);
         p->replay_bytes = hwm_json_number(table, "bytes", p->replay_bytes);
-        p->blocked_s = hwm_json_number(table, "workers_blocked_s", p->blocked_s);
     }
+    double blocked_s = 0.0;
+    size_t n = hwm_json_size(stats, "workers");
+    for (size_t i = 0; i < n; i++) {
+        char path[48];
+        snprintf(path, sizeof path, "workers.%zu.blocked_s", i);
+        blocked_s += hwm_json_number(stats, path, 0.0);
+    }
+    p->blocked_s = n > 0 ? blocked_s : p->blocked_s;
 }
 
 double hwm_progress_share(const hwm_progress* p) {

@@ -24,7 +24,7 @@ static inline int scratch_remove(void** state) {
 
 // Path of a file in it; static buffers, four at a time.
 static inline const char* scratch_path(const char* name) {
-    static char path[4][4096];
+    static char path[4][8192];
     static int next;
     next = (next + 1) % 4;
     snprintf(path[next], sizeof path[next], "%s/%s", scratch, name);

@@ -126,9 +126,7 @@ def stats_of(run_dir):
 
 
 def table_steps(stats):
-    tables = stats.get("tables", {})
-    rows = tables.values() if isinstance(tables, dict) else tables
-    return sum(row["steps"] for row in rows)
+    return sum(table["steps"] for table in stats["replay"]["tables"])
 
 
 if __name__ == "__main__":
