@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "nn/gemm_kernel.h"
+#include "nn/rows_kernel.h"
 #include "nn/vmath_kernel.h"
 
 static nn_cpu_level current = NN_CPU_BASE;
@@ -27,6 +28,7 @@ void nn_cpu_select(nn_cpu_level level) {
     current = level;
     nn_gemm_select(level);
     nn_vmath_select(level);
+    nn_rows_select(level);
 }
 
 const char* nn_cpu_name(nn_cpu_level level) {

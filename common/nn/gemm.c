@@ -1,14 +1,14 @@
-// Matrix products: the one place that includes cblas.h. Chooses between the own kernel and OpenBLAS
-// by size.
+// Matrix products: dispatch, threads, and OpenBLAS for the double build. The one place that
+// includes cblas.h.
 #include "nn/gemm.h"
 
 #include <cblas.h>
 
 #include "base/status.h"
 #include "nn/gemm_kernel.h"
+#include "nn/pool.h"
 
-// OpenBLAS on one thread always: work is spread over independent rows and networks by the callers,
-// so that a result never depends on a thread count.
+// One thread always: a result must never depend on a thread count.
 __attribute__((constructor)) static void one_blas_thread(void) {
     openblas_set_num_threads(1);
 }
@@ -18,73 +18,95 @@ void nn_gemm_select(nn_cpu_level level) {
     (void)level;
 }
 
-static void blas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const hwm_real* a,
-                 int lda, const hwm_real* b, int ldb, hwm_real* c, int ldc, bool add) {
+static void product(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const double* a,
+                    int lda, const double* b, int ldb, double* c, int ldc, const double* bias,
+                    bool add) {
+    HWM_ASSERT(m >= 0 && n >= 0 && k > 0 && !(bias && add));
     cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1.0, a, lda, b, ldb, add ? 1.0 : 0.0, c, ldc);
+    if (bias)
+        for (int i = 0; i < m; i++)
+            for (int j = 0; j < n; j++)
+                c[(size_t)i * (size_t)ldc + (size_t)j] += bias[j];
+}
+
+void nn_gemm_reference(int m, int n, int k, const double* a, const double* b, double* c) {
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1.0, a, k, b, n, 0.0, c, n);
 }
 #else
-static nn_gemm_small_fn small_kernel = nn_gemm_small_base;
+static nn_gemm_fn kernel = nn_gemm_base;
 
 void nn_gemm_select(nn_cpu_level level) {
-    small_kernel = nn_gemm_small_base;
+    kernel = nn_gemm_base;
 #if defined(__x86_64__)
     if (level == NN_CPU_AVX512)
-        small_kernel = nn_gemm_small_avx512;
+        kernel = nn_gemm_avx512;
 #else
     (void)level;
 #endif
 }
 
-static void blas(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const hwm_real* a,
-                 int lda, const hwm_real* b, int ldb, hwm_real* c, int ldc, bool add) {
-    cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1.0f, a, lda, b, ldb, add ? 1.0f : 0.0f, c, ldc);
+// Below this many multiply-adds a product is over before a second thread has noticed; above, rows
+// (or columns, where there are more of them) are cut into pieces of whole register blocks.
+enum { PARALLEL_FROM = 1 << 19, TASK_ROWS = 48, TASK_COLUMNS = 64 };
+
+typedef struct product_tasks {
+    int m, n, k;
+    nn_matrix a, b;
+    float* c;
+    int ldc;
+    const float* bias;
+    bool add, by_columns;
+} product_tasks;
+
+static void product_task(void* context, int i) {
+    const product_tasks* t = context;
+    if (t->by_columns) {
+        const int from = i * TASK_COLUMNS;
+        const int n = t->n - from < TASK_COLUMNS ? t->n - from : TASK_COLUMNS;
+        kernel(t->m, n, t->k, t->a, (nn_matrix){t->b.p + from * t->b.col, t->b.row, t->b.col},
+               t->c + from, t->ldc, t->bias ? t->bias + from : NULL, t->add);
+    } else {
+        const int from = i * TASK_ROWS;
+        const int m = t->m - from < TASK_ROWS ? t->m - from : TASK_ROWS;
+        kernel(m, t->n, t->k, (nn_matrix){t->a.p + from * t->a.row, t->a.row, t->a.col}, t->b,
+               t->c + (ptrdiff_t)from * t->ldc, t->ldc, t->bias, t->add);
+    }
 }
 
-// The own kernel reads b in place, so b has to stay in the near caches.
-static bool is_small(int n, int k) {
-    const long border = nn_cpu_current() == NN_CPU_AVX512 ? 512L * 512 : 256L * 256;
-    return (long)n * k <= border;
+static void product(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const float* a,
+                    int lda, const float* b, int ldb, float* c, int ldc, const float* bias,
+                    bool add) {
+    HWM_ASSERT(m >= 0 && n >= 0 && k > 0 && !(bias && add));
+    const nn_matrix left = ta == CblasTrans ? (nn_matrix){a, 1, lda} : (nn_matrix){a, lda, 1};
+    const nn_matrix right = tb == CblasTrans ? (nn_matrix){b, 1, ldb} : (nn_matrix){b, ldb, 1};
+    const int by_rows = (m + TASK_ROWS - 1) / TASK_ROWS;
+    const int by_columns = (n + TASK_COLUMNS - 1) / TASK_COLUMNS;
+    if (nn_threads() > 1 && (double)m * n * k >= PARALLEL_FROM && (by_rows > 1 || by_columns > 1)) {
+        product_tasks t = {m, n, k, left, right, c, ldc, bias, add, by_columns >= by_rows};
+        nn_parallel(t.by_columns ? by_columns : by_rows, product_task, &t);
+    } else {
+        kernel(m, n, k, left, right, c, ldc, bias, add);
+    }
+}
+
+void nn_gemm_reference(int m, int n, int k, const float* a, const float* b, float* c) {
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1.0f, a, k, b, n, 0.0f, c, n);
 }
 #endif
-
-static void add_bias(int m, int n, const hwm_real* bias, hwm_real* c, int ldc) {
-    for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++)
-            c[(size_t)i * ldc + j] += bias[j];
-}
 
 void nn_gemm_nn(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, const hwm_real* bias, bool add) {
-    HWM_ASSERT(m >= 0 && n >= 0 && k > 0 && !(bias && add));
-#ifndef HWM_F64
-    if (is_small(n, k)) {
-        small_kernel(m, n, k, a, lda, 1, b, ldb, c, ldc, bias, add);
-        return;
-    }
-#endif
-    blas(CblasNoTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, add);
-    if (bias)
-        add_bias(m, n, bias, c, ldc);
+    product(CblasNoTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, bias, add);
 }
 
 void nn_gemm_tn(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, bool add) {
-    HWM_ASSERT(m >= 0 && n >= 0 && k > 0);
-#ifndef HWM_F64
-    if (is_small(n, k)) {
-        small_kernel(m, n, k, a, 1, lda, b, ldb, c, ldc, NULL, add);
-        return;
-    }
-#endif
-    blas(CblasTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, add);
+    product(CblasTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, NULL, add);
 }
 
 void nn_gemm_nt(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, const hwm_real* bias, bool add) {
-    HWM_ASSERT(m >= 0 && n >= 0 && k > 0 && !(bias && add));
-    blas(CblasNoTrans, CblasTrans, m, n, k, a, lda, b, ldb, c, ldc, add);
-    if (bias)
-        add_bias(m, n, bias, c, ldc);
+    product(CblasNoTrans, CblasTrans, m, n, k, a, lda, b, ldb, c, ldc, bias, add);
 }
 
 void nn_transpose(int rows, int cols, const hwm_real* in, hwm_real* out) {
@@ -95,6 +117,7 @@ void nn_transpose(int rows, int cols, const hwm_real* in, hwm_real* out) {
                       je = j + TILE < cols ? j + TILE : cols;
             for (int q = j; q < je; q++)
                 for (int p = i; p < ie; p++)
-                    out[(size_t)q * rows + p] = in[(size_t)p * cols + q];
+                    out[(size_t)q * (size_t)rows + (size_t)p] =
+                        in[(size_t)p * (size_t)cols + (size_t)q];
         }
 }

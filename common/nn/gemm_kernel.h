@@ -1,4 +1,4 @@
-// Inside the library: the own small-matrix kernel and its dispatch.
+// Inside the library: the own matrix kernel and its dispatch.
 #ifndef HWM_NN_GEMM_KERNEL_H
 #define HWM_NN_GEMM_KERNEL_H
 
@@ -7,16 +7,18 @@
 
 #include "nn/cpu.h"
 
-// c (m,n) = or += op(a) b: element (i,k) of op(a) lies at a[i * row + k * col]
-typedef void (*nn_gemm_small_fn)(int m, int n, int k, const float* a, ptrdiff_t row, ptrdiff_t col,
-                                 const float* b, ptrdiff_t ldb, float* c, ptrdiff_t ldc,
-                                 const float* bias, bool add);
-void nn_gemm_small_base(int m, int n, int k, const float* a, ptrdiff_t row, ptrdiff_t col,
-                        const float* b, ptrdiff_t ldb, float* c, ptrdiff_t ldc, const float* bias,
-                        bool add);
-void nn_gemm_small_avx512(int m, int n, int k, const float* a, ptrdiff_t row, ptrdiff_t col,
-                          const float* b, ptrdiff_t ldb, float* c, ptrdiff_t ldc, const float* bias,
-                          bool add);
+// A strided operand: element (i,j) lies at p[i * row + j * col]
+typedef struct nn_matrix {
+    const float* p;
+    ptrdiff_t row, col;
+} nn_matrix;
+// c (m,n), rows ldc apart, = or += a (m,k) b (k,n); bias (n) or NULL (with add: ignored)
+typedef void (*nn_gemm_fn)(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_t ldc,
+                           const float* bias, bool add);
+void nn_gemm_base(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_t ldc,
+                  const float* bias, bool add);
+void nn_gemm_avx512(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_t ldc,
+                    const float* bias, bool add);
 void nn_gemm_select(nn_cpu_level level);
 
 #endif

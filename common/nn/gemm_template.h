@@ -1,21 +1,32 @@
-// Body of the small-matrix kernel, included by one file per instruction set, which defines
+// Body of the matrix kernel, included by one file per instruction set, which defines
 //   V, VL            vector of floats and its length      NV, MR   largest block: NV vectors by MR
-//   rows of c v_mask           mask type; v_tail(n) first n lanes   v_load, v_loadm, v_store,
-//   v_storem, v_set1, v_fma, v_add GEMM_NAME        name of the function
+//   rows of c v_mask           mask type; v_first(n) the first n lanes   v_load, v_loadm, v_store,
+//   v_storem, v_set1, v_fma GEMM_NAME        name of the function                 strips[nv],
+//   strip_rows[nv] after the block functions
 //
-// One block of c (up to MR x NV*VL) stays in registers while k runs: per step NV loads of b and MR
-// broadcasts of a feed MR*NV multiply-adds. b is read in place: it lies in the L1 or L2 cache for
-// the sizes that come here.
+// A block of c (up to MR x NV*VL) stays in registers while k runs: per step NV loads of b and MR
+// broadcasts of a feed MR*NV multiply-adds. Sums start from what is there (c, the bias or zero) and
+// run over k in ascending order with one rounding a step: cutting m, n or k into pieces anywhere
+// gives the same bits, and so does every instruction set.
+#include <string.h>
+
 static inline __attribute__((always_inline)) void
 gemm_block(const int mr, const int nv, const bool full, int k, const float* a, ptrdiff_t row,
            ptrdiff_t col, const float* b, ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc,
            const float* bias, bool add) {
     V acc[MR][NV];
-#pragma GCC unroll 16
-    for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < nv; j++)
-            acc[i][j] = v_set1(0.0f);
+    for (int j = 0; j < nv; j++) {
+        const bool whole = full || j + 1 < nv;
+        const V start = !bias   ? v_set1(0.0f)
+                        : whole ? v_load(bias + j * VL)
+                                : v_loadm(bias + j * VL, mask);
+#pragma GCC unroll 16
+        for (int i = 0; i < mr; i++)
+            acc[i][j] = !add    ? start
+                        : whole ? v_load(c + i * ldc + j * VL)
+                                : v_loadm(c + i * ldc + j * VL, mask);
+    }
     for (int p = 0; p < k; p++) {
         V bv[NV];
 #pragma GCC unroll 4
@@ -31,26 +42,20 @@ gemm_block(const int mr, const int nv, const bool full, int k, const float* a, p
         a += col;
         b += ldb;
     }
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
-    for (int j = 0; j < nv; j++) {
-        const bool whole = full || j + 1 < nv;
-        if (bias) {
-            V add_bias = whole ? v_load(bias + j * VL) : v_loadm(bias + j * VL, mask);
-#pragma GCC unroll 16
-            for (int i = 0; i < mr; i++)
-                acc[i][j] = v_add(acc[i][j], add_bias);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < mr; i++) {
-            float* to = c + i * ldc + j * VL;
-            if (whole)
-                v_store(to, add ? v_add(v_load(to), acc[i][j]) : acc[i][j]);
+        for (int j = 0; j < nv; j++) {
+            if (full || j + 1 < nv)
+                v_store(c + i * ldc + j * VL, acc[i][j]);
             else
-                v_storem(to, mask, add ? v_add(v_loadm(to, mask), acc[i][j]) : acc[i][j]);
+                v_storem(c + i * ldc + j * VL, mask, acc[i][j]);
         }
-    }
 }
 
+typedef void (*strip_fn)(int mr, int k, const float* a, ptrdiff_t row, ptrdiff_t col,
+                         const float* b, ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc,
+                         const float* bias, bool add);
 #define GEMM_CASE(mr_, nv_, full_)                                                                 \
     case mr_:                                                                                      \
         gemm_block(mr_, nv_, full_, k, a, row, col, b, ldb, mask, c, ldc, bias, add);              \
@@ -61,3 +66,20 @@ gemm_block(const int mr, const int nv, const bool full, int k, const float* a, p
         ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc, const float* bias, bool add) {        \
         switch (mr) { CASES(nv_, full_) }                                                          \
     }
+#define CASES_6(nv, full)                                                                          \
+    GEMM_CASE(1, nv, full)                                                                         \
+    GEMM_CASE(2, nv, full)                                                                         \
+    GEMM_CASE(3, nv, full)                                                                         \
+    GEMM_CASE(4, nv, full)                                                                         \
+    GEMM_CASE(5, nv, full)                                                                         \
+    GEMM_CASE(6, nv, full)
+#define CASES_8(nv, full)                                                                          \
+    CASES_6(nv, full)                                                                              \
+    GEMM_CASE(7, nv, full)                                                                         \
+    GEMM_CASE(8, nv, full)
+#define CASES_12(nv, full)                                                                         \
+    CASES_8(nv, full)                                                                              \
+    GEMM_CASE(9, nv, full)                                                                         \
+    GEMM_CASE(10, nv, full)                                                                        \
+    GEMM_CASE(11, nv, full)                                                                        \
+    GEMM_CASE(12, nv, full)

@@ -1,6 +1,9 @@
 // Tape: one reserved block, a bump pointer, and a list of backward calls, newest first.
 #include "nn/tape.h"
 
+#include "nn/gemm.h"
+#include "nn/tape_inside.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,10 +16,30 @@ typedef struct op {
     void* context;
 } op;
 
+// One product of a weight's gradient that was put off.
+typedef struct product {
+    struct product* next;
+    const hwm_real *dy, *x;
+    int ld_dy, ld_x, rows;
+} product;
+
+// All that was put off for one block of a weight.
+typedef struct block_products {
+    product *first, *last;
+} block_products;
+typedef struct weight_products {
+    struct weight_products* next;
+    nn_var w;
+    int out, in, blocks;
+    block_products block[];
+} weight_products;
+
 struct nn_tape {
     unsigned char* base;
     size_t size, used, high_water;
+    size_t top;  // memory from here on outlives segments: transposed copies
     op* newest;
+    weight_products *first_weight, *last_weight;
     bool record;
 };
 
@@ -35,6 +58,7 @@ hwm_status nn_tape_create(nn_tape** out, size_t bytes_max) {
     }
     madvise(base, t->size, MADV_HUGEPAGE);  // a hint: refused is fine
     t->base = base;
+    t->top = t->size;
     t->record = true;
     *out = t;
     return HWM_OK;
@@ -50,7 +74,9 @@ void nn_tape_destroy(nn_tape** tape) {
 
 void nn_tape_reset(nn_tape* t) {
     t->used = 0;
+    t->top = t->size;
     t->newest = NULL;
+    t->first_weight = t->last_weight = NULL;
 }
 
 void nn_tape_record(nn_tape* t, bool record) {
@@ -66,12 +92,21 @@ size_t nn_tape_high_water(const nn_tape* t) {
 
 static void* take(nn_tape* t, size_t bytes) {
     bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    HWM_ASSERT(bytes <= t->size - t->used);  // bytes_max of nn_tape_create is too small
+    HWM_ASSERT(bytes <= t->top - t->used);  // bytes_max of nn_tape_create is too small
     void* p = t->base + t->used;
     t->used += bytes;
-    if (t->used > t->high_water)
-        t->high_water = t->used;
+    if (nn_tape_used(t) > t->high_water)
+        t->high_water = nn_tape_used(t);
     return p;
+}
+
+static void* take_top(nn_tape* t, size_t bytes) {
+    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    HWM_ASSERT(bytes <= t->top - t->used);
+    t->top -= bytes;
+    if (nn_tape_used(t) > t->high_water)
+        t->high_water = nn_tape_used(t);
+    return t->base + t->top;
 }
 
 void* nn_tape_alloc(nn_tape* t, size_t bytes) {
@@ -91,7 +126,7 @@ nn_var nn_new(nn_tape* t, int rows, int cols, bool grad) {
 nn_var nn_wrap(nn_tape* t, hwm_real* x, hwm_real* g, int rows, int cols) {
     HWM_ASSERT(x && rows > 0 && cols > 0);
     nn_var v = take(t, sizeof *v);
-    *v = (nn_value){.x = x, .g = g, .rows = rows, .cols = cols};
+    *v = (nn_value){.x = x, .g = g, .rows = rows, .cols = cols, .leaf = true};
     return v;
 }
 
@@ -100,6 +135,14 @@ nn_var nn_stop(nn_tape* t, nn_var x) {
     *v = *x;
     v->g = NULL;
     return v;
+}
+
+void nn_record(nn_tape* t, nn_backward_fn backward, call c) {
+    if (!c.y->g)
+        return;
+    call* kept = take(t, sizeof *kept);
+    *kept = c;
+    nn_custom(t, backward, kept);
 }
 
 void nn_custom(nn_tape* t, nn_backward_fn backward, void* context) {
@@ -117,8 +160,162 @@ void nn_seed(nn_var loss, hwm_real weight) {
         loss->g[i] += weight;
 }
 
-void nn_tape_backward(nn_tape* t) {
+// ---- weights
+
+const hwm_real* nn_transposed(nn_tape* t, nn_var w, int blocks) {
+    if (!w->xt) {
+        const int rows = w->rows / blocks;
+        const size_t block = (size_t)rows * (size_t)w->cols;
+        w->xt = take_top(t, nn_count(w) * sizeof(hwm_real));
+        w->xt_blocks = blocks;
+        for (int b = 0; b < blocks; b++)
+            nn_transpose(rows, w->cols, w->x + (size_t)b * block, w->xt + (size_t)b * block);
+    }
+    HWM_ASSERT(w->xt_blocks == blocks);
+    return w->xt;
+}
+
+void nn_weight_gradient(nn_tape* t, nn_var w, size_t at, int out, int in, int rows,
+                        const hwm_real* dy, int ld_dy, const hwm_real* x, int ld_x) {
+    if (!w->leaf) {  // somebody's backward is going to read it
+        nn_gemm_tn(out, in, rows, dy, ld_dy, x, ld_x, w->g + at, in, true);
+        return;
+    }
+    weight_products* all = w->pending;
+    if (!all) {
+        const int blocks = w->rows / out;
+        all = nn_tape_alloc(t, sizeof *all + (size_t)blocks * sizeof all->block[0]);
+        all->w = w;
+        all->out = out;
+        all->in = in;
+        all->blocks = blocks;
+        w->pending = all;
+        if (t->last_weight)
+            t->last_weight->next = all;
+        else
+            t->first_weight = all;
+        t->last_weight = all;
+    }
+    HWM_ASSERT(all->out == out && all->in == in);
+    block_products* b = &all->block[at / ((size_t)out * (size_t)in)];
+    product* p = take(t, sizeof *p);
+    *p = (product){.dy = dy, .x = x, .ld_dy = ld_dy, .ld_x = ld_x, .rows = rows};
+    if (b->last)
+        b->last->next = p;
+    else
+        b->first = p;
+    b->last = p;
+}
+
+// Products that were put off, in the order in which they came; those of few rows are copied side by
+// side, so that one pass over a large gradient serves many time steps.
+static void finish_block(nn_tape* t, const weight_products* all, int block) {
+    enum { ROWS = 256 };
+    const size_t mark = t->used;
+    hwm_real *dy = NULL, *x = NULL;
+    int rows = 0;
+    hwm_real* g = all->w->g + (size_t)block * (size_t)all->out * (size_t)all->in;
+    for (const product* p = all->block[block].first; p; p = p->next) {
+        const bool copy = p->rows <= ROWS / 4;
+        if (rows > 0 && (!copy || rows + p->rows > ROWS)) {
+            nn_gemm_tn(all->out, all->in, rows, dy, all->out, x, all->in, g, all->in, true);
+            rows = 0;
+        }
+        if (!copy) {
+            nn_gemm_tn(all->out, all->in, p->rows, p->dy, p->ld_dy, p->x, p->ld_x, g, all->in,
+                       true);
+            continue;
+        }
+        if (!dy) {
+            dy = take(t, (size_t)ROWS * (size_t)all->out * sizeof *dy);
+            x = take(t, (size_t)ROWS * (size_t)all->in * sizeof *x);
+        }
+        for (int i = 0; i < p->rows; i++, rows++) {
+            memcpy(dy + (size_t)rows * (size_t)all->out, p->dy + (size_t)i * (size_t)p->ld_dy,
+                   (size_t)all->out * sizeof *dy);
+            memcpy(x + (size_t)rows * (size_t)all->in, p->x + (size_t)i * (size_t)p->ld_x,
+                   (size_t)all->in * sizeof *x);
+        }
+    }
+    if (rows > 0)
+        nn_gemm_tn(all->out, all->in, rows, dy, all->out, x, all->in, g, all->in, true);
+    t->used = mark;
+}
+
+static void run_backward(nn_tape* t) {
     for (op* o = t->newest; o; o = o->older)
         o->backward(o->context);
     t->newest = NULL;
+    for (weight_products* all = t->first_weight; all; all = all->next) {
+        for (int b = 0; b < all->blocks; b++)
+            finish_block(t, all, b);
+        all->w->pending = NULL;
+    }
+    t->first_weight = t->last_weight = NULL;
+}
+
+void nn_tape_backward(nn_tape* t) {
+    run_backward(t);
+}
+
+// ---- segments
+
+enum { OUT_MAX = 32 };
+typedef struct segment {
+    nn_tape* tape;
+    nn_segment_fn fn;
+    void* context;
+    int n;
+    nn_var out[OUT_MAX];
+} segment;
+
+static void segment_backward(void* context) {
+    const segment* s = context;
+    nn_tape* t = s->tape;
+    const size_t mark = t->used;
+    op* const outer = t->newest;
+    t->newest = NULL;
+    t->record = true;
+    nn_var again[OUT_MAX];
+    s->fn(t, s->context, again);
+    for (int i = 0; i < s->n; i++)
+        if (again[i]->g)
+            for (size_t j = 0, n = nn_count(again[i]); j < n; j++)
+                again[i]->g[j] += s->out[i]->g[j];
+    run_backward(t);
+    t->newest = outer;
+    t->used = mark;
+}
+
+void nn_segment(nn_tape* t, nn_segment_fn fn, void* context, int n_out, nn_var* out) {
+    HWM_ASSERT(n_out > 0 && n_out <= OUT_MAX);
+    if (!t->record) {
+        fn(t, context, out);
+        return;
+    }
+    segment* s = nn_tape_alloc(t, sizeof *s);
+    *s = (segment){.tape = t, .fn = fn, .context = context, .n = n_out};
+    const size_t mark = t->used;
+    t->record = false;
+    nn_var inner[OUT_MAX];
+    fn(t, context, inner);
+    t->record = true;
+    // the outputs move to where the segment's memory began, by way of a place that neither touches
+    size_t bytes = 0;
+    for (int i = 0; i < n_out; i++)
+        bytes += 2 * (nn_count(inner[i]) * sizeof(hwm_real) + ALIGN) + sizeof(nn_value) + ALIGN;
+    take(t, bytes);
+    nn_value shape[OUT_MAX];
+    for (int i = 0; i < n_out; i++) {
+        const size_t size = nn_count(inner[i]) * sizeof(hwm_real);
+        shape[i] = *inner[i];
+        shape[i].x = memcpy(take(t, size), inner[i]->x, size);
+    }
+    t->used = mark;
+    for (int i = 0; i < n_out; i++) {
+        out[i] = nn_new(t, shape[i].rows, shape[i].cols, true);
+        memcpy(out[i]->x, shape[i].x, nn_count(out[i]) * sizeof(hwm_real));
+        s->out[i] = out[i];
+    }
+    nn_custom(t, segment_backward, s);
 }

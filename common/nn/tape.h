@@ -22,8 +22,11 @@ typedef struct nn_value {
     hwm_real* x;  // (rows, cols)
     hwm_real* g;  // same shape, or NULL
     int rows, cols;
-    hwm_real* xt;  // (cols, rows) transposed copy, made by the first nn_linear that uses this value
-                   // as its weight, or NULL
+    bool leaf;  // wrapped memory: its g is complete when nn_tape_backward returns, not earlier
+    hwm_real*
+        xt;  // transposed copy, made by the first layer that uses this value as its weight, or NULL
+    int xt_blocks;  // ... of how many blocks
+    void* pending;  // products of its gradient that were put off, or NULL
 } nn_value;
 typedef nn_value* nn_var;  // lives on the tape until reset
 
@@ -50,6 +53,14 @@ nn_var nn_new(nn_tape* tape, int rows, int cols, bool grad);
 nn_var nn_wrap(nn_tape* tape, hwm_real* x, hwm_real* g, int rows, int cols);
 // The same numbers, without gradient: stop-gradient.
 nn_var nn_stop(nn_tape* tape, nn_var x);
+
+// Segments that are computed again: fn runs forward without recording, only its outputs are kept;
+// the backward run calls it once more with recording and goes on through it, with the same bits as
+// without a segment. fn must compute the same both times (draws come from arrays, not from a
+// generator) and may read anything that stays on the tape; out (n_out) are its results. Memory: one
+// segment's values instead of all.
+typedef void (*nn_segment_fn)(nn_tape* tape, void* context, nn_var* out);
+void nn_segment(nn_tape* tape, nn_segment_fn fn, void* context, int n_out, nn_var* out);
 
 // A kernel of another library plugs in here: backward(context) is called once, in reverse order,
 // when recording.

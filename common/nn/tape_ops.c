@@ -8,29 +8,12 @@
 #include <string.h>
 
 #include "nn/gemm.h"
-#include "nn/tape.h"
+#include "nn/rows.h"
+#include "nn/tape_inside.h"
 #include "nn/vmath.h"
 
-typedef struct call {  // most operations: y = f(a, b, c) with a number or two
-    nn_var y, a, b, c;
-    const hwm_real *p, *q;
-    hwm_real s;
-    int k;
-} call;
-
-static size_t count(nn_var v) {
-    return (size_t)v->rows * (size_t)v->cols;
-}
 static bool same_shape(nn_var a, nn_var b) {
     return a->rows == b->rows && a->cols == b->cols;
-}
-
-static void record(nn_tape* t, nn_backward_fn backward, call c) {
-    if (!c.y->g)
-        return;
-    call* kept = nn_tape_alloc(t, sizeof *kept);
-    *kept = c;
-    nn_custom(t, backward, kept);
 }
 
 // ---- layers
@@ -60,43 +43,35 @@ static void act_backward(nn_act act, size_t n, const hwm_real* y, hwm_real* g) {
 static void dense_backward(void* context) {
     const call* k = context;
     nn_var y = k->y, x = k->a, w = k->b, b = k->c;
-    act_backward((nn_act)k->k, count(y), y->x, y->g);
+    act_backward((nn_act)k->k, nn_count(y), y->x, y->g);
     if (x->g)
         nn_gemm_nn(y->rows, w->cols, w->rows, y->g, y->cols, w->x, w->cols, x->g, x->cols, NULL,
                    true);
     if (w->g)
-        nn_gemm_tn(w->rows, w->cols, y->rows, y->g, y->cols, x->x, x->cols, w->g, w->cols, true);
+        nn_weight_gradient(k->t, w, 0, w->rows, w->cols, y->rows, y->g, y->cols, x->x, x->cols);
     if (b && b->g)
-        for (int i = 0; i < y->rows; i++) {
-            const hwm_real* d = y->g + (size_t)i * y->cols;
-            for (int j = 0; j < y->cols; j++)
-                b->g[j] += d[j];
-        }
+        nn_sum_rows(b->g, y->g, y->rows, y->cols);
 }
 
 nn_var nn_dense(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_act act) {
     HWM_ASSERT(x->cols == w->cols && (!b || (b->rows == 1 && b->cols == w->rows)));
     nn_var y = nn_new(t, x->rows, w->rows, x->g || w->g || (b && b->g));
-    if (!w->xt) {
-        w->xt = nn_tape_alloc(t, count(w) * sizeof(hwm_real));
-        nn_transpose(w->rows, w->cols, w->x, w->xt);
-    }
-    nn_gemm_nn(x->rows, w->rows, w->cols, x->x, x->cols, w->xt, w->rows, y->x, y->cols,
-               b ? b->x : NULL, false);
+    nn_gemm_nn(x->rows, w->rows, w->cols, x->x, x->cols, nn_transposed(t, w, 1), w->rows, y->x,
+               y->cols, b ? b->x : NULL, false);
     switch (act) {
     case NN_LINEAR:
         break;
     case NN_ELU:
-        nn_velu(count(y), y->x, y->x);
+        nn_velu(nn_count(y), y->x, y->x);
         break;
     case NN_TANH:
-        nn_vtanh(count(y), y->x, y->x);
+        nn_vtanh(nn_count(y), y->x, y->x);
         break;
     case NN_SIGMOID:
-        nn_vsigmoid(count(y), y->x, y->x);
+        nn_vsigmoid(nn_count(y), y->x, y->x);
         break;
     }
-    record(t, dense_backward, (call){.y = y, .a = x, .b = w, .c = b, .k = (int)act});
+    nn_record(t, dense_backward, (call){.y = y, .a = x, .b = w, .c = b, .k = (int)act, .t = t});
     return y;
 }
 
@@ -109,21 +84,21 @@ nn_var nn_linear(nn_tape* t, nn_var x, nn_var w, nn_var b) {
 static void elu_backward(void* context) {  // y = elu(x)
     const call* k = context;
     const hwm_real* y = k->y->x;
-    for (size_t i = 0, n = count(k->y); i < n; i++)
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
         k->a->g[i] += k->y->g[i] * (y[i] > 0 ? 1 : y[i] + 1);
 }
 
 static void tanh_backward(void* context) {  // y = tanh(x)
     const call* k = context;
     const hwm_real* y = k->y->x;
-    for (size_t i = 0, n = count(k->y); i < n; i++)
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
         k->a->g[i] += k->y->g[i] * (1 - y[i] * y[i]);
 }
 
 static void sigmoid_backward(void* context) {  // y = sigmoid(x)
     const call* k = context;
     const hwm_real* y = k->y->x;
-    for (size_t i = 0, n = count(k->y); i < n; i++)
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
         k->a->g[i] += k->y->g[i] * y[i] * (1 - y[i]);
 }
 
@@ -131,61 +106,61 @@ static void
 silu_backward(void* context) {  // y = x s, s = sigmoid(x), kept in p:  dx += dy (s + y (1 - s))
     const call* k = context;
     const hwm_real *y = k->y->x, *s = k->p;
-    for (size_t i = 0, n = count(k->y); i < n; i++)
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
         k->a->g[i] += k->y->g[i] * (s[i] + y[i] * (1 - s[i]));
 }
 
 static void softplus_backward(void* context) {  // y = log(1 + exp(x)), y' = sigmoid(x), kept in p
     const call* k = context;
-    for (size_t i = 0, n = count(k->y); i < n; i++)
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
         k->a->g[i] += k->y->g[i] * k->p[i];
 }
 
 nn_var nn_elu(nn_tape* t, nn_var x) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
-    nn_velu(count(x), x->x, y->x);
-    record(t, elu_backward, (call){.y = y, .a = x});
+    nn_velu(nn_count(x), x->x, y->x);
+    nn_record(t, elu_backward, (call){.y = y, .a = x});
     return y;
 }
 
 nn_var nn_tanh(nn_tape* t, nn_var x) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
-    nn_vtanh(count(x), x->x, y->x);
-    record(t, tanh_backward, (call){.y = y, .a = x});
+    nn_vtanh(nn_count(x), x->x, y->x);
+    nn_record(t, tanh_backward, (call){.y = y, .a = x});
     return y;
 }
 
 nn_var nn_sigmoid(nn_tape* t, nn_var x) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
-    nn_vsigmoid(count(x), x->x, y->x);
-    record(t, sigmoid_backward, (call){.y = y, .a = x});
+    nn_vsigmoid(nn_count(x), x->x, y->x);
+    nn_record(t, sigmoid_backward, (call){.y = y, .a = x});
     return y;
 }
 
 nn_var nn_silu(nn_tape* t, nn_var x) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
     nn_var s = nn_new(t, x->rows, x->cols, false);
-    nn_vsigmoid(count(x), x->x, s->x);
-    for (size_t i = 0, n = count(x); i < n; i++)
+    nn_vsigmoid(nn_count(x), x->x, s->x);
+    for (size_t i = 0, n = nn_count(x); i < n; i++)
         y->x[i] = x->x[i] * s->x[i];
-    record(t, silu_backward, (call){.y = y, .a = x, .p = s->x});
+    nn_record(t, silu_backward, (call){.y = y, .a = x, .p = s->x});
     return y;
 }
 
 nn_var nn_softplus(nn_tape* t, nn_var x) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
-    nn_vsoftplus(count(x), x->x, y->x);
+    nn_vsoftplus(nn_count(x), x->x, y->x);
     if (y->g) {
         nn_var s = nn_new(t, x->rows, x->cols, false);
-        nn_vsigmoid(count(x), x->x, s->x);
-        record(t, softplus_backward, (call){.y = y, .a = x, .p = s->x});
+        nn_vsigmoid(nn_count(x), x->x, s->x);
+        nn_record(t, softplus_backward, (call){.y = y, .a = x, .p = s->x});
     }
     return y;
 }
 
 static void add_backward(void* context) {  // y = a + b
     const call* k = context;
-    const size_t n = count(k->y);
+    const size_t n = nn_count(k->y);
     if (k->a->g)
         for (size_t i = 0; i < n; i++)
             k->a->g[i] += k->y->g[i];
@@ -197,15 +172,15 @@ static void add_backward(void* context) {  // y = a + b
 nn_var nn_add(nn_tape* t, nn_var a, nn_var b) {
     HWM_ASSERT(same_shape(a, b));
     nn_var y = nn_new(t, a->rows, a->cols, a->g || b->g);
-    for (size_t i = 0, n = count(y); i < n; i++)
+    for (size_t i = 0, n = nn_count(y); i < n; i++)
         y->x[i] = a->x[i] + b->x[i];
-    record(t, add_backward, (call){.y = y, .a = a, .b = b});
+    nn_record(t, add_backward, (call){.y = y, .a = a, .b = b});
     return y;
 }
 
 static void mul_backward(void* context) {  // y = a b
     const call* k = context;
-    const size_t n = count(k->y);
+    const size_t n = nn_count(k->y);
     if (k->a->g)
         for (size_t i = 0; i < n; i++)
             k->a->g[i] += k->y->g[i] * k->b->x[i];
@@ -217,23 +192,23 @@ static void mul_backward(void* context) {  // y = a b
 nn_var nn_mul(nn_tape* t, nn_var a, nn_var b) {
     HWM_ASSERT(same_shape(a, b));
     nn_var y = nn_new(t, a->rows, a->cols, a->g || b->g);
-    for (size_t i = 0, n = count(y); i < n; i++)
+    for (size_t i = 0, n = nn_count(y); i < n; i++)
         y->x[i] = a->x[i] * b->x[i];
-    record(t, mul_backward, (call){.y = y, .a = a, .b = b});
+    nn_record(t, mul_backward, (call){.y = y, .a = a, .b = b});
     return y;
 }
 
 static void scale_backward(void* context) {  // y = s a
     const call* k = context;
-    for (size_t i = 0, n = count(k->y); i < n; i++)
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
         k->a->g[i] += k->s * k->y->g[i];
 }
 
 nn_var nn_scale(nn_tape* t, nn_var a, hwm_real s) {
     nn_var y = nn_new(t, a->rows, a->cols, a->g);
-    for (size_t i = 0, n = count(y); i < n; i++)
+    for (size_t i = 0, n = nn_count(y); i < n; i++)
         y->x[i] = s * a->x[i];
-    record(t, scale_backward, (call){.y = y, .a = a, .s = s});
+    nn_record(t, scale_backward, (call){.y = y, .a = a, .s = s});
     return y;
 }
 
@@ -257,7 +232,7 @@ nn_var nn_clamp(nn_tape* t, nn_var x, const hwm_real* lo, const hwm_real* hi) {
             v = v < lo[j] ? lo[j] : v;  // a NaN stays
             y->x[at] = v > hi[j] ? hi[j] : v;
         }
-    record(t, clamp_backward, (call){.y = y, .a = x, .p = lo, .q = hi});
+    nn_record(t, clamp_backward, (call){.y = y, .a = x, .p = lo, .q = hi});
     return y;
 }
 
@@ -327,21 +302,23 @@ nn_var nn_columns(nn_tape* t, nn_var x, int from, int n) {
     for (int i = 0; i < x->rows; i++)
         memcpy(y->x + (size_t)i * n, x->x + (size_t)i * x->cols + from,
                (size_t)n * sizeof(hwm_real));
-    record(t, columns_backward, (call){.y = y, .a = x, .k = from});
+    nn_record(t, columns_backward, (call){.y = y, .a = x, .k = from});
     return y;
 }
 
 nn_var nn_rows(nn_tape* t, nn_var x, int from, int n) {
     HWM_ASSERT(from >= 0 && n > 0 && from + n <= x->rows);
     const size_t at = (size_t)from * (size_t)x->cols;
-    return nn_wrap(t, x->x + at, x->g ? x->g + at : NULL, n, x->cols);
+    nn_var y = nn_wrap(t, x->x + at, x->g ? x->g + at : NULL, n, x->cols);
+    y->leaf = x->leaf;
+    return y;
 }
 
 static void stack_backward(void* context) {
     const many* m = context;
     const hwm_real* d = m->y->g;
     for (int p = 0; p < m->n; p++) {
-        const size_t n = count(m->part[p]);
+        const size_t n = nn_count(m->part[p]);
         if (m->part[p]->g)
             for (size_t i = 0; i < n; i++)
                 m->part[p]->g[i] += d[i];
@@ -361,8 +338,8 @@ nn_var nn_stack(nn_tape* t, int n, const nn_var* parts) {
     nn_var y = nn_new(t, rows, parts[0]->cols, grad);
     hwm_real* to = y->x;
     for (int p = 0; p < n; p++) {
-        memcpy(to, parts[p]->x, count(parts[p]) * sizeof(hwm_real));
-        to += count(parts[p]);
+        memcpy(to, parts[p]->x, nn_count(parts[p]) * sizeof(hwm_real));
+        to += nn_count(parts[p]);
     }
     if (y->g)
         nn_custom(t, stack_backward, keep_parts(t, y, n, parts));
@@ -384,15 +361,15 @@ nn_var nn_mean_rows(nn_tape* t, nn_var x, int group) {
     HWM_ASSERT(group > 0 && x->rows % group == 0);
     nn_var y = nn_new(t, x->rows / group, x->cols, x->g);
     const hwm_real s = (hwm_real)1 / (hwm_real)group;
-    memset(y->x, 0, count(y) * sizeof(hwm_real));
+    memset(y->x, 0, nn_count(y) * sizeof(hwm_real));
     for (int i = 0; i < x->rows; i++) {
         hwm_real* to = y->x + (size_t)(i / group) * y->cols;
         for (int j = 0; j < x->cols; j++)
             to[j] += x->x[(size_t)i * x->cols + j];
     }
-    for (size_t i = 0, n = count(y); i < n; i++)
+    for (size_t i = 0, n = nn_count(y); i < n; i++)
         y->x[i] *= s;
-    record(t, mean_rows_backward, (call){.y = y, .a = x, .s = s, .k = group});
+    nn_record(t, mean_rows_backward, (call){.y = y, .a = x, .s = s, .k = group});
     return y;
 }
 
@@ -423,7 +400,7 @@ nn_var nn_mse(nn_tape* t, nn_var y, const hwm_real* target, const hwm_real* weig
         sum += weight ? row * weight[i] : row;
     }
     loss->x[0] = (hwm_real)(sum / ((double)y->rows * y->cols));
-    record(t, mse_backward, (call){.y = loss, .a = y, .p = target, .q = weight});
+    nn_record(t, mse_backward, (call){.y = loss, .a = y, .p = target, .q = weight});
     return loss;
 }
 
@@ -444,7 +421,7 @@ static void bce_backward(void* context) {
 nn_var nn_bce_logits(nn_tape* t, nn_var x, const hwm_real* target, const hwm_real* weight) {
     nn_var loss = nn_new(t, 1, 1, x->g);
     nn_var scratch = nn_new(t, x->rows, x->cols, false);
-    nn_vsoftplus(count(x), x->x, scratch->x);
+    nn_vsoftplus(nn_count(x), x->x, scratch->x);
     double sum = 0.0;
     for (int i = 0; i < x->rows; i++) {
         double row = 0.0;
@@ -456,7 +433,7 @@ nn_var nn_bce_logits(nn_tape* t, nn_var x, const hwm_real* target, const hwm_rea
     }
     loss->x[0] = (hwm_real)(sum / ((double)x->rows * x->cols));
     if (loss->g)
-        nn_vsigmoid(count(x), x->x, scratch->x);
-    record(t, bce_backward, (call){.y = loss, .a = x, .c = scratch, .p = target, .q = weight});
+        nn_vsigmoid(nn_count(x), x->x, scratch->x);
+    nn_record(t, bce_backward, (call){.y = loss, .a = x, .c = scratch, .p = target, .q = weight});
     return loss;
 }

@@ -1,0 +1,305 @@
+// Layers of the world models on the tape.
+#include "nn/layers.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "nn/gemm.h"
+#include "nn/rows.h"
+#include "nn/tape_inside.h"
+#include "nn/vmath.h"
+
+static const hwm_real norm_eps = (hwm_real)1e-4;
+
+// ---- normalised layers
+
+static void norm_backward(void* context) {
+    const call* k = context;  // k->c holds the 1/rms of the rows
+    nn_rms_backward(k->a->g, k->b->g, k->y->g, k->a->x, k->b->x, k->c->x, k->k,
+                    k->c->x + k->y->rows, k->y->rows, k->y->cols);
+}
+
+static nn_var norm(nn_tape* t, nn_var x, nn_var g, int silu) {
+    HWM_ASSERT(g->rows == 1 && g->cols == x->cols);
+    nn_var y = nn_new(t, x->rows, x->cols, x->g || g->g);
+    // 1/rms of each row, then scratch for the backward pass
+    nn_var cache = nn_new(t, 1, x->rows + (y->g ? 2 * x->cols : 0), false);
+    nn_rms_forward(y->x, cache->x, x->x, g->x, norm_eps, silu, x->rows, x->cols);
+    nn_record(t, norm_backward, (call){.y = y, .a = x, .b = g, .c = cache, .k = silu});
+    return y;
+}
+
+nn_var nn_norm(nn_tape* t, nn_var x, nn_var g) {
+    return norm(t, x, g, 0);
+}
+nn_var nn_norm_silu(nn_tape* t, nn_var x, nn_var g) {
+    return norm(t, x, g, 1);
+}
+nn_var nn_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var g) {
+    return nn_norm_silu(t, nn_linear(t, x, w, b), g);
+}
+
+// ---- block-linear layers: per block the same three products as a linear layer
+
+static void block_linear_backward(void* context) {
+    const call* k = context;
+    nn_var y = k->y, x = k->a, w = k->b, b = k->c;
+    const int blocks = k->k, in = w->cols, out = w->rows / blocks;
+    for (int g = 0; g < blocks; g++) {
+        const hwm_real* d = y->g + g * out;
+        const size_t at = (size_t)g * (size_t)out * (size_t)in;
+        if (x->g)
+            nn_gemm_nn(y->rows, in, out, d, y->cols, w->x + at, in, x->g + g * in, x->cols, NULL,
+                       true);
+        if (w->g)
+            nn_weight_gradient(k->t, w, at, out, in, y->rows, d, y->cols, x->x + g * in, x->cols);
+    }
+    if (b && b->g)
+        nn_sum_rows(b->g, y->g, y->rows, y->cols);
+}
+
+nn_var nn_block_linear(nn_tape* t, nn_var x, nn_var w, nn_var b, int blocks) {
+    HWM_ASSERT(blocks > 0 && w->rows % blocks == 0 && x->cols == blocks * w->cols);
+    HWM_ASSERT(!b || (b->rows == 1 && b->cols == w->rows));
+    nn_var y = nn_new(t, x->rows, w->rows, x->g || w->g || (b && b->g));
+    const int in = w->cols, out = w->rows / blocks;
+    const hwm_real* wt = nn_transposed(t, w, blocks);
+    for (int g = 0; g < blocks; g++)
+        nn_gemm_nn(x->rows, out, in, x->x + g * in, x->cols,
+                   wt + (size_t)g * (size_t)in * (size_t)out, out, y->x + g * out, y->cols,
+                   b ? b->x + g * out : NULL, false);
+    nn_record(t, block_linear_backward,
+              (call){.y = y, .a = x, .b = w, .c = b, .k = blocks, .t = t});
+    return y;
+}
+
+static void block_input_backward(void* context) {
+    const call* k = context;
+    nn_var y = k->y, h = k->a, s = k->b;
+    const int blocks = k->k, d = h->cols / blocks, n = s->cols;
+    for (int i = 0; i < y->rows; i++) {
+        const hwm_real* dy = y->g + (size_t)i * (size_t)y->cols;
+        for (int g = 0; g < blocks; g++, dy += d + n) {
+            if (h->g)
+                nn_accumulate(h->g + (size_t)i * (size_t)h->cols + g * d, dy, d);
+            if (s->g)
+                nn_accumulate(s->g + (size_t)i * (size_t)n, dy + d, n);
+        }
+    }
+}
+
+nn_var nn_block_input(nn_tape* t, nn_var h, nn_var shared, int blocks) {
+    HWM_ASSERT(blocks > 0 && h->cols % blocks == 0 && h->rows == shared->rows);
+    const int d = h->cols / blocks, n = shared->cols;
+    nn_var y = nn_new(t, h->rows, blocks * (d + n), h->g || shared->g);
+    for (int i = 0; i < h->rows; i++) {
+        hwm_real* to = y->x + (size_t)i * (size_t)y->cols;
+        for (int g = 0; g < blocks; g++, to += d + n) {
+            memcpy(to, h->x + (size_t)i * (size_t)h->cols + g * d, (size_t)d * sizeof *to);
+            memcpy(to + d, shared->x + (size_t)i * (size_t)n, (size_t)n * sizeof *to);
+        }
+    }
+    nn_record(t, block_input_backward, (call){.y = y, .a = h, .b = shared, .k = blocks});
+    return y;
+}
+
+// ---- recurrent cell
+
+static void gru_backward(void* context) {
+    const call* k = context;
+    nn_gru_backward(k->a->g ? k->a->g : k->c->x + 3 * nn_count(k->y), k->b->g, k->y->g, k->c->x,
+                    k->a->x, k->b->x, k->y->rows, k->y->cols, k->k);
+}
+
+nn_var nn_gru(nn_tape* t, nn_var z, nn_var h, int blocks) {
+    HWM_ASSERT(z->rows == h->rows && z->cols == 3 * h->cols && h->cols % blocks == 0);
+    nn_var y = nn_new(t, h->rows, h->cols, z->g || h->g);
+    // gates; behind them a place for gradients of gates that nobody asked for
+    nn_var cache = nn_new(t, h->rows, (y->g && !z->g ? 6 : 3) * h->cols, false);
+    nn_gru_forward(y->x, cache->x, z->x, h->x, h->rows, h->cols, blocks);
+    nn_record(t, gru_backward, (call){.y = y, .a = z, .b = h, .c = cache, .k = blocks});
+    return y;
+}
+
+// ---- rows
+
+typedef struct gathered {
+    nn_var y, x;
+    const int* index;
+} gathered;
+
+static void gather_backward(void* context) {
+    const gathered* k = context;
+    for (int i = 0; i < k->y->rows; i++)
+        nn_accumulate(k->x->g + (size_t)k->index[i] * (size_t)k->x->cols,
+                      k->y->g + (size_t)i * (size_t)k->y->cols, k->y->cols);
+}
+
+nn_var nn_gather(nn_tape* t, nn_var x, const int* index, int n) {
+    nn_var y = nn_new(t, n, x->cols, x->g);
+    for (int i = 0; i < n; i++) {
+        HWM_ASSERT(index[i] >= 0 && index[i] < x->rows);
+        memcpy(y->x + (size_t)i * (size_t)x->cols, x->x + (size_t)index[i] * (size_t)x->cols,
+               (size_t)x->cols * sizeof(hwm_real));
+    }
+    if (y->g) {
+        gathered* k = nn_tape_alloc(t, sizeof *k);
+        *k = (gathered){y, x, index};
+        nn_custom(t, gather_backward, k);
+    }
+    return y;
+}
+
+static void mask_rows_backward(void* context) {  // y_n = keep_n x_n
+    const call* k = context;
+    for (int i = 0; i < k->y->rows; i++) {
+        const hwm_real* d = k->y->g + (size_t)i * (size_t)k->y->cols;
+        hwm_real* g = k->a->g + (size_t)i * (size_t)k->y->cols;
+        for (int j = 0; j < k->y->cols; j++)
+            g[j] += k->p[i] * d[j];
+    }
+}
+
+nn_var nn_mask_rows(nn_tape* t, nn_var x, const hwm_real* keep) {
+    nn_var y = nn_new(t, x->rows, x->cols, x->g);
+    for (int i = 0; i < x->rows; i++)
+        for (int j = 0; j < x->cols; j++) {
+            const size_t at = (size_t)i * (size_t)x->cols + (size_t)j;
+            // a state that is dropped may hold anything
+            y->x[at] = keep[i] == 0 ? 0 : keep[i] * x->x[at];
+        }
+    nn_record(t, mask_rows_backward, (call){.y = y, .a = x, .p = keep});
+    return y;
+}
+
+static void sum_columns_backward(void* context) {
+    const call* k = context;
+    for (int i = 0; i < k->a->rows; i++)
+        for (int j = 0; j < k->a->cols; j++)
+            k->a->g[(size_t)i * (size_t)k->a->cols + (size_t)j] += k->y->g[i];
+}
+
+nn_var nn_sum_columns(nn_tape* t, nn_var x) {
+    nn_var y = nn_new(t, x->rows, 1, x->g);
+    for (int i = 0; i < x->rows; i++) {
+        double sum = 0.0;
+        for (int j = 0; j < x->cols; j++)
+            sum += (double)x->x[(size_t)i * (size_t)x->cols + (size_t)j];
+        y->x[i] = (hwm_real)sum;
+    }
+    nn_record(t, sum_columns_backward, (call){.y = y, .a = x});
+    return y;
+}
+
+static void mean_backward(void* context) {
+    const call* k = context;
+    const hwm_real each = k->y->g[0] / (hwm_real)k->a->rows;
+    for (int i = 0; i < k->a->rows; i++) {
+        const hwm_real s = k->p ? each * k->p[i] : each;
+        for (int j = 0; j < k->a->cols; j++)
+            k->a->g[(size_t)i * (size_t)k->a->cols + (size_t)j] += s;
+    }
+}
+
+nn_var nn_mean(nn_tape* t, nn_var x, const hwm_real* weight) {
+    nn_var y = nn_new(t, 1, 1, x->g);
+    double sum = 0.0;
+    for (int i = 0; i < x->rows; i++) {
+        double row = 0.0;
+        for (int j = 0; j < x->cols; j++)
+            row += (double)x->x[(size_t)i * (size_t)x->cols + (size_t)j];
+        sum += weight ? (weight[i] == 0 ? 0.0 : row * (double)weight[i]) : row;
+    }
+    y->x[0] = (hwm_real)(sum / x->rows);
+    nn_record(t, mean_backward, (call){.y = y, .a = x, .p = weight});
+    return y;
+}
+
+// ---- element-wise
+
+static void sub_backward(void* context) {  // y = a - b
+    const call* k = context;
+    const size_t n = nn_count(k->y);
+    if (k->a->g)
+        nn_accumulate(k->a->g, k->y->g, (int)n);
+    if (k->b->g)
+        for (size_t i = 0; i < n; i++)
+            k->b->g[i] -= k->y->g[i];
+}
+
+nn_var nn_sub(nn_tape* t, nn_var a, nn_var b) {
+    HWM_ASSERT(a->rows == b->rows && a->cols == b->cols);
+    nn_var y = nn_new(t, a->rows, a->cols, a->g || b->g);
+    for (size_t i = 0, n = nn_count(y); i < n; i++)
+        y->x[i] = a->x[i] - b->x[i];
+    nn_record(t, sub_backward, (call){.y = y, .a = a, .b = b});
+    return y;
+}
+
+static void symlog_backward(void* context) {  // y' = 1 / (1 + |x|)
+    const call* k = context;
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
+        k->a->g[i] += k->y->g[i] / (1 + (hwm_real)fabs(k->a->x[i]));
+}
+
+nn_var nn_symlog(nn_tape* t, nn_var x) {
+    nn_var y = nn_new(t, x->rows, x->cols, x->g);
+    const size_t n = nn_count(x);
+    for (size_t i = 0; i < n; i++)
+        y->x[i] = (hwm_real)fabs(x->x[i]);
+    nn_vlog1p(n, y->x, y->x);
+    for (size_t i = 0; i < n; i++)
+        y->x[i] = x->x[i] < 0 ? -y->x[i] : y->x[i];
+    nn_record(t, symlog_backward, (call){.y = y, .a = x});
+    return y;
+}
+
+static void symexp_backward(void* context) {  // y' = exp(|x|) = |y| + 1
+    const call* k = context;
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
+        k->a->g[i] += k->y->g[i] * (1 + (hwm_real)fabs(k->y->x[i]));
+}
+
+nn_var nn_symexp(nn_tape* t, nn_var x) {
+    nn_var y = nn_new(t, x->rows, x->cols, x->g);
+    const size_t n = nn_count(x);
+    for (size_t i = 0; i < n; i++)
+        y->x[i] = (hwm_real)fabs(x->x[i]);
+    nn_vexpm1(n, y->x, y->x);
+    for (size_t i = 0; i < n; i++)
+        y->x[i] = x->x[i] < 0 ? -y->x[i] : y->x[i];
+    nn_record(t, symexp_backward, (call){.y = y, .a = x});
+    return y;
+}
+
+static void at_least_backward(void* context) {
+    const call* k = context;
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
+        k->a->g[i] += k->a->x[i] < k->s ? 0 : k->y->g[i];
+}
+
+nn_var nn_at_least(nn_tape* t, nn_var x, hwm_real low) {
+    nn_var y = nn_new(t, x->rows, x->cols, x->g);
+    for (size_t i = 0, n = nn_count(x); i < n; i++)
+        y->x[i] = x->x[i] < low ? low : x->x[i];
+    nn_record(t, at_least_backward, (call){.y = y, .a = x, .s = low});
+    return y;
+}
+
+static void squash_backward(void* context) {
+    const call* k = context;
+    for (size_t i = 0, n = nn_count(k->y); i < n; i++) {
+        const hwm_real size = (hwm_real)fabs(k->a->x[i]);
+        k->a->g[i] += k->y->g[i] / (size > 1 ? size : 1);
+    }
+}
+
+nn_var nn_squash(nn_tape* t, nn_var x) {
+    nn_var y = nn_new(t, x->rows, x->cols, x->g);
+    for (size_t i = 0, n = nn_count(x); i < n; i++) {
+        const hwm_real size = (hwm_real)fabs(x->x[i]);
+        y->x[i] = x->x[i] / (size > 1 ? size : 1);
+    }
+    nn_record(t, squash_backward, (call){.y = y, .a = x});
+    return y;
+}

@@ -1,0 +1,36 @@
+// Layers of the world models on the tape: normalised layers, block-linear layers, the recurrent
+// cell's gates, row bookkeeping.
+#ifndef HWM_NN_LAYERS_H
+#define HWM_NN_LAYERS_H
+
+#include "nn/tape.h"
+
+// y = g x / rms(x) per row, eps 1e-4; g (1,D).  nn_norm_silu: silu of that in the same pass
+nn_var nn_norm(nn_tape* t, nn_var x, nn_var g);
+nn_var nn_norm_silu(nn_tape* t, nn_var x, nn_var g);
+// silu(norm(x w' + b)): one layer of the DreamerV3 networks. b may be NULL
+nn_var nn_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var g);
+// y = x w' + b block by block: x (N, G*in), w (G*out, in), b (1, G*out): block k of y sees block k
+// of x only
+nn_var nn_block_linear(nn_tape* t, nn_var x, nn_var w, nn_var b, int blocks);
+// Input of a block-linear layer: per block its share of h (N,D), then the whole of shared (N,K):
+// (N, G*(D/G + K))
+nn_var nn_block_input(nn_tape* t, nn_var h, nn_var shared, int blocks);
+// New state from the gates z (N, 3D) in blocks (rows.h, nn_gru_forward) and the old state h (N,D)
+nn_var nn_gru(nn_tape* t, nn_var z, nn_var h, int blocks);
+// Row i of y is row index[i] of x; index (n) borrowed until reset, may repeat
+nn_var nn_gather(nn_tape* t, nn_var x, const int* index, int n);
+// y = x * keep of its row: keep (rows) borrowed until reset, 0 resets a state at an episode's start
+nn_var nn_mask_rows(nn_tape* t, nn_var x, const hwm_real* keep);
+nn_var nn_sub(nn_tape* t, nn_var a, nn_var b);
+nn_var nn_symlog(nn_tape* t, nn_var x);  // sign(x) log(1 + |x|)
+nn_var nn_symexp(nn_tape* t, nn_var x);  // its inverse
+nn_var nn_at_least(nn_tape* t, nn_var x,
+                   hwm_real low);  // max(x, low): no gradient where x < low (free nats)
+// x / max(1, |x|), denominator without gradient
+nn_var nn_squash(nn_tape* t, nn_var x);
+// sum_n weight_n x_n / rows over all columns: (1,1); weight (rows) borrowed, NULL: all 1
+nn_var nn_mean(nn_tape* t, nn_var x, const hwm_real* weight);
+nn_var nn_sum_columns(nn_tape* t, nn_var x);  // (rows, 1)
+
+#endif

@@ -1,0 +1,44 @@
+// Row kernels: baseline table and dispatch.
+#include "nn/rows.h"
+
+#define ROWS_TABLE nn_rows_base
+#include "nn/rows_template.h"
+
+static const nn_rows_table* table = &nn_rows_base;
+
+void nn_rows_select(nn_cpu_level level) {
+    table = &nn_rows_base;
+#if defined(__x86_64__)
+    if (level == NN_CPU_AVX512)
+        table = &nn_rows_avx512;
+#else
+    (void)level;
+#endif
+}
+
+void nn_rms_forward(R* y, R* rrms, const R* x, const R* g, R eps, int silu, int N, int D) {
+    table->rms_forward(y, rrms, x, g, eps, silu, N, D);
+}
+void nn_rms_backward(R* dx, R* dg, const R* dy, const R* x, const R* g, const R* rrms, int silu,
+                     R* scratch, int N, int D) {
+    table->rms_backward(dx, dg, dy, x, g, rrms, silu, scratch, N, D);
+}
+void nn_gru_forward(R* y, R* cache, const R* z, const R* h, int N, int D, int G) {
+    table->gru_forward(y, cache, z, h, N, D, G);
+}
+void nn_gru_backward(R* dz, R* dh, const R* dy, const R* cache, const R* z, const R* h, int N,
+                     int D, int G) {
+    table->gru_backward(dz, dh, dy, cache, z, h, N, D, G);
+}
+void nn_softmax_forward(R* p, const R* x, R mix, int rows, int C) {
+    table->softmax_forward(p, x, mix, rows, C);
+}
+void nn_softmax_backward(R* dx, const R* dp, const R* p, R mix, int rows, int C) {
+    table->softmax_backward(dx, dp, p, mix, rows, C);
+}
+void nn_accumulate(R* x, const R* y, int n) {
+    table->accumulate(x, y, n);
+}
+void nn_sum_rows(R* db, const R* dy, int N, int D) {
+    table->sum_rows(db, dy, N, D);
+}

@@ -1,0 +1,185 @@
+// Body of the row kernels, included once per instruction set with ROWS_TABLE, the name of the table
+// that it defines.
+#include <math.h>
+
+#include "nn/rows_kernel.h"
+#include "nn/vmath_scalar.h"
+
+typedef hwm_real R;
+enum { LANES = 16 };
+
+// Sum in 16 partial sums, added pairwise: the same order at every vector length.
+INLINE R lanes_sum(const R* s) {
+    R a[8], b[4];
+    for (int i = 0; i < 8; i++)
+        a[i] = s[i] + s[i + 8];
+    for (int i = 0; i < 4; i++)
+        b[i] = a[i] + a[i + 4];
+    return (b[0] + b[2]) + (b[1] + b[3]);
+}
+
+INLINE R dot(const R* x, const R* y, int n) {
+    R s[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            s[j] += x[i + j] * y[i + j];
+    for (int j = 0; i + j < n; j++)
+        s[j] += x[i + j] * y[i + j];
+    return lanes_sum(s);
+}
+
+static void rms_forward(R* restrict y, R* restrict rrms, const R* restrict x, const R* restrict g,
+                        R eps, int silu, int N, int D) {
+    for (int n = 0; n < N; n++, x += D, y += D) {
+        const R r = (R)1 / (R)sqrt(dot(x, x, D) / (R)D + eps);
+        rrms[n] = r;
+        if (silu)
+            for (int i = 0; i < D; i++) {
+                const R a = x[i] * r * g[i];
+                y[i] = a * one_sigmoid(a);
+            }
+        else
+            for (int i = 0; i < D; i++)
+                y[i] = x[i] * r * g[i];
+    }
+}
+
+// a = g x r, y = a sigmoid(a):  da = dy (s + y (1 - s));  dg += da x r;
+// with e = da g:  dx += r (e - x r^2 mean(e x))
+static void rms_backward(R* restrict dx, R* restrict dg, const R* restrict dy, const R* restrict x,
+                         const R* restrict g, const R* restrict rrms, int silu, R* restrict scratch,
+                         int N, int D) {
+    R* restrict e = scratch;
+    for (int n = 0; n < N; n++, x += D, dy += D) {
+        const R r = rrms[n];
+        if (silu)
+            for (int i = 0; i < D; i++) {
+                const R a = x[i] * r * g[i];
+                const R s = one_sigmoid(a);
+                e[i] = dy[i] * (s + a * s * ((R)1 - s));
+            }
+        else
+            for (int i = 0; i < D; i++)
+                e[i] = dy[i];
+        if (dg)
+            for (int i = 0; i < D; i++)
+                dg[i] += e[i] * x[i] * r;
+        if (!dx)
+            continue;
+        for (int i = 0; i < D; i++)
+            e[i] *= g[i];
+        const R k = dot(e, x, D) / (R)D * r * r;
+        for (int i = 0; i < D; i++)
+            dx[i] += r * (e[i] - x[i] * k);
+        dx += D;
+    }
+}
+
+static void gru_forward(R* restrict y, R* restrict cache, const R* restrict z, const R* restrict h,
+                        int N, int D, int G) {
+    const int d = D / G;
+    for (int n = 0; n < N; n++, cache += 2 * D)
+        for (int b = 0; b < G; b++, z += 3 * d, h += d, y += d, cache += d) {
+            R* restrict r = cache, * restrict c = cache + D, * restrict u = cache + 2 * D;
+            for (int i = 0; i < d; i++) {
+                r[i] = one_sigmoid(z[i]);
+                c[i] = one_tanh(r[i] * z[d + i]);
+                u[i] = one_sigmoid(z[2 * d + i] - (R)1);
+                y[i] = u[i] * c[i] + ((R)1 - u[i]) * h[i];
+            }
+        }
+}
+
+static void gru_backward(R* restrict dz, R* restrict dh, const R* restrict dy,
+                         const R* restrict cache, const R* restrict z, const R* restrict h, int N,
+                         int D, int G) {
+    const int d = D / G;
+    for (int n = 0; n < N; n++, cache += 2 * D)
+        for (int b = 0; b < G; b++, z += 3 * d, dz += 3 * d, h += d, dy += d, cache += d) {
+            const R* restrict r = cache, * restrict c = cache + D, * restrict u = cache + 2 * D;
+            for (int i = 0; i < d; i++) {
+                // y = u*c + (1-u)*h;  c = tanh(r * z_c)
+                const R du = dy[i] * (c[i] - h[i]);
+                const R dt = dy[i] * u[i] * ((R)1 - c[i] * c[i]);
+                const R dr = dt * z[d + i];
+                dz[i] += dr * r[i] * ((R)1 - r[i]);
+                dz[d + i] += dt * r[i];
+                dz[2 * d + i] += du * u[i] * ((R)1 - u[i]);
+            }
+            if (dh) {
+                for (int i = 0; i < d; i++)
+                    dh[i] += dy[i] * ((R)1 - u[i]);
+                dh += d;
+            }
+        }
+}
+
+INLINE R largest(const R* x, int n) {
+    R m = x[0];
+    for (int i = 1; i < n; i++)
+        m = x[i] > m ? x[i] : m;
+    return m;
+}
+
+// In blocks of about 512 numbers that stay in the L1 cache: maxima, one long run of exp, then sums
+// and scales.
+static void softmax_forward(R* restrict p, const R* restrict x, R mix, int rows, int C) {
+    const int block = C < 512 ? 512 / C : 1;
+    for (int n = 0; n < rows; n += block) {
+        const int count = rows - n < block ? rows - n : block;
+        R* restrict q = p + (size_t)n * (size_t)C;
+        const R* restrict v = x + (size_t)n * (size_t)C;
+        for (int k = 0; k < count; k++) {
+            const R m = largest(v + k * C, C);
+            for (int i = 0; i < C; i++)
+                q[k * C + i] = v[k * C + i] - m;
+        }
+        for (int i = 0; i < count * C; i++)
+            q[i] = one_exp(q[i]);
+        for (int k = 0; k < count; k++, q += C) {
+            R s[LANES] = {0};
+            int i = 0;
+            for (; i + LANES <= C; i += LANES)
+                for (int j = 0; j < LANES; j++)
+                    s[j] += q[i + j];
+            for (int j = 0; i + j < C; j++)
+                s[j] += q[i + j];
+            const R scale = ((R)1 - mix) / lanes_sum(s), floor = mix / (R)C;
+            for (int j = 0; j < C; j++)
+                q[j] = q[j] * scale + floor;
+        }
+    }
+}
+
+// p = (1-mix) s + mix/C:  dx_i += (1-mix) s_i (dp_i - sum_j s_j dp_j), and (1-mix) s = p - mix/C
+static void softmax_backward(R* restrict dx, const R* restrict dp, const R* restrict p, R mix,
+                             int rows, int C) {
+    const R floor = mix / (R)C, rest = (R)1 / ((R)1 - mix);
+    for (int n = 0; n < rows; n++, p += C, dp += C, dx += C) {
+        R s[LANES] = {0};
+        int i = 0;
+        for (; i + LANES <= C; i += LANES)
+            for (int j = 0; j < LANES; j++)
+                s[j] += (p[i + j] - floor) * dp[i + j];
+        for (int j = 0; i + j < C; j++)
+            s[j] += (p[i + j] - floor) * dp[i + j];
+        const R mean = lanes_sum(s) * rest;
+        for (int q = 0; q < C; q++)
+            dx[q] += (p[q] - floor) * (dp[q] - mean);
+    }
+}
+
+static void accumulate(R* restrict x, const R* restrict y, int n) {
+    for (int i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
+static void sum_rows(R* restrict db, const R* restrict dy, int N, int D) {
+    for (int n = 0; n < N; n++, dy += D)
+        for (int i = 0; i < D; i++)
+            db[i] += dy[i];
+}
+
+const nn_rows_table ROWS_TABLE = {rms_forward,     rms_backward,     gru_forward, gru_backward,
+                                  softmax_forward, softmax_backward, accumulate,  sum_rows};
