@@ -351,11 +351,12 @@ void hwm_starts_find(const hwm_index* index, const hwm_starts* starts, hwm_start
         }
     }
     *id = index->oldest + ((slot - oldest_slot) & (index->capacity - 1));
-    const hwm_entry* e = hwm_index_entry(index, *id);
-    const hwm_run* r = &index->run[e->segment];
-    *row = kind == HWM_START_ANY     ? (uint32_t)rank
-           : kind == HWM_START_FIRST ? 0
-                                     : r->end - starts->length - e->row;
+    if (kind == HWM_START_TERMINAL) {
+        const hwm_entry* e = hwm_index_entry(index, *id);
+        *row = index->run[e->segment].end - starts->length - e->row;
+    } else {
+        *row = kind == HWM_START_ANY ? (uint32_t)rank : 0;
+    }
 }
 
 uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* starts,

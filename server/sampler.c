@@ -190,6 +190,7 @@ static void draw_starts(hwm_sampler* s, hwm_index* index, const hwm_table_config
         }
         start* a = &s->start[i];
         hwm_starts_find(index, starts, kind, rank, &a->id, &a->row);
+        __builtin_prefetch(hwm_index_entry(index, a->id));
         __builtin_prefetch(hwm_index_offsets(index, a->id));
     }
 }
@@ -371,6 +372,10 @@ static hwm_status cut(hwm_sampler* s, const hwm_index* index, const hwm_table_co
         const hwm_entry* e = hwm_index_entry(index, a->id);
         const hwm_run* run = hwm_index_run(index, e->segment);
         uint32_t from = e->row + a->row;
+        if (i + AHEAD < r->batch) {
+            uint32_t next = hwm_index_entry(index, s->start[i + AHEAD].id)->segment;
+            __builtin_prefetch(hwm_index_run(index, next));
+        }
         hwm_status status =
             add_pieces(s, index, n_offsets, run, a->id, r->materialise ? e->row : from,
                        from + length, &rows, (uint32_t)i, true, r->materialise, err);

@@ -1,0 +1,189 @@
+// kill -9 of the process that owns the store, at random moments, in every durability: what was
+// acknowledged is there exactly once and in order, nothing is corrupt, and no repair is needed.
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "tests/server/fixture.h"
+
+enum { STREAMS = 4, EPISODE_CHUNKS = 5 };
+
+// What the victim has promised to the outside, seen by its parent.
+typedef struct promises {
+    volatile uint64_t acknowledged[STREAMS];  // last sequence
+    volatile uint64_t refused;
+} promises;
+
+static uint32_t steps_of(uint32_t env, uint64_t sequence) {
+    return 1 + (uint32_t)((sequence * 7 + env * 3) % 9);
+}
+
+// The stream as it was before `sequence`, whatever the process that wrote it.
+static writer_state stream_at(uint32_t env, uint64_t sequence) {
+    static uint8_t bytes[CHUNK_BYTES_MAX];
+    writer_state w = writer_begin(env, 0);
+    hwm_chunk chunk;
+    while (w.sequence + 1 < sequence) {
+        writer_chunk(&w, steps_of(env, w.sequence + 1),
+                     (w.sequence + 1) % EPISODE_CHUNKS == 0 ? HWM_FLAG_LAST : 0, bytes, &chunk);
+    }
+    return w;
+}
+
+// Appends for ever, a few chunks of every stream in flight, and writes down every acknowledgement.
+static void victim(const hwm_replay_config* config, promises* p) {
+    static uint8_t bytes[CHUNK_BYTES_MAX];
+    hwm_replay* replay;
+    if (hwm_replay_open(&replay, config, NULL) != HWM_OK) {
+        p->refused++;
+        _exit(1);
+    }
+    writer_state w[STREAMS];
+    for (uint32_t env = 0; env < STREAMS; env++) {
+        w[env] = stream_at(env, p->acknowledged[env] + 1);
+    }
+    int in_flight = 0;
+    while (true) {
+        for (uint32_t env = 0; env < STREAMS && in_flight < 24; env++, in_flight++) {
+            uint64_t sequence = w[env].sequence + 1;
+            hwm_chunk chunk;
+            size_t size =
+                writer_chunk(&w[env], steps_of(env, sequence),
+                             sequence % EPISODE_CHUNKS == 0 ? HWM_FLAG_LAST : 0, bytes, &chunk);
+            if (hwm_replay_append(replay, 0, &chunk, bytes, size, sequence * STREAMS + env) !=
+                HWM_OK) {
+                p->refused++;
+            }
+        }
+        hwm_completion c;
+        while (hwm_replay_next(replay, &c)) {
+            in_flight--;
+            if (c.status == HWM_OK || c.status == HWM_EDUPLICATE) {
+                p->acknowledged[c.token % STREAMS] = c.token / STREAMS;
+            } else {
+                p->refused++;
+            }
+        }
+    }
+}
+
+// Every row that is stored, oldest first: each once, each stream without a hole, nothing
+// acknowledged missing.
+static void examine(const hwm_replay_config* config, const promises* p, int64_t capacity) {
+    hwm_replay* replay;
+    hwm_error err = {0};
+    if (hwm_replay_open(&replay, config, &err) != HWM_OK) {
+        fail_msg("does not reopen: %s", err.text);
+    }
+    char* json = hwm_replay_stats_json(replay);
+    long steps = atol(strstr(json, "\"steps\":") + 8);
+    bool evicted = atol(strstr(json, "\"evicted_steps\":") + 16) > 0;
+    free(json);
+    assert_true(steps <= capacity + 64);
+    if (steps > 0) {
+        hwm_sample_request r = {.batch = (int)steps, .length = 1, .selector = HWM_SELECT_OLDEST};
+        hwm_status status;
+        hwm_batch* b = fixture_sample(replay, 0, &r, &status);
+        assert_int_equal(status, HWM_OK);
+        hwm_signature g = fixture_signature();
+        fixture_check(b, &g);
+        uint64_t next[STREAMS] = {0};
+        bool seen[STREAMS] = {0};
+        for (int i = 0; i < b->batch; i++) {
+            uint32_t env = b->stream[i].env;
+            assert_true(env < STREAMS);
+            assert_true(!seen[env] || b->step[i] == next[env]);
+            assert_true(seen[env] || evicted || b->step[i] == 0);
+            seen[env] = true;
+            next[env] = b->step[i] + 1;
+        }
+        for (uint32_t env = 0; env < STREAMS; env++) {
+            if (p->acknowledged[env] > 0) {
+                writer_state w = stream_at(env, p->acknowledged[env] + 1);
+                assert_true(next[env] >= w.step);
+            }
+        }
+        hwm_replay_batch_free(replay, &b);
+    }
+    hwm_replay_close(&replay);
+}
+
+static void kill_at_random(hwm_durability durability, int kills, int64_t capacity) {
+    hwm_log_setup("test", HWM_LOG_ERROR, HWM_LOG_TEXT);
+    scratch_dir dir = scratch_make();
+    hwm_replay_config config = fixture_config(dir.path);
+    config.durability = durability;
+    config.commit_ms = 1;
+    promises* p = mmap(NULL, sizeof *p, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(p != MAP_FAILED);
+    hwm_replay* replay;
+    hwm_error err = {0};
+    int table;
+    hwm_table_config t = fixture_table(capacity);
+    assert_int_equal(hwm_replay_open(&replay, &config, &err), HWM_OK);
+    assert_int_equal(hwm_replay_table_create(replay, &t, &table, &err), HWM_OK);
+    hwm_replay_close(&replay);
+
+    hwm_rng rng;
+    hwm_rng_init(&rng, 11, HWM_PURPOSE_TEST, durability, 0, 0);
+    uint64_t progress = 0;
+    for (int k = 0; k < kills; k++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            victim(&config, p);
+        }
+        usleep(2000 + hwm_rng_below(&rng, 30000));
+        kill(pid, SIGKILL);
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(p->refused, 0);
+        if (k % 5 == 4 || k + 1 == kills) {
+            examine(&config, p, capacity);
+        }
+        progress += p->acknowledged[0];
+    }
+    assert_true(progress > 0);
+    munmap(p, sizeof *p);
+    scratch_remove(&dir);
+}
+
+static int kills(void) {
+    const char* full = getenv("HWM_FULL");
+    return full != NULL && full[0] == '1' ? 67 : 10;
+}
+
+static void test_replay_survives_kill_when_durability_is_process(void** state) {
+    (void)state;
+    kill_at_random(HWM_DURABLE_PROCESS, kills(), 30000);
+}
+
+static void test_replay_survives_kill_when_durability_is_group(void** state) {
+    (void)state;
+    kill_at_random(HWM_DURABLE_GROUP, kills(), 30000);
+}
+
+static void test_replay_survives_kill_when_durability_is_full_and_chunks_are_evicted(void** state) {
+    (void)state;
+    kill_at_random(HWM_DURABLE_FULL, kills(), 200);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replay_survives_kill_when_durability_is_process),
+        cmocka_unit_test(test_replay_survives_kill_when_durability_is_group),
+        cmocka_unit_test(test_replay_survives_kill_when_durability_is_full_and_chunks_are_evicted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
