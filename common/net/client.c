@@ -411,6 +411,10 @@ static int64_t timers(hwm_client* c, int64_t now) {
         }
         return c->hello_again_ns != 0 ? c->hello_again_ns : c->hello_ns + HELLO_WAIT_MS * 1000000LL;
     default:
+        // after a pause of our own, what the server said meanwhile still lies in the socket
+        if (now - c->turn_ns > beat) {
+            c->heard_ns = now;
+        }
         if (now - c->heard_ns > SILENT_BEATS * beat) {
             go_down(c, "the server is silent");
             return c->retry_ns;
@@ -430,6 +434,7 @@ static int64_t timers(hwm_client* c, int64_t now) {
 bool hwm_client_turn(hwm_client* c, int timeout_ms) {
     int64_t now = hwm_clock_ns();
     int64_t due = timers(c, now);
+    c->turn_ns = now;
     int64_t wait_ms = due > now ? (due - now + 999999) / 1000000 : 0;
     if (wait_ms > timeout_ms) {
         wait_ms = timeout_ms;

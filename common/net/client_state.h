@@ -73,7 +73,7 @@ struct hwm_client {
     uint64_t next;    // sequence of ids other than appends
     uint64_t hello_id;
     int backoff_ms;
-    int64_t retry_ns, hello_ns, hello_again_ns, heard_ns, heartbeat_ns;
+    int64_t retry_ns, hello_ns, hello_again_ns, heard_ns, heartbeat_ns, turn_ns;
     hwm_hello hello;
     char* experiment_before;
     hwm_signature signature;  // of the table

@@ -19,8 +19,10 @@
 enum { ARENA_BYTES = 160 << 20 };
 
 struct hwm_wire {
-    hwm_arena* arena;
-    uint8_t* packed;  // malloc'd, grows to the largest plain message
+    hwm_arena* unpacked;  // a reply may name what its request holds: each direction has its own
+    hwm_arena* packing;
+    hwm_arena* arena;  // the one in use
+    uint8_t* packed;   // malloc'd, grows to the largest plain message
     size_t packed_bytes;
     bool exhausted;
     hwm_table_config table;   // of TABLE_CREATE
@@ -29,7 +31,8 @@ struct hwm_wire {
 
 hwm_status hwm_wire_create(hwm_wire** out) {
     *out = calloc(1, sizeof **out);
-    if (*out == NULL || hwm_arena_create(&(*out)->arena, ARENA_BYTES) != HWM_OK) {
+    if (*out == NULL || hwm_arena_create(&(*out)->unpacked, ARENA_BYTES) != HWM_OK ||
+        hwm_arena_create(&(*out)->packing, ARENA_BYTES) != HWM_OK) {
         hwm_wire_destroy(out);
         return HWM_ENOMEM;
     }
@@ -38,7 +41,8 @@ hwm_status hwm_wire_create(hwm_wire** out) {
 
 void hwm_wire_destroy(hwm_wire** wire) {
     if (*wire != NULL) {
-        hwm_arena_destroy(&(*wire)->arena);
+        hwm_arena_destroy(&(*wire)->unpacked);
+        hwm_arena_destroy(&(*wire)->packing);
         free((*wire)->packed);
         free(*wire);
         *wire = NULL;
@@ -403,8 +407,9 @@ static hwm_status finish_pack(hwm_wire* w, const ProtobufCMessage* message, hwm_
     return HWM_OK;
 }
 
-static void begin(hwm_wire* w) {
-    hwm_arena_release(w->arena, 0);
+static void begin(hwm_wire* w, hwm_arena* arena) {
+    w->arena = arena;
+    hwm_arena_release(arena, 0);
     w->exhausted = false;
 }
 
@@ -421,7 +426,7 @@ hwm_status hwm_wire_pack_request(hwm_wire* w, const hwm_request* r, hwm_bytes* o
                                  hwm_error* err) {
     Hwm__Request m = HWM__REQUEST__INIT;
     CHECK(check_request(r, err));
-    begin(w);
+    begin(w, w->packing);
     m.protocol = HWM_PROTOCOL;
     m.id = r->id;
     m.body_case = (Hwm__Request__BodyCase)r->kind;
@@ -583,7 +588,7 @@ hwm_status hwm_wire_pack_request(hwm_wire* w, const hwm_request* r, hwm_bytes* o
 hwm_status hwm_wire_pack_reply(hwm_wire* w, const hwm_reply* r, hwm_bytes* out, hwm_error* err) {
     Hwm__Reply m = HWM__REPLY__INIT;
     CHECK(check_reply(r, err));
-    begin(w);
+    begin(w, w->packing);
     m.protocol = HWM_PROTOCOL;
     m.id = r->id;
     m.status = (Hwm__Status)r->status;
@@ -901,7 +906,7 @@ static hwm_status convert_request(hwm_wire* w, const Hwm__Request* m, hwm_reques
 hwm_status hwm_wire_unpack_request(hwm_wire* w, const void* bytes, size_t size, hwm_request* out,
                                    hwm_error* err) {
     memset(out, 0, sizeof *out);
-    begin(w);
+    begin(w, w->unpacked);
     envelope e = scan(bytes, size);
     out->protocol = (uint32_t)e.protocol;
     out->id = e.id;
@@ -1022,7 +1027,7 @@ hwm_status hwm_wire_unpack_reply(hwm_wire* w, const void* bytes, size_t size, hw
                                  hwm_error* err) {
     memset(out, 0, sizeof *out);
     out->message = "";
-    begin(w);
+    begin(w, w->unpacked);
     envelope e = scan(bytes, size);
     out->protocol = (uint32_t)e.protocol;
     out->id = e.id;
