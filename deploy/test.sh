@@ -1,21 +1,32 @@
 #!/usr/bin/env bash
-# deploy/test.sh [--all] [options of ctest]
+# deploy/test.sh [--all | --ci] [--coverage] [options of ctest]
 #
-# Installs what is missing, builds with AddressSanitizer and UndefinedBehaviorSanitizer in build-test/ and Release in build/,
-# runs every test and ends with CTest's summary and its exit status. Tests that measure memory or learn run the Release
-# programs, all others the sanitized ones.
-#   --all   soak, learning and system tests at full length
+# Installs what is missing, builds with AddressSanitizer and UndefinedBehaviorSanitizer in build-test/, Release in build/ and
+# what runs threads with ThreadSanitizer in build-tsan/, runs every test and ends with CTest's summary and its exit status.
+# Tests that measure memory or learn run the Release programs, all others the sanitized ones.
+#   --all        soak, learning and system tests at full length; our files are also read by the readers of others, which are
+#                put into build-test/readers/ from PyPI
+#   --ci         as --all, but soak and learning tests at their usual, shortened length
+#   --coverage   instead: build in build-coverage/ without sanitizers, run the same tests, and end with the share of lines of
+#                common/ and server/ that they ran; fails below 85 %
 set -u
 source "$(dirname "${BASH_SOURCE[0]}")/build.sh"
 
 stages=(build run test)
 full=off
+readers=
+coverage=
 options=()
 for option in "$@"; do
     case $option in
-    --all)
-        full=on
+    --all | --ci)
+        [[ $option == --all ]] && full=on
         stages+=(system)
+        readers=$root/build-test/readers/bin/python
+        ;;
+    --coverage)
+        coverage=yes
+        stages+=(coverage)
         ;;
     -h | --help)
         sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
@@ -25,13 +36,44 @@ for option in "$@"; do
     esac
 done
 
+# install_readers PYTHON   the venv of tests/readers.txt, made anew when that list has changed
+install_readers() {
+    local venv=${1%/bin/python}
+    cmp -s "$root/tests/readers.txt" "$venv/readers.txt" && return 0
+    if ! { /usr/bin/python3 -m venv --clear "$venv" && "$1" -m pip install -q -r "$root/tests/readers.txt"; } >"$root/build-test/readers.log" 2>&1; then
+        tail -n 5 "$root/build-test/readers.log" >&2
+        say "The readers of tests/readers.txt could not be installed from PyPI (see the lines above): their tests are left out of this run."
+        return 1
+    fi
+    cp "$root/tests/readers.txt" "$venv/readers.txt"
+}
+
 "$root/deploy/packages.sh" install "${stages[@]}" || exit 1
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:allocator_may_return_null=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:suppressions=$root/tests/tsan.txt}
+
+if [[ $coverage ]]; then
+    configure "$root/build-coverage" -DCMAKE_BUILD_TYPE=Debug -DHWM_COVERAGE=on -DHWM_TESTS=on -DHWM_BENCH=off || exit 1
+    build "$root/build-coverage" || exit 1
+    find "$root/build-coverage" -name '*.gcda' -delete
+    ctest --test-dir "$root/build-coverage" --output-on-failure -j2 "${options[@]}"
+    status=$?
+    # the summary comes last, so that it can be seen
+    gcovr --root "$root" --object-directory "$root/build-coverage" --filter 'common/' --filter 'server/' --fail-under-line 85 \
+        --sort-percentage --txt || status=1
+    exit $status
+fi
+
 configure "$root/build" -DCMAKE_BUILD_TYPE=Release -DHWM_NATIVE="${HWM_NATIVE:-off}" -DHWM_TESTS=on || exit 1
 build "$root/build" || exit 1
+configure "$root/build-tsan" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 -DHWM_SANITIZE=thread \
+    -DHWM_TESTS=on -DHWM_BENCH=off || exit 1
+build "$root/build-tsan" threaded_tests || exit 1
+mkdir -p "$root/build-test"
+[[ $readers ]] && { install_readers "$readers" || readers=; }
 configure "$root/build-test" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 -DHWM_SANITIZE=address,undefined \
-    -DHWM_TESTS=on -DHWM_BENCH=off -DHWM_FULL=$full -DHWM_RELEASE_DIR="$root/build" || exit 1
+    -DHWM_TESTS=on -DHWM_BENCH=off -DHWM_FULL=$full -DHWM_RELEASE_DIR="$root/build" -DHWM_TSAN_DIR="$root/build-tsan" \
+    -DHWM_READERS="$readers" || exit 1
 build "$root/build-test" || exit 1
-
-export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=0:detect_stack_use_after_return=1:allocator_may_return_null=1}
-export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 exec ctest --test-dir "$root/build-test" --output-on-failure -j2 "${options[@]}"

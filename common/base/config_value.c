@@ -324,7 +324,8 @@ bool hwm_config_assign_text(const hwm_config_field* f, void* target, const char*
     }
     bracketed[0] = '[';
     memcpy(bracketed + 1, text, n);
-    memcpy(bracketed + 1 + n, "]", 2);
+    bracketed[1 + n] = ']';
+    bracketed[2 + n] = 0;
     bool ok = hwm_yaml_value(bracketed, assign_visit, &a, why, why_bytes) && a.ok;
     free(bracketed);
     return ok;
@@ -377,11 +378,11 @@ static void print_string(FILE* out, const char* text) {
 
 static void print_choice(FILE* out, const char* choices, int index) {
     const char* c = choices;
-    for (int i = 0; i < index && c; i++) {
-        c = strchr(c, '|');
-        c = c ? c + 1 : NULL;
+    for (int i = 0; i < index; i++) {
+        c += strcspn(c, "|");
+        HWM_ASSERT(*c == '|');
+        c++;
     }
-    HWM_ASSERT(c != NULL);
     fprintf(out, "%.*s", (int)strcspn(c, "|"), c);
 }
 
