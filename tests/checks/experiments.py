@@ -24,7 +24,7 @@ def main(root):
     if sample.returncode != 0 or len(sample.stdout) < 1000:
         sys.exit(f"hwm config --sample: exit {sample.returncode}\n{sample.stderr}")
     if sample.stdout != tree.read(root, "deploy/experiments/reference.yaml"):
-        complaints.append("deploy/experiments/reference.yaml: not what the tables say: run `hwm config --sample` into it")
+        complaints.append("deploy/experiments/reference.yaml: not what the tables say: run `ninja -C build generated`")
     experiments = sorted(glob.glob(os.path.join(root, "deploy", "experiments", "*.yaml")))
     for path in experiments:
         name = os.path.relpath(path, root)
