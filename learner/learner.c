@@ -29,7 +29,8 @@ typedef struct learner {
     hwm_progress_state state;
     hwm_agent_report update;
     hwm_evaluate_result evaluation;
-    double eval_mean;
+    double eval_mean, eval_discounted;
+    const char* phase;
     double began_s, wall_before_s;
     double reported_s, saved_s;
     int64_t skipped_in_a_row;
@@ -102,31 +103,33 @@ static double wall_s(const learner* l) {
 }
 
 static hwm_status evaluate_here(learner* l, const float* phi, int episodes, uint64_t seed,
-                                double* mean, hwm_error* err) {
+                                hwm_evaluate_score* score, hwm_error* err) {
     hwm_evaluate_request request = hwm_evaluate_default_request();
     request.episodes = episodes;
     request.seed = seed;
     hwm_status status = hwm_evaluate(l->experiment, phi, &request, &l->evaluation, err);
     if (status == HWM_OK)
-        *mean = l->evaluation.all.mean;
+        *score = l->evaluation.all;
     return status;
 }
 
 // A mean that would be the best so far is confirmed on more episodes, so that luck does not choose.
 // phi: what was evaluated.
-static hwm_status judge(learner* l, const float* phi, double mean, hwm_error* err) {
+static hwm_status judge(learner* l, const float* phi, const hwm_evaluate_score* score,
+                        hwm_error* err) {
     const hwm_evaluation_config* config = &l->experiment->evaluation;
-    l->eval_mean = mean;
+    const double mean = l->eval_mean = score->mean;
+    l->eval_discounted = score->discounted;
     const double goal = l->experiment->run.stop_return;
     hwm_status status = HWM_OK;
     if (mean >= l->state.best_mean) {
-        double more;
+        hwm_evaluate_score more;
         status = evaluate_here(l, phi, (int)config->confirm_episodes, (uint64_t)config->seed + 1,
                                &more, err);
         if (status != HWM_OK)
             return status;
         const double n = (double)config->episodes, m = (double)config->confirm_episodes;
-        const double all = (n * mean + m * more) / (n + m);
+        const double all = (n * mean + m * more.mean) / (n + m);
         l->eval_mean = all;
         if (all > l->state.best_mean) {
             l->state.best_mean = all;
@@ -164,7 +167,7 @@ static hwm_status evaluation_due(learner* l, hwm_error* err) {
             hwm_log(HWM_LOG_WARN, "learner", "evaluation lost", "reason=\"%s\"", err->text);
             return HWM_OK;
         }
-        return judge(l, l->task_phi, result.all.mean, err);
+        return judge(l, l->task_phi, &result.all, err);
     }
     if (l->state.updates % config->every_updates != 0)
         return HWM_OK;
@@ -172,9 +175,9 @@ static hwm_status evaluation_due(learner* l, hwm_error* err) {
         (uint64_t)config->seed + 2 + (uint64_t)(l->state.updates / config->every_updates);
     nn_params_to_float(l->agent->phi, l->task_phi);
     if (!config->on_workers) {
-        double mean;
-        status = evaluate_here(l, l->task_phi, (int)config->episodes, seed, &mean, err);
-        return status == HWM_OK ? judge(l, l->task_phi, mean, err) : status;
+        hwm_evaluate_score score;
+        status = evaluate_here(l, l->task_phi, (int)config->episodes, seed, &score, err);
+        return status == HWM_OK ? judge(l, l->task_phi, &score, err) : status;
     }
     if ((status = hwm_session_publish(l->session, err)) != HWM_OK)
         return status;
@@ -212,12 +215,22 @@ static void report_now(learner* l) {
         .counters = hwm_session_counters_of(l->session),
         .wall_s = wall_s(l),
         .eval_mean = l->eval_mean,
-        .eval_discounted = NAN,
+        .eval_discounted = l->eval_discounted,
+        .phase = l->phase,
         .stats = stats,
     };
     hwm_report_write(l->report, &line);
     free(stats);
     l->reported_s = hwm_clock_s();
+}
+
+// While a batch is awaited: the display goes on.
+static void waiting(void* context) {
+    learner* l = context;
+    if (hwm_clock_s() - l->reported_s < l->experiment->run.report_interval_s)
+        return;
+    remember(l);
+    report_now(l);
 }
 
 static hwm_status save(learner* l, const char* name, hwm_error* err) {
@@ -288,6 +301,7 @@ static hwm_status warm_up(learner* l, hwm_error* err) {
     if (status != HWM_OK)
         return status;
     hwm_agent_refresh(l->agent, true);
+    l->phase = "warm-up";
     const double began = hwm_clock_s();
     while (status == HWM_OK && l->agent->model_updates < l->experiment->train.warmup_updates)
         status = update_model(l, true, err);
@@ -331,6 +345,7 @@ static hwm_status train(learner* l, hwm_error* err) {
         if ((status = hwm_session_publish(l->session, err)) != HWM_OK)
             return status;
     }
+    l->phase = "training";
     while (!finished(l)) {
         if (hwm_signals_stop_requested())
             return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
@@ -351,13 +366,13 @@ static hwm_status train(learner* l, hwm_error* err) {
 static hwm_status last_judgement(learner* l, hwm_error* err) {
     if (l->state.updates == 0 || hwm_signals_stop_requested())
         return HWM_OK;
-    double mean;
+    hwm_evaluate_score score;
     const hwm_evaluation_config* config = &l->experiment->evaluation;
     nn_params_to_float(l->agent->phi, l->task_phi);
     hwm_status status =
         evaluate_here(l, l->task_phi, (int)config->episodes,
-                      (uint64_t)config->seed + 1 + (uint64_t)l->state.updates, &mean, err);
-    return status == HWM_OK ? judge(l, l->task_phi, mean, err) : status;
+                      (uint64_t)config->seed + 1 + (uint64_t)l->state.updates, &score, err);
+    return status == HWM_OK ? judge(l, l->task_phi, &score, err) : status;
 }
 
 static int exit_of(hwm_status status) {
@@ -372,7 +387,8 @@ int hwm_learner_run(const hwm_learner_options* options) {
         return 1;
     }
     l->options = options;
-    l->eval_mean = NAN;
+    l->eval_mean = l->eval_discounted = NAN;
+    l->phase = "prefill";
     l->state.best_mean = -INFINITY;
     l->began_s = l->reported_s = l->saved_s = hwm_clock_s();
     hwm_status status = configure(l, &err);
@@ -390,11 +406,13 @@ int hwm_learner_run(const hwm_learner_options* options) {
         status = hwm_session_create(&l->session, options->server, options->key_dir,
                                     options->insecure, l->agent, l->text, &err);
     if (status == HWM_OK)
-        status = hwm_report_create(&l->report, options->run_dir, &err);
+        status = hwm_report_create(&l->report, options->run_dir,
+                                   l->state.updates > 0 ? l->state.env_steps : -1, &err);
     if (status == HWM_OK) {
         hwm_session_counters* c = hwm_session_counters_of(l->session);
         c->draws = l->state.draws;
         c->version = l->state.version;
+        hwm_session_on_wait(l->session, waiting, l);
         if (l->state.updates > 0)
             hwm_log(HWM_LOG_INFO, "learner", "resumed", "env_steps=%lld updates=%lld version=%llu",
                     (long long)l->state.env_steps, (long long)l->state.updates,

@@ -8,15 +8,21 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/events.h"
+#include "base/log.h"
 
 struct hwm_report {
     FILE* file;
+    hwm_events* events;
+    bool events_failed;  // said once
+    float* phi;          // scratch
     double before_s;
     int64_t env_steps, updates, model_updates;
     double waited_s, model_s, imagination_s, critic_s;
 };
 
-hwm_status hwm_report_create(hwm_report** out, const char* run_dir, hwm_error* err) {
+hwm_status hwm_report_create(hwm_report** out, const char* run_dir, int64_t resume_step,
+                             hwm_error* err) {
     *out = NULL;
     char path[4096];
     snprintf(path, sizeof path, "%s/metrics.jsonl", run_dir);
@@ -30,6 +36,10 @@ hwm_status hwm_report_create(hwm_report** out, const char* run_dir, hwm_error* e
     }
     r->file = f;
     r->before_s = hwm_clock_s();
+    r->env_steps = resume_step > 0 ? resume_step : 0;
+    hwm_error why = {0};
+    if (hwm_events_create(&r->events, run_dir, resume_step, &why) != HWM_OK)
+        hwm_log(HWM_LOG_WARN, "report", "no event file", "reason=\"%s\"", why.text);
     *out = r;
     return HWM_OK;
 }
@@ -38,6 +48,8 @@ void hwm_report_destroy(hwm_report** report) {
     if (!report || !*report)
         return;
     fclose((*report)->file);
+    hwm_events_destroy(&(*report)->events);
+    free((*report)->phi);
     free(*report);
     *report = NULL;
 }
@@ -51,19 +63,78 @@ static void whole(json_t* o, const char* key, int64_t value) {
     json_object_set_new(o, key, json_integer((json_int_t)value));
 }
 
-static void from_server(json_t* o, const char* text) {
+// Mean of the newest training episodes of all workers, their number, how far behind their
+// parameters are, the table's size.
+static void from_server(json_t* o, const char* text, const hwm_report_line* line) {
     json_t* stats = text ? json_loads(text, 0, NULL) : NULL;
-    const json_t* training = json_object_get(stats, "training");
-    const json_t* mean = json_object_get(training, "return_mean");
-    if (json_is_number(mean))
-        real(o, "return_mean", json_number_value(mean));
-    const json_t* episodes = json_object_get(training, "episodes");
-    if (json_is_integer(episodes))
-        whole(o, "episodes", (int64_t)json_integer_value(episodes));
-    const json_t* workers = json_object_get(stats, "workers");
-    if (json_is_integer(workers))
-        whole(o, "workers", (int64_t)json_integer_value(workers));
+    double sum = 0, n = 0, lag = 0, alive = 0, episodes = 0;
+    size_t i, k;
+    json_t *worker, *one;
+    json_array_foreach(json_object_get(stats, "workers"), i, worker) {
+        json_array_foreach(json_object_get(worker, "recent_returns"), k, one) {
+            sum += json_number_value(one);
+            n += 1;
+        }
+        episodes += json_number_value(json_object_get(worker, "episodes"));
+        if (!json_is_true(json_object_get(worker, "alive")))
+            continue;
+        alive += 1;
+        lag += json_number_value(json_object_get(worker, "version_lag"));
+    }
+    if (stats) {
+        whole(o, "workers", (int64_t)alive);
+        whole(o, "episodes", (int64_t)episodes);
+    }
+    if (n > 0)
+        real(o, "return_mean", sum / n);
+    if (alive > 0)
+        real(o, "version_lag", lag / alive);
+    int64_t stored = line->counters->inserted_steps;
+    json_t* table;
+    json_array_foreach(json_object_get(json_object_get(stats, "replay"), "tables"), i, table) {
+        const char* name = json_string_value(json_object_get(table, "name"));
+        if (name && strcmp(name, line->agent->experiment->run.name) == 0)
+            stored = (int64_t)json_integer_value(json_object_get(table, "steps"));
+    }
+    whole(o, "replay_steps", stored);
     json_decref(stats);
+}
+
+// The same numbers as TensorBoard scalars, and how the coefficients of the rule are distributed.
+static void write_events(hwm_report* r, const json_t* o, const hwm_report_line* line) {
+    if (!r->events)
+        return;
+    const int64_t at = line->state->env_steps;
+    hwm_status status = HWM_OK;
+    const char* key;
+    json_t* value;
+    json_object_foreach((json_t*)(uintptr_t)o, key, value) {
+        char tag[128];
+        const char* group = strncmp(key, "eval", 4) == 0                     ? "eval"
+                            : strstr(key, "_share") || strstr(key, "_per_s") ? "time"
+                            : strstr(key, "loss") || strstr(key, "norm")     ? "loss"
+                                                                             : "train";
+        snprintf(tag, sizeof tag, "%s/%s", group, key);
+        if (json_is_number(value) && status == HWM_OK)
+            status = hwm_events_scalar(r->events, at, tag, (float)json_number_value(value));
+    }
+    const nn_params* phi = line->agent->phi;
+    if (!r->phi)
+        r->phi = malloc((phi->list.count + 1) * sizeof *r->phi);
+    if (r->phi)
+        nn_params_to_float(phi, r->phi);
+    for (int i = 0; r->phi && i < phi->list.n && status == HWM_OK; i++) {
+        char tag[128];
+        snprintf(tag, sizeof tag, "rule/%s", phi->list.entry[i].spec.name);
+        status = hwm_events_histogram(r->events, at, tag, r->phi + phi->list.entry[i].offset,
+                                      hwm_tensor_count(&phi->list.entry[i].spec));
+    }
+    if (status == HWM_OK)
+        status = hwm_events_flush(r->events);
+    if (status == HWM_OK || r->events_failed)
+        return;
+    r->events_failed = true;
+    hwm_log(HWM_LOG_WARN, "report", "event file", "reason=\"%s\"", hwm_status_text(status));
 }
 
 void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
@@ -73,6 +144,7 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     const hwm_agent_report* u = line->update;
     const double updates = (double)(s->updates - r->updates);
     json_t* o = json_object();
+    json_object_set_new(o, "phase", json_string(line->phase));
     real(o, "wall_s", line->wall_s);
     whole(o, "env_steps", s->env_steps);
     whole(o, "updates", s->updates);
@@ -81,12 +153,12 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     real(o, "updates_per_s", updates / span);
     if (updates > 0)
         real(o, "env_steps_per_update", (double)(s->env_steps - r->env_steps) / updates);
-    whole(o, "replay_steps", line->counters->inserted_steps);
     whole(o, "version", (int64_t)line->counters->version);
     real(o, "eval_mean", line->eval_mean);
     real(o, "eval_best", s->best_mean);
     whole(o, "best_env_steps", s->best_env_steps);
-    real(o, "imagined_return", u->imagination.start_return);
+    if (s->updates > 0)
+        real(o, "imagined_return", u->imagination.start_return / (1 - a->experiment->train.gamma));
     real(o, "real_return", line->eval_discounted);
     real(o, "model_loss", u->model.total);
     real(o, "model_obs_loss", u->model.obs);
@@ -110,13 +182,14 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     const double flops = u->model.flops * (double)(a->model_updates - r->model_updates) +
                          u->imagination.flops * updates;
     real(o, "gflops", flops / span * 1e-9);
-    from_server(o, line->stats);
+    from_server(o, line->stats, line);
 
     char* text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(7));
     if (text)
         fprintf(r->file, "%s\n", text);
     fflush(r->file);
     free(text);
+    write_events(r, o, line);
     json_decref(o);
     r->before_s = now;
     r->env_steps = s->env_steps;

@@ -7,21 +7,27 @@
 #include "session.h"
 
 typedef struct hwm_report hwm_report;
-// Appends to metrics.jsonl. Caller owns, free with hwm_report_destroy.
-hwm_status hwm_report_create(hwm_report** out, const char* run_dir, hwm_error* err);
+// Appends to metrics.jsonl and opens a TensorBoard event file beside it. resume_step: environment
+// steps of the checkpoint this run goes on from, -1 for a new run. Caller owns, free with
+// hwm_report_destroy.
+hwm_status hwm_report_create(hwm_report** out, const char* run_dir, int64_t resume_step,
+                             hwm_error* err);
 void hwm_report_destroy(hwm_report** report);
 
 typedef struct hwm_report_line {
+    const char* phase;  // prefill, warm-up, training
     const hwm_progress_state* state;
     const hwm_agent* agent;
     const hwm_agent_report* update;
     const hwm_session_counters* counters;
-    double wall_s;           // of the whole run
-    double eval_mean;        // newest evaluation; NaN: none yet
-    double eval_discounted;  // its mean discounted return in units of one reward; NaN: none
-    const char* stats;       // server's statistics as JSON, or NULL
+    double wall_s;     // of the whole run
+    double eval_mean;  // newest evaluation; NaN: none yet
+    double eval_discounted;
+    const char* stats;  // server's statistics as JSON, or NULL
 } hwm_report_line;
-// Rates are taken against the line before.
+// Rates are taken against the line before. imagined_return and real_return are discounted returns
+// from the first observation of an episode, of the rewards as they are: imagined by the model, and
+// measured in evaluation.
 void hwm_report_write(hwm_report* report, const hwm_report_line* line);
 
 #endif

@@ -31,6 +31,8 @@ struct hwm_session {
     hwm_sequences batch, start_rows;
     float* phi;  // scratch
     hwm_session_counters counters;
+    void (*idle)(void* context);
+    void* idle_context;
 };
 
 static hwm_status fetch_version(void* context, uint64_t version, float* phi, hwm_error* err) {
@@ -149,6 +151,11 @@ void hwm_session_destroy(hwm_session** session) {
     *session = NULL;
 }
 
+void hwm_session_on_wait(hwm_session* session, void (*idle)(void* context), void* context) {
+    session->idle = idle;
+    session->idle_context = context;
+}
+
 hwm_client* hwm_session_client(hwm_session* session) {
     return session->client;
 }
@@ -197,6 +204,8 @@ static hwm_status next(hwm_session* s, queue* q, hwm_sample_request* request, in
         if (hwm_signals_stop_requested())
             return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
         status = hwm_client_sample_wait(s->client, q->id[q->head], POLL_MS, batch, err);
+        if (status == HWM_ETIMEDOUT && s->idle)
+            s->idle(s->idle_context);
     } while (status == HWM_ETIMEDOUT);
     s->counters.waited_s += hwm_clock_s() - began;
     if (status == HWM_OK)

@@ -24,6 +24,8 @@ hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const cha
                               bool insecure, hwm_agent* agent, const char* experiment_text,
                               hwm_error* err);
 void hwm_session_destroy(hwm_session** session);
+// Called several times a second while the session waits for a batch.
+void hwm_session_on_wait(hwm_session* session, void (*idle)(void* context), void* context);
 hwm_client* hwm_session_client(hwm_session* session);
 hwm_session_counters* hwm_session_counters_of(hwm_session* session);
 

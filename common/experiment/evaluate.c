@@ -34,12 +34,14 @@ hwm_status hwm_experiment_controller(const hwm_experiment* experiment, hwm_contr
 // ---- what happened: one return and variant per episode
 typedef struct tally {
     int n, dim;
-    double* total;   // (episodes)
+    double* total;       // (episodes)
+    double* discounted;  // (episodes)
+    double gamma;
     float* variant;  // (episodes, dim)
 } tally;
 
 static void score(hwm_evaluate_score* s, const tally* t, const float* only) {
-    double sum = 0, squares = 0;
+    double sum = 0, squares = 0, discounted = 0;
     s->episodes = 0;
     s->min = INFINITY;
     s->max = -INFINITY;
@@ -50,10 +52,12 @@ static void score(hwm_evaluate_score* s, const tally* t, const float* only) {
         }
         s->episodes++;
         sum += t->total[e];
+        discounted += t->discounted[e];
         s->min = fmin(s->min, t->total[e]);
         s->max = fmax(s->max, t->total[e]);
     }
     s->mean = s->episodes ? sum / s->episodes : 0;
+    s->discounted = s->episodes ? discounted / s->episodes : 0;
     for (int e = 0; e < t->n; e++) {
         if (!only || memcmp(only, t->variant + (size_t)e * (size_t)t->dim,
                             (size_t)t->dim * sizeof(float)) == 0) {
@@ -195,6 +199,9 @@ static hwm_status play(hwm_rollout* r, const hwm_real* coef, const hwm_real* del
             if (r->flags[i] & HWM_FLAG_FIRST && t->dim) {
                 hwm_envs_variant(r->envs, i, t->variant + (size_t)e * (size_t)t->dim);
             }
+            if (!(r->flags[i] & HWM_FLAG_FIRST)) {  // r arrives one row after its action
+                t->discounted[e] += pow(t->gamma, (double)r->step[i] - 1) * (double)r->reward[i];
+            }
             if (r->flags[i] & HWM_FLAG_LAST) {
                 t->total[e] = r->episode_return[i];
                 left--;
@@ -252,12 +259,14 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
         goto done;
     }
     t.dim = r->spec->variant_dim;
+    t.gamma = experiment->train.gamma;
     t.total = calloc((size_t)t.n, sizeof *t.total);
+    t.discounted = calloc((size_t)t.n, sizeof *t.discounted);
     t.variant = calloc((size_t)t.n * (size_t)t.dim + 1, sizeof *t.variant);
     altered = malloc(list->count * sizeof *altered + 1);
     real = calloc(list->count + 1, sizeof *real);
     coef = calloc((size_t)hwm_controller_coef_count(c) + 1, sizeof *coef);
-    if (!t.total || !t.variant || !altered || !real || !coef) {
+    if (!t.total || !t.discounted || !t.variant || !altered || !real || !coef) {
         s = hwm_fail(err, HWM_ENOMEM, "no memory for %d episodes", request->episodes);
         goto done;
     }
@@ -282,6 +291,7 @@ done:
     hwm_rollout_destroy(&r);
     hwm_controller_destroy(&c);
     free(t.total);
+    free(t.discounted);
     free(t.variant);
     free(altered);
     free(real);

@@ -24,6 +24,7 @@ enum { HWM_EVALUATE_VARIANTS_MAX = 16 };
 typedef struct hwm_evaluate_score {
     int episodes;
     double mean, std, min, max;  // of the episodes' returns
+    double discounted;           // mean of sum train.gamma^t r_t, t in decisions
     float variant[HWM_EVALUATE_VARIANTS_MAX];
 } hwm_evaluate_score;
 

@@ -88,6 +88,7 @@ static void walk_score(cursor* c, transfer* move, hwm_evaluate_score* s) {
     move(c, &s->std, 8);
     move(c, &s->min, 8);
     move(c, &s->max, 8);
+    move(c, &s->discounted, 8);
     move(c, s->variant, sizeof s->variant);
     s->episodes = episodes;
 }
