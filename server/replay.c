@@ -1,6 +1,7 @@
 // data path  [6] store  [7] sampler
 #include "server/replay.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -352,6 +353,10 @@ hwm_status hwm_replay_open(hwm_replay** out, const hwm_replay_config* config, hw
         return hwm_fail(err, HWM_ENOMEM, "no memory for the replay service");
     }
     r->config = *config;
+    // chunks and LMDB's dirty pages come and go with every group: giving their memory back to the
+    // system each time would cost a page fault per 4 KiB stored
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -189,7 +189,7 @@ hwm_status hwm_client_sample_wait(hwm_client* c, uint64_t id, int timeout_ms,
     }
     int64_t end = hwm_clock_ns() + (int64_t)timeout_ms * 1000000;
     while (slot->state == SAMPLE_WAITING && c->fatal.code == HWM_OK) {
-        int64_t left = (end - hwm_clock_ns()) / 1000000;
+        int64_t left = (end - hwm_clock_ns() + 999999) / 1000000;
         hwm_client_turn(c, left > 0 ? (int)left : 0);
         if (left <= 0 && slot->state == SAMPLE_WAITING) {
             return hwm_fail(err, HWM_ETIMEDOUT, "no sample within %d ms%s", timeout_ms,

@@ -472,7 +472,7 @@ bool hwm_client_turn(hwm_client* c, int timeout_ms) {
 hwm_status hwm_client_poll(hwm_client* c, int timeout_ms, bool* reborn) {
     int64_t end = hwm_clock_ns() + (int64_t)timeout_ms * 1000000;
     for (;;) {
-        int64_t left = (end - hwm_clock_ns()) / 1000000;
+        int64_t left = (end - hwm_clock_ns() + 999999) / 1000000;  // rounded down, 1 ms would spin
         if (hwm_client_turn(c, left > 0 ? (int)left : 0) || left <= 0) {
             break;
         }

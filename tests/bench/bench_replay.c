@@ -189,7 +189,24 @@ static void sampler(const bench* b, int slot) {
 
 typedef struct phase {
     double append_steps_per_s, sample_steps_per_s, ack_p50_ms, ack_p99_ms;
+    double server_cpu_us;  // of one step
 } phase;
+
+// CPU time of the server so far.
+static double cpu_s(pid_t pid) {
+    char path[64];
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE* f = fopen(path, "r");
+    if (f != NULL) {
+        if (fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+                   &system) != 2) {
+            user = system = 0;
+        }
+        fclose(f);
+    }
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
 
 static int compare_float(const void* a, const void* b) {
     float x = *(const float*)a, y = *(const float*)b;
@@ -211,7 +228,7 @@ static phase run_phase(bench* b, int appenders, int samplers, double rate) {
     }
     uint64_t from[2] = {0}, to[2] = {0};
     hwm_sleep_ms(b->seconds > 2 ? 1000 : 500);  // connections, first touches
-    double start = hwm_clock_s();
+    double start = hwm_clock_s(), cpu = cpu_s(b->server);
     for (int i = 0; i < n; i++) {
         from[i >= appenders] += b->s->of[i].steps;
         b->s->of[i].n_latencies = 0;
@@ -220,7 +237,7 @@ static phase run_phase(bench* b, int appenders, int samplers, double rate) {
     for (int i = 0; i < n; i++) {
         to[i >= appenders] += b->s->of[i].steps;
     }
-    double took = hwm_clock_s() - start;
+    double took = hwm_clock_s() - start, busy = cpu_s(b->server) - cpu;
     b->s->stop = true;
     size_t n_latencies = 0;
     float* latency = malloc(sizeof(float) * (size_t)(n * LATENCIES + 1));
@@ -236,7 +253,8 @@ static phase run_phase(bench* b, int appenders, int samplers, double rate) {
     }
     qsort(latency, n_latencies, sizeof(float), compare_float);
     phase p = {.append_steps_per_s = (double)(to[0] - from[0]) / took,
-               .sample_steps_per_s = (double)(to[1] - from[1]) / took};
+               .sample_steps_per_s = (double)(to[1] - from[1]) / took,
+               .server_cpu_us = busy * 1e6 / (double)(to[0] - from[0] + to[1] - from[1] + 1)};
     if (n_latencies > 0) {
         p.ack_p50_ms = latency[n_latencies / 2];
         p.ack_p99_ms = latency[n_latencies * 99 / 100];
@@ -376,20 +394,23 @@ static void run_case(bench* b, FILE* out, int clients, bool quick) {
             "\"sample_over_floor\":%.3f,\"floor_lmdb_steps_per_s\":%.0f,\"floor_zmq_append_steps_"
             "per_s\":%.0f,"
             "\"floor_zmq_sample_steps_per_s\":%.0f,\"ack_p50_ms\":%.2f,\"ack_p99_ms\":%.2f,"
+            "\"append_server_cpu_us_per_step\":%.3f,\"sample_server_cpu_us_per_step\":%.3f,"
             "\"wire_bytes_per_useful_byte\":%.4f,\"resident_bytes_per_stored_byte\":%.4f}",
             b->c->name, b->durability, append.append_steps_per_s, sample.sample_steps_per_s,
             both.append_steps_per_s, both.sample_steps_per_s,
             append.append_steps_per_s / floor_append, sample.sample_steps_per_s / zmq_sample, lmdb,
-            zmq_append, zmq_sample, half.ack_p50_ms, half.ack_p99_ms,
-            (double)b->chunk_bytes / useful, stored > 0 ? resident / stored : 0);
+            zmq_append, zmq_sample, half.ack_p50_ms, half.ack_p99_ms, append.server_cpu_us,
+            sample.server_cpu_us, (double)b->chunk_bytes / useful,
+            stored > 0 ? resident / stored : 0);
     fprintf(stderr,
             "%-14s %-8s append %8.0f (%.2f of floor)  sample %8.0f (%.2f of floor)  both %8.0f "
             "%8.0f  ack "
-            "%.1f / %.1f ms\n",
+            "%.1f / %.1f ms  cpu %.2f %.2f us\n",
             b->c->name, b->durability, append.append_steps_per_s,
             append.append_steps_per_s / floor_append, sample.sample_steps_per_s,
             sample.sample_steps_per_s / zmq_sample, both.append_steps_per_s,
-            both.sample_steps_per_s, half.ack_p50_ms, half.ack_p99_ms);
+            both.sample_steps_per_s, half.ack_p50_ms, half.ack_p99_ms, append.server_cpu_us,
+            sample.server_cpu_us);
 }
 
 int main(int argc, char** argv) {
