@@ -69,12 +69,45 @@ static const uint8_t allowed[HWM_REQUEST_KIND_END] = {
     [HWM_REQUEST_PING] = EVERYBODY,
     [HWM_REQUEST_BYE] = EVERYBODY,
 };
-static const char* const role_name[] = {"worker", "learner", "operator", "viewer"};
+
+// Every request's key is looked up again: one that was taken out of the folder is refused from its
+// next request on, and its client is dead. False: refused. In plain text everybody is what they
+// say.
+static bool key_allows(hwm_server* s, const hwm_message* m, const hwm_request* r, hwm_role* role) {
+    hwm_keyring* ring = hwm_link_keyring(s->link);
+    *role = HWM_ROLE_OPERATOR;
+    if (ring == NULL) {
+        return true;
+    }
+    const hwm_key_pair* key = hwm_keyring_find(ring, m->key);
+    if (key != NULL) {
+        *role = key->role;
+        return true;
+    }
+    hwm_session* session = hwm_sessions_find(s, &m->from);
+    s->counters.revoked++;
+    hwm_log(HWM_LOG_WARN, "service", "key no longer authorised",
+            "address=%s key=%s host=%s request=%s", m->address, m->key,
+            session != NULL ? session->host : "", hwm_request_name(r->kind));
+    hwm_rpc_refuse(s, &m->from, r->id, HWM_EDENIED, "this key is not authorised (any more)");
+    if (session != NULL) {
+        hwm_sessions_end(s, session, "key revoked");
+    }
+    return false;
+}
 
 // ---- connection
 
-static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r) {
+static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, hwm_role key_role) {
     const hwm_wire_hello* h = &r->hello;
+    if (h->role != (uint32_t)key_role && key_role != HWM_ROLE_OPERATOR &&
+        h->role != HWM_ROLE_VIEWER) {
+        hwm_log(HWM_LOG_WARN, "service", "role refused", "address=%s key=%s role=%s", m->address,
+                m->key, hwm_role_name((hwm_role)h->role));
+        hwm_rpc_refuse(s, &m->from, r->id, HWM_EDENIED, "this key is for a %s, not for a %s",
+                       hwm_role_name(key_role), hwm_role_name((hwm_role)h->role));
+        return;
+    }
     int table = hwm_replay_table_find(s->replay, h->table);
     if (table < 0 && (h->role == HWM_ROLE_WORKER || h->environments > 0)) {
         hwm_rpc_refuse(s, &m->from, r->id, HWM_EAGAIN,
@@ -142,11 +175,11 @@ static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r) 
     session->heard_ns = hwm_clock_ns();
     hwm_sessions_set_peer(s, session, &m->from);
     s->counters.hellos++;
-    hwm_log(HWM_LOG_INFO, "service", back ? "client is back" : "client joined",
-            "client=%" PRIu64
-            " role=%s rank=%u host=%s pid=%u envs=%u+%u incarnation=%u version=%s",
-            session->number, role_name[session->role], session->rank, session->host, session->pid,
-            session->first_env, session->environments, session->incarnation, session->version);
+    hwm_log(
+        HWM_LOG_INFO, "service", back ? "client is back" : "client joined",
+        "client=%" PRIu64 " role=%s rank=%u host=%s pid=%u envs=%u+%u incarnation=%u version=%s",
+        session->number, hwm_role_name(session->role), session->rank, session->host, session->pid,
+        session->first_env, session->environments, session->incarnation, session->version);
 
     const hwm_table_config* t = table >= 0 ? hwm_replay_table_config(s->replay, table) : NULL;
     hwm_reply reply = {.id = r->id, .kind = HWM_REPLY_HELLO};
@@ -384,6 +417,10 @@ void hwm_rpc_message(hwm_server* s, const hwm_message* m) {
         return;
     }
     s->counters.by_kind[r.kind]++;
+    hwm_role key_role;
+    if (!key_allows(s, m, &r, &key_role)) {
+        return;
+    }
     if (r.kind == HWM_REQUEST_PING) {
         hwm_rpc_reply(s, &m->from, &(hwm_reply){.id = r.id});
         return;
@@ -393,7 +430,7 @@ void hwm_rpc_message(hwm_server* s, const hwm_message* m) {
         return;
     }
     if (r.kind == HWM_REQUEST_HELLO) {
-        on_hello(s, m, &r);
+        on_hello(s, m, &r, key_role);
         return;
     }
 
@@ -408,9 +445,9 @@ void hwm_rpc_message(hwm_server* s, const hwm_message* m) {
         session->refused++;
         hwm_log(HWM_LOG_WARN, "service", "not allowed",
                 "client=%" PRIu64 " role=%s request=%s address=%s", session->number,
-                role_name[session->role], hwm_request_name(r.kind), m->address);
-        hwm_rpc_refuse(s, &m->from, r.id, HWM_EDENIED, "a %s may not %s", role_name[session->role],
-                       hwm_request_name(r.kind));
+                hwm_role_name(session->role), hwm_request_name(r.kind), m->address);
+        hwm_rpc_refuse(s, &m->from, r.id, HWM_EDENIED, "a %s may not %s",
+                       hwm_role_name(session->role), hwm_request_name(r.kind));
         return;
     }
     switch (r.kind) {

@@ -55,7 +55,7 @@ typedef struct hwm_pending {
 } hwm_pending;
 
 typedef struct hwm_service_counters {
-    uint64_t requests, refused, malformed, unroutable, dropped_replies, deaths, hellos;
+    uint64_t requests, refused, malformed, unroutable, dropped_replies, deaths, hellos, revoked;
     uint64_t by_kind[HWM_REQUEST_KIND_END];
     uint64_t by_status[HWM_STATUS_COUNT];
 } hwm_service_counters;

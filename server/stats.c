@@ -106,9 +106,11 @@ char* hwm_stats_json(hwm_server* s) {
                  ",\"requests\":{\"total\":%" PRIu64 ",\"refused\":%" PRIu64
                  ",\"malformed\":%" PRIu64 ",\"foreign_frames\":%" PRIu64 ",\"unroutable\":%" PRIu64
                  ",\"dropped_replies\":%" PRIu64 ",\"hellos\":%" PRIu64 ",\"dead_clients\":%" PRIu64
-                 ",\"ingest_bytes\":%zu,\"kinds\":{",
+                 ",\"refused_keys\":%" PRIu64 ",\"failed_handshakes\":%" PRIu64
+                 ",\"revoked_keys\":%" PRIu64 ",\"ingest_bytes\":%zu,\"kinds\":{",
                  n->requests, n->refused, n->malformed, hwm_link_malformed(s->link), n->unroutable,
-                 n->dropped_replies, n->hellos, n->deaths, s->ingest_bytes);
+                 n->dropped_replies, n->hellos, n->deaths, hwm_link_refused_keys(s->link),
+                 hwm_link_failed_handshakes(s->link), n->revoked, s->ingest_bytes);
     const char* comma = "";
     for (int k = HWM_REQUEST_HELLO; k < HWM_REQUEST_KIND_END; k++) {
         if (n->by_kind[k] > 0) {

@@ -78,6 +78,7 @@ static void open_link(hwm_client* c) {
     hwm_link_config link = {.endpoint = c->config.endpoint,
                             .key_dir = c->config.key_dir,
                             .insecure = c->config.insecure,
+                            .role = c->config.role,
                             .identity = c->identity};
     hwm_error err = {0};
     hwm_status s = hwm_link_connect(&c->link, &link, &err);
@@ -405,7 +406,9 @@ static int64_t timers(hwm_client* c, int64_t now) {
             c->hello_again_ns = 0;
             say_hello(c);
         } else if (c->hello_again_ns == 0 && now - c->hello_ns > HELLO_WAIT_MS * 1000000LL) {
-            snprintf(c->why.text, sizeof c->why.text, "no answer");
+            if (c->why.text[0] == '\0') {
+                snprintf(c->why.text, sizeof c->why.text, "no answer");
+            }
             go_down(c, "no answer to hello");
             return c->retry_ns;
         }
@@ -458,9 +461,15 @@ bool hwm_client_turn(hwm_client* c, int timeout_ms) {
         }
     }
     if (ready & HWM_LINK_LOST) {
+        // a refusal that was named stays the reason until an answer comes; a bare loss may follow
+        // it
         char reason[160];
-        snprintf(reason, sizeof reason, "%s", hwm_link_reason(c->link));
-        snprintf(c->why.text, sizeof c->why.text, "%s", reason);
+        bool named = hwm_link_reason(c->link)[0] != '\0';
+        snprintf(reason, sizeof reason, "%s",
+                 named ? hwm_link_reason(c->link) : "the server closed the connection");
+        if (named || c->why.text[0] == '\0') {
+            snprintf(c->why.text, sizeof c->why.text, "%s", reason);
+        }
         go_down(c, reason);
     }
     if (c->state == CLIENT_UP) {

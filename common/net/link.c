@@ -2,13 +2,16 @@
 #include "net/link.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <zmq.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net/wire.h"
 
@@ -17,12 +20,23 @@ enum {
     KERNEL_BUFFER_BYTES = 1 << 20,
     CONNECT_TIMEOUT_MS = 5000,  // of one TCP attempt
     HANDSHAKE_MS = 5000,
+    PEERS_MAX = 16384,
+    PEER_TEXT = 64,
+    TELL_MS = 100,  // between two log lines about strangers
 };
+#define ZAP_ADDRESS "inproc://zeromq.zap.01"
+#define ZAP_DOMAIN  "hwm"
 
 struct hwm_link {
     void* socket;
-    void* monitor;  // DEALER: connection events
+    void* monitor;  // connection events; of a ROUTER only with keys
+    void* zap;      // ROUTER with keys: asked by libzmq about every connection (RFC 27)
     bool router;
+    hwm_keyring* keyring;
+    char (*peer)[PEER_TEXT];  // (PEERS_MAX) address behind each file descriptor
+    bool handshake_failed;    // the next lost connection is the one that failed
+    uint64_t refused_keys, failed_handshakes;
+    int64_t told_ns;
     char endpoint[256];
     char reason[160];
     char monitor_address[64];
@@ -78,6 +92,51 @@ static bool set_int(void* socket, int option, int value) {
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
 }
 
+// ---- CURVE
+
+static hwm_status use_client_keys(hwm_link* link, const hwm_link_config* config, hwm_error* err) {
+    hwm_key_pair own;
+    char server[HWM_KEY_TEXT];
+    hwm_status s = hwm_keys_load_client(config->key_dir, config->role, &own, server, err);
+    if (s != HWM_OK) {
+        return s;
+    }
+    bool ok =
+        zmq_setsockopt(link->socket, ZMQ_CURVE_SERVERKEY, server, HWM_KEY_TEXT) == 0 &&
+        zmq_setsockopt(link->socket, ZMQ_CURVE_PUBLICKEY, own.public_key, HWM_KEY_TEXT) == 0 &&
+        zmq_setsockopt(link->socket, ZMQ_CURVE_SECRETKEY, own.secret_key, HWM_KEY_TEXT) == 0;
+    return ok ? HWM_OK
+              : hwm_fail(err, HWM_EIO, "cannot use the keys of %s: %s", config->key_dir,
+                         zmq_strerror(zmq_errno()));
+}
+
+// The handler stands before the socket listens, so that nobody slips in between.
+static hwm_status use_server_keys(hwm_link* link, void* c, const hwm_link_config* config,
+                                  hwm_error* err) {
+    char path[512];
+    hwm_key_pair own;
+    snprintf(path, sizeof path, "%s/server.key", config->key_dir);
+    hwm_status s = hwm_keys_load(path, &own, err);
+    s = s != HWM_OK ? s : hwm_keyring_open(&link->keyring, config->key_dir, err);
+    if (s != HWM_OK) {
+        return s;
+    }
+    link->peer = calloc(PEERS_MAX, sizeof *link->peer);
+    link->zap = zmq_socket(c, ZMQ_ROUTER);
+    if (link->peer == NULL || link->zap == NULL || !set_int(link->zap, ZMQ_LINGER, 0) ||
+        zmq_bind(link->zap, ZAP_ADDRESS) != 0) {
+        return hwm_fail(err, HWM_EIO, "cannot handle keys (%s): one server with keys per process",
+                        zmq_strerror(zmq_errno()));
+    }
+    bool ok =
+        set_int(link->socket, ZMQ_CURVE_SERVER, 1) &&
+        zmq_setsockopt(link->socket, ZMQ_CURVE_SECRETKEY, own.secret_key, HWM_KEY_TEXT) == 0 &&
+        zmq_setsockopt(link->socket, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN)) == 0;
+    return ok ? HWM_OK
+              : hwm_fail(err, HWM_EIO, "cannot use the keys of %s: %s", config->key_dir,
+                         zmq_strerror(zmq_errno()));
+}
+
 static hwm_status link_open(hwm_link** out, const hwm_link_config* config, bool router,
                             hwm_error* err) {
     *out = NULL;
@@ -115,7 +174,8 @@ static hwm_status link_open(hwm_link** out, const hwm_link_config* config, bool 
               set_int(link->socket, ZMQ_RCVHWM, QUEUE_MESSAGES) &&
               set_int(link->socket, ZMQ_SNDBUF, KERNEL_BUFFER_BYTES) &&
               set_int(link->socket, ZMQ_RCVBUF, KERNEL_BUFFER_BYTES) &&
-              set_int(link->socket, ZMQ_LINGER, 0) && set_int(link->socket, ZMQ_IPV6, 1) &&
+              set_int(link->socket, ZMQ_LINGER, 0) &&
+              set_int(link->socket, ZMQ_IPV6, strchr(config->endpoint, '[') != NULL) &&
               set_int(link->socket, ZMQ_HEARTBEAT_IVL, 0) &&
               set_int(link->socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) &&
               set_int(link->socket, ZMQ_TCP_KEEPALIVE, 1);
@@ -133,16 +193,25 @@ static hwm_status link_open(hwm_link** out, const hwm_link_config* config, bool 
             memcpy(identity + 1, config->identity, HWM_CLIENT_ID_BYTES);
             ok = ok && zmq_setsockopt(link->socket, ZMQ_ROUTING_ID, identity, sizeof identity) == 0;
         }
+    }
+    if (!router || config->key_dir != NULL) {
         snprintf(link->monitor_address, sizeof link->monitor_address, "inproc://link-%llu",
                  (unsigned long long)number);
-        ok = ok && zmq_socket_monitor(link->socket, link->monitor_address,
-                                      ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED |
-                                          ZMQ_EVENT_CLOSED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                                          ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                                          ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) == 0;
+        int events = ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                     (router ? ZMQ_EVENT_ACCEPTED : ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED);
+        ok = ok && zmq_socket_monitor(link->socket, link->monitor_address, events) == 0;
         link->monitor = ok ? zmq_socket(c, ZMQ_PAIR) : NULL;
         ok = ok && link->monitor != NULL && set_int(link->monitor, ZMQ_LINGER, 0) &&
              zmq_connect(link->monitor, link->monitor_address) == 0;
+    }
+    if (ok && config->key_dir != NULL) {
+        hwm_status s =
+            router ? use_server_keys(link, c, config, err) : use_client_keys(link, config, err);
+        if (s != HWM_OK) {
+            hwm_link_close(&link, 0);
+            return s;
+        }
     }
     if (!ok) {
         hwm_fail(err, HWM_EIO, "cannot set up a socket: %s", zmq_strerror(zmq_errno()));
@@ -189,7 +258,7 @@ void hwm_link_close(hwm_link** link, int linger_ms) {
     }
     *link = NULL;
     if (l->socket != NULL) {
-        if (!l->router) {
+        if (l->monitor != NULL) {
             zmq_socket_monitor(l->socket, NULL, 0);
         }
         set_int(l->socket, ZMQ_LINGER, linger_ms);
@@ -198,6 +267,11 @@ void hwm_link_close(hwm_link** link, int linger_ms) {
     if (l->monitor != NULL) {
         zmq_close(l->monitor);
     }
+    if (l->zap != NULL) {
+        zmq_close(l->zap);
+    }
+    hwm_keyring_close(&l->keyring);
+    free(l->peer);
     free(l);
     context_give_back();
 }
@@ -207,6 +281,15 @@ const char* hwm_link_endpoint(const hwm_link* link) {
 }
 const char* hwm_link_reason(const hwm_link* link) {
     return link->reason;
+}
+hwm_keyring* hwm_link_keyring(const hwm_link* link) {
+    return link->keyring;
+}
+uint64_t hwm_link_refused_keys(const hwm_link* link) {
+    return link->refused_keys;
+}
+uint64_t hwm_link_failed_handshakes(const hwm_link* link) {
+    return link->failed_handshakes;
 }
 uint64_t hwm_link_malformed(const hwm_link* link) {
     return link->malformed;
@@ -337,6 +420,120 @@ void hwm_message_close(hwm_message* message) {
     message->bytes = NULL;
 }
 
+// ---- strangers
+
+// A flood of them must not fill the log: the counters hold the truth.
+static bool may_tell(hwm_link* link) {
+    int64_t now = hwm_clock_ns();
+    if (now - link->told_ns < TELL_MS * 1000000LL) {
+        return false;
+    }
+    link->told_ns = now;
+    return true;
+}
+
+// One question of libzmq: version, request id, domain, address, identity, mechanism, key. It is
+// answered with the key as user id, which every later message of the connection carries.
+static void answer_zap(hwm_link* link) {
+    enum { FRAMES = 9 };  // identity of the asking session and an empty frame come first
+    zmq_msg_t frame[FRAMES];
+    int n = 0;
+    bool again = true;
+    while (again) {
+        zmq_msg_t m;
+        zmq_msg_init(&m);
+        if (zmq_msg_recv(&m, link->zap, ZMQ_DONTWAIT) < 0) {
+            zmq_msg_close(&m);
+            break;
+        }
+        again = more(&m);
+        if (n < FRAMES) {
+            frame[n] = m;
+        } else {
+            zmq_msg_close(&m);
+        }
+        n++;
+    }
+    if (n == FRAMES) {
+        char key[HWM_KEY_TEXT] = "", address[PEER_TEXT];
+        bool curve =
+            zmq_msg_size(&frame[7]) == 5 && memcmp(zmq_msg_data(&frame[7]), "CURVE", 5) == 0 &&
+            zmq_msg_size(&frame[8]) == 32 && zmq_z85_encode(key, zmq_msg_data(&frame[8]), 32);
+        const hwm_key_pair* who = curve ? hwm_keyring_find(link->keyring, key) : NULL;
+        snprintf(address, sizeof address, "%.*s", (int)zmq_msg_size(&frame[5]),
+                 (const char*)zmq_msg_data(&frame[5]));
+        if (who == NULL) {
+            link->refused_keys++;
+            if (may_tell(link)) {
+                hwm_log(HWM_LOG_WARN, "link", "key refused", "address=%s key=%s refused=%llu",
+                        address, key, (unsigned long long)link->refused_keys);
+            }
+        }
+        const char* reply[] = {who ? "200" : "400", who ? "OK" : "this key is not authorised",
+                               who ? key : "", ""};
+        for (int k = 0; k < 4; k++) {  // identity, empty, version, request id
+            zmq_msg_send(&frame[k], link->zap, ZMQ_SNDMORE);
+        }
+        for (int k = 0; k < 4; k++) {
+            zmq_send(link->zap, reply[k], strlen(reply[k]), k < 3 ? ZMQ_SNDMORE : 0);
+        }
+    }
+    for (int k = 0; k < (n < FRAMES ? n : FRAMES); k++) {
+        zmq_msg_close(&frame[k]);
+    }
+}
+
+static void remember_peer(hwm_link* link, uint32_t fd) {
+    struct sockaddr_storage a;
+    socklen_t size = sizeof a;
+    if (fd >= PEERS_MAX) {
+        return;
+    }
+    char* text = link->peer[fd];
+    snprintf(text, PEER_TEXT, "unknown");
+    if (getpeername((int)fd, (struct sockaddr*)&a, &size) != 0) {
+        return;
+    }
+    if (a.ss_family == AF_UNIX) {
+        struct ucred who;
+        size = sizeof who;
+        if (getsockopt((int)fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0) {
+            snprintf(text, PEER_TEXT, "pid %d, uid %u", (int)who.pid, who.uid);
+        }
+        return;
+    }
+    char port[8];
+    char host[46];
+    if (getnameinfo((struct sockaddr*)&a, size, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+        snprintf(text, PEER_TEXT, "%s:%s", host, port);
+    }
+}
+
+// A connection that failed before its first message: libzmq says so, and then that its descriptor
+// is closed.
+static void on_router_event(hwm_link* link, uint16_t kind, uint32_t value) {
+    switch (kind) {
+    case ZMQ_EVENT_ACCEPTED:
+        remember_peer(link, value);
+        break;
+    case ZMQ_EVENT_DISCONNECTED:
+        if (link->handshake_failed && may_tell(link)) {
+            hwm_log(HWM_LOG_WARN, "link", "handshake failed",
+                    "address=%s reason=\"no CURVE, or another server's key\" failed=%llu",
+                    value < PEERS_MAX ? link->peer[value] : "unknown",
+                    (unsigned long long)link->failed_handshakes);
+        }
+        link->handshake_failed = false;
+        break;
+    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+        break;  // refused by key: counted there
+    default:
+        link->failed_handshakes++;
+        link->handshake_failed = true;
+    }
+}
+
 // ---- waiting
 
 // Read connection events; true when the peer is lost.
@@ -358,6 +555,10 @@ static bool read_monitor(hwm_link* link) {
         while (more(&event) && zmq_msg_recv(&event, link->monitor, ZMQ_DONTWAIT) >= 0) {
         }
         zmq_msg_close(&event);
+        if (link->router) {
+            on_router_event(link, kind, value);
+            continue;
+        }
         switch (kind) {
         case ZMQ_EVENT_CONNECTED:
             link->reason[0] = '\0';
@@ -383,17 +584,14 @@ static bool read_monitor(hwm_link* link) {
             lost = true;
             break;
         default:
-            if (link->reason[0] == '\0') {
-                snprintf(link->reason, sizeof link->reason, "the server closed the connection");
-            }
             lost = true;
         }
     }
 }
 
 int hwm_link_wait(hwm_link* link, int fd, int timeout_ms) {
-    zmq_pollitem_t item[3];
-    int n = 0, at_fd = -1, at_monitor = -1;
+    zmq_pollitem_t item[4];
+    int n = 0, at_fd = -1, at_monitor = -1, at_zap = -1;
     item[n++] = (zmq_pollitem_t){.socket = link->socket, .events = ZMQ_POLLIN};
     if (fd >= 0) {
         at_fd = n;
@@ -403,12 +601,19 @@ int hwm_link_wait(hwm_link* link, int fd, int timeout_ms) {
         at_monitor = n;
         item[n++] = (zmq_pollitem_t){.socket = link->monitor, .events = ZMQ_POLLIN};
     }
+    if (link->zap != NULL) {
+        at_zap = n;
+        item[n++] = (zmq_pollitem_t){.socket = link->zap, .events = ZMQ_POLLIN};
+    }
     if (zmq_poll(item, n, timeout_ms) <= 0) {
         return 0;
     }
     int ready = item[0].revents & ZMQ_POLLIN ? HWM_LINK_MESSAGE : 0;
     if (at_fd >= 0 && (item[at_fd].revents & (ZMQ_POLLIN | ZMQ_POLLERR))) {
         ready |= HWM_LINK_FD;
+    }
+    if (at_zap >= 0 && (item[at_zap].revents & ZMQ_POLLIN)) {
+        answer_zap(link);
     }
     if (at_monitor >= 0 && (item[at_monitor].revents & ZMQ_POLLIN) && read_monitor(link)) {
         ready |= HWM_LINK_LOST;

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/status.h"
+#include "net/keys.h"
 
 typedef struct hwm_peer {
     uint8_t size;
@@ -37,6 +37,7 @@ typedef struct hwm_link_config {
     const char* endpoint;     // ipc:///path, tcp://host:port; a ROUTER may listen on tcp://host:*
     const char* key_dir;      // CURVE; NULL: plain text
     bool insecure;            // allow plain text on any address
+    hwm_role role;            // DEALER: which key of key_dir
     const uint8_t* identity;  // DEALER: 16 bytes that name it
 } hwm_link_config;
 
@@ -64,5 +65,12 @@ int hwm_link_wait(hwm_link* link, int fd, int timeout_ms);
 // Why the connection could not be made or was lost, as far as known; "" else.
 const char* hwm_link_reason(const hwm_link* link);
 uint64_t hwm_link_malformed(const hwm_link* link);  // messages dropped by receive
+
+// ROUTER with keys: who may come in (NULL in plain text), and who was turned away before the first
+// message: connections with an unknown key, and those that do not speak CURVE with this server's
+// key. Each is logged with its address.
+hwm_keyring* hwm_link_keyring(const hwm_link* link);
+uint64_t hwm_link_refused_keys(const hwm_link* link);
+uint64_t hwm_link_failed_handshakes(const hwm_link* link);
 
 #endif
