@@ -26,6 +26,10 @@ void hwm_complain(hwm_complaints* c, const char* format, ...) {
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    // what was quoted from the file must neither break the line nor command the terminal
+    for (char* b = line; *b; b++)
+        if ((unsigned char)*b < 0x20 || *b == 0x7f)
+            *b = '?';
     size_t n = strlen(line);
     if (c->left_out == 0 && c->used + n + 2 <= room) {
         if (c->used)

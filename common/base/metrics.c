@@ -172,14 +172,20 @@ double hwm_metric_quantile(const hwm_metric* m, double q) {
     return m->n_bounds > 0 ? m->bounds[m->n_bounds - 1] : NAN;
 }
 
-// One sample line's value, as Prometheus spells it.
+// A number as Prometheus spells it: 15 digits where they read back to the same bits (0.1 stays
+// 0.1), otherwise 17.
 static void print_value(FILE* f, double v) {
-    if (isnan(v))
+    char text[40];
+    if (isnan(v)) {
         fputs("NaN", f);
-    else if (isinf(v))
+    } else if (isinf(v)) {
         fputs(v > 0 ? "+Inf" : "-Inf", f);
-    else
-        fprintf(f, "%.17g", v);
+    } else {
+        snprintf(text, sizeof text, "%.15g", v);
+        if (strtod(text, NULL) != v)
+            snprintf(text, sizeof text, "%.17g", v);
+        fputs(text, f);
+    }
 }
 
 static void print_help(FILE* f, const char* help) {
@@ -246,7 +252,7 @@ char* hwm_metrics_prometheus(void) {
 
 static void print_json_number(FILE* f, double v) {
     if (isfinite(v))
-        fprintf(f, "%.17g", v);
+        print_value(f, v);
     else
         fputs("null", f);
 }
