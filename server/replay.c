@@ -411,14 +411,9 @@ void hwm_replay_close(hwm_replay** replay) {
     if (r == NULL) {
         return;
     }
-    // what was received is stored, held by the limiter or not
+    // what was admitted is stored; what the limiter held was never acknowledged, and its sender
+    // keeps it
     pthread_mutex_lock(&r->queue);
-    for (int i = 0; i < r->n_tables; i++) {
-        for (hwm_append_op* op; (op = hwm_append_pop(&r->table[i].held)) != NULL;) {
-            hwm_limiter_insert(&r->table[i].limiter, op->meta.steps);
-            hwm_append_push(&r->ready, op);
-        }
-    }
     r->stop_writer = r->stop_samplers = true;
     pthread_cond_broadcast(&r->writer_wake);
     pthread_cond_broadcast(&r->sampler_wake);
@@ -431,6 +426,9 @@ void hwm_replay_close(hwm_replay** replay) {
     }
     for (hwm_sample_op* op; (op = hwm_sample_pop(&r->jobs)) != NULL;) {
         free(op);
+    }
+    if (r->writer_started) {
+        hwm_replay_save_states(r);
     }
     for (; r->n_done > 0; r->n_done--, r->done_head++) {
         hwm_batch_block* block = (hwm_batch_block*)r->done[r->done_head % r->done_capacity].batch;

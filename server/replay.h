@@ -28,7 +28,7 @@ extern const hwm_config_table hwm_replay_table;  // section "store"
 
 typedef struct hwm_replay hwm_replay;
 hwm_status hwm_replay_open(hwm_replay** out, const hwm_replay_config* config, hwm_error* err);
-// Commits everything queued, then closes.
+// Commits what the limiter has let in, then closes; the rest was not acknowledged and comes again.
 void hwm_replay_close(hwm_replay** replay);
 int hwm_replay_fd(const hwm_replay* replay);  // eventfd: readable when completions wait
 
@@ -80,7 +80,7 @@ hwm_status hwm_replay_blob_delete(hwm_replay* replay, const char* key);
 // Calls visit for every key with the prefix.
 void hwm_replay_blob_list(hwm_replay* replay, const char* prefix,
                           void (*visit)(void*, const char* key), void* context);
-// True while a stored chunk of any table refers to this version of the set.
+// True while a chunk of any table, stored or on its way in, refers to this version of the set.
 bool hwm_replay_version_in_use(hwm_replay* replay, const char* set, uint64_t version);
 
 // Statistics of all tables, a JSON object; malloc'd: caller owns, free with free().

@@ -75,6 +75,7 @@ struct hwm_replay {
     pthread_cond_t writer_wake, sampler_wake;
     bool stop_writer, stop_samplers;
     hwm_append_list ready;
+    hwm_append_op* committing;  // the group that the writer has taken
     hwm_sample_list jobs, running;
     hwm_completion* done;  // ring
     size_t done_head, n_done, done_capacity;
@@ -94,6 +95,8 @@ struct hwm_replay {
 
 void* hwm_replay_writer_main(void* replay);
 void* hwm_replay_sampler_main(void* replay);
+// The counters of every table as they are now; a failure is logged. All threads have ended.
+void hwm_replay_save_states(hwm_replay* replay);
 
 // ---- queue lock held
 void hwm_replay_done(hwm_replay* replay, const hwm_completion* completion);

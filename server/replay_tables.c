@@ -168,6 +168,23 @@ static hwm_status put_state(hwm_store_txn* txn, void* context, hwm_error* err) {
     return status;
 }
 
+static hwm_status put_states(hwm_store_txn* txn, void* context, hwm_error* err) {
+    hwm_replay* replay = context;
+    hwm_status status = HWM_OK;
+    for (int i = 0; i < replay->n_tables && status == HWM_OK; i++) {
+        replay->table[i].state.sampled_steps = replay->table[i].limiter.sampled;
+        status = hwm_store_state_put(txn, i, &replay->table[i].state, err);
+    }
+    return status;
+}
+
+void hwm_replay_save_states(hwm_replay* replay) {
+    hwm_error err;
+    if (transact(replay, put_states, replay, &err) != HWM_OK) {
+        hwm_log(HWM_LOG_WARN, "store", "counters not saved", "reason=\"%s\"", err.text);
+    }
+}
+
 hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err) {
     if (table < 0 || table >= replay->n_tables) {
         return hwm_fail(err, HWM_ENOTFOUND, "no table %d", table);
@@ -181,12 +198,16 @@ hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err)
     if (status == HWM_OK) {
         t->state.closed = 1;
         t->limiter.closed = true;
-        // what was received before the table closed is still let in
+        // what the limiter holds is refused: no more inserts
         for (hwm_append_op* op; (op = hwm_append_pop(&t->held)) != NULL;) {
-            hwm_limiter_insert(&t->limiter, op->meta.steps);
-            hwm_append_push(&replay->ready, op);
+            hwm_completion c = {.kind = HWM_DONE_APPEND,
+                                .token = op->token,
+                                .status = HWM_ECLOSED,
+                                .text = "the table was closed for inserts"};
+            t->refused++;
+            hwm_replay_done(replay, &c);
+            free(op);
         }
-        pthread_cond_signal(&replay->writer_wake);
         hwm_replay_pump(replay, t);
     }
     pthread_mutex_unlock(&replay->queue);
@@ -310,8 +331,25 @@ void hwm_replay_abandon(hwm_replay* replay, int table, uint32_t first_env, int e
     pthread_mutex_unlock(&replay->commit);
 }
 
+static bool op_refers(const hwm_append_op* op, const char* set, uint64_t version) {
+    for (; op != NULL; op = op->next) {
+        if (op->meta.param_version == version &&
+            strncmp(op->meta.set, set, sizeof op->meta.set) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool hwm_replay_version_in_use(hwm_replay* replay, const char* set, uint64_t version) {
-    bool used = false;
+    // chunks on their way in count too; in the order of their way, so that none slips through
+    pthread_mutex_lock(&replay->queue);
+    bool used =
+        op_refers(replay->ready.head, set, version) || op_refers(replay->committing, set, version);
+    for (int i = 0; i < replay->n_tables && !used; i++) {
+        used = op_refers(replay->table[i].held.head, set, version);
+    }
+    pthread_mutex_unlock(&replay->queue);
     for (int i = 0; i < replay->n_tables && !used; i++) {
         hwm_index_lock(replay->table[i].index, false);
         used = hwm_index_version_in_use(replay->table[i].index, set, version);

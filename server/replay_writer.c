@@ -234,6 +234,7 @@ static hwm_status commit_group(hwm_replay* replay, hwm_append_op* ops, hwm_error
 static void report(hwm_replay* replay, hwm_append_op* ops, const hwm_error* err) {
     uint64_t touched = 0;
     pthread_mutex_lock(&replay->queue);
+    replay->committing = NULL;
     for (hwm_append_op *op = ops, *next; op != NULL; op = next) {
         next = op->next;
         hwm_replay_slot* t = &replay->table[op->table];
@@ -293,6 +294,7 @@ void* hwm_replay_writer_main(void* argument) {
                 group.bytes + replay->ready.head->meta.value_bytes <= GROUP_BYTES_MAX)) {
             hwm_append_push(&group, hwm_append_pop(&replay->ready));
         }
+        replay->committing = group.head;
         pthread_mutex_unlock(&replay->queue);
 
         hwm_error err = {0};

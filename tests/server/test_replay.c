@@ -128,6 +128,27 @@ static void test_replay_stores_each_chunk_once(void** state) {
     world_close(&w);
 }
 
+static void test_replay_remembers_streams_that_were_evicted(void** state) {
+    (void)state;
+    world w = world_open(40);
+    uint8_t bytes[CHUNK_BYTES_MAX];
+    hwm_chunk chunk;
+    writer_state quiet = writer_begin(0, 0), busy = writer_begin(1, 0);
+    size_t size = writer_chunk(&quiet, 4, 0, bytes, &chunk);
+    assert_int_equal(hwm_replay_append(w.replay, w.table, &chunk, bytes, size, 1), HWM_OK);
+    assert_int_equal(fixture_wait(w.replay).status, HWM_OK);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(fixture_append(w.replay, w.table, &busy, 8, 0), HWM_OK);
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        assert_int_equal(hwm_replay_append(w.replay, w.table, &chunk, bytes, size, 1), HWM_OK);
+        assert_int_equal(fixture_wait(w.replay).status, HWM_EDUPLICATE);
+        world_reopen(&w);
+    }
+    assert_int_equal(fixture_append(w.replay, w.table, &quiet, 4, 0), HWM_OK);
+    world_close(&w);
+}
+
 static void test_replay_shares_of_terminal_and_first_starts(void** state) {
     (void)state;
     world w = world_open(100000);
@@ -273,6 +294,33 @@ static void test_replay_holds_inserts_until_samples_catch_up(void** state) {
     assert_non_null(strstr(json, "\"sampled_steps\":48,"));
     assert_non_null(strstr(json, "\"waiting_samples\":0,"));
     free(json);
+    // what is held counts for the versions in use, is not stored by closing, and may come again
+    for (int i = 0; i < 8; i++) {
+        s.version = 40 + (uint64_t)i;
+        size = writer_chunk(&s, 8, 0, bytes, &chunk);
+        assert_int_equal(hwm_replay_append(w.replay, w.table, &chunk, bytes, size, 200), HWM_OK);
+    }
+    assert_true(hwm_replay_version_in_use(w.replay, "controller", 47));
+    world_reopen(&w);
+    assert_false(hwm_replay_version_in_use(w.replay, "controller", 47));
+    json = hwm_replay_stats_json(w.replay);
+    assert_non_null(strstr(json, "\"inserted_steps\":48,"));
+    assert_non_null(strstr(json, "\"sampled_steps\":48,"));
+    free(json);
+    // closing the table refuses what is held and lifts the lower bound
+    assert_int_equal(hwm_replay_append(w.replay, w.table, &chunk, bytes, size, 201), HWM_OK);
+    assert_int_equal(hwm_replay_table_close(w.replay, w.table, &err), HWM_OK);
+    c = fixture_wait(w.replay);
+    assert_int_equal(c.token, 201);
+    assert_int_equal(c.status, HWM_ECLOSED);
+    assert_int_equal(hwm_replay_append(w.replay, w.table, &chunk, bytes, size, 202), HWM_ECLOSED);
+    r.uncounted = false;
+    for (int i = 0; i < 10; i++) {
+        hwm_status late;
+        hwm_batch* b = fixture_sample(w.replay, w.table, &r, &late);
+        assert_int_equal(late, HWM_OK);
+        hwm_replay_batch_free(w.replay, &b);
+    }
     // a request that could never be served is refused with a sentence
     r = (hwm_sample_request){.batch = 100, .length = 4};
     hwm_status status;
@@ -355,6 +403,7 @@ int main(void) {
         cmocka_unit_test(test_replay_returns_what_was_appended),
         cmocka_unit_test(test_replay_same_draw_same_batch_after_reopening),
         cmocka_unit_test(test_replay_stores_each_chunk_once),
+        cmocka_unit_test(test_replay_remembers_streams_that_were_evicted),
         cmocka_unit_test(test_replay_shares_of_terminal_and_first_starts),
         cmocka_unit_test(test_replay_closes_abandoned_episodes),
         cmocka_unit_test(test_replay_holds_inserts_until_samples_catch_up),
