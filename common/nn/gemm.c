@@ -13,6 +13,19 @@ __attribute__((constructor)) static void one_blas_thread(void) {
     openblas_set_num_threads(1);
 }
 
+static nn_gemm_watcher watcher;
+static void* watcher_context;
+
+void nn_gemm_watch(nn_gemm_watcher watch, void* context) {
+    watcher = watch;
+    watcher_context = context;
+}
+
+static void tell(char form, int m, int n, int k) {
+    if (watcher)
+        watcher(watcher_context, form, m, n, k);
+}
+
 #ifdef HWM_F64
 void nn_gemm_select(nn_cpu_level level) {
     (void)level;
@@ -96,16 +109,19 @@ void nn_gemm_reference(int m, int n, int k, const float* a, const float* b, floa
 
 void nn_gemm_nn(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, const hwm_real* bias, bool add) {
+    tell('n', m, n, k);
     product(CblasNoTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, bias, add);
 }
 
 void nn_gemm_tn(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, bool add) {
+    tell('t', m, n, k);
     product(CblasTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, NULL, add);
 }
 
 void nn_gemm_nt(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, const hwm_real* bias, bool add) {
+    tell('b', m, n, k);
     product(CblasNoTrans, CblasTrans, m, n, k, a, lda, b, ldb, c, ldc, bias, add);
 }
 

@@ -29,6 +29,11 @@ void nn_gemm_nt(int m, int n, int k, const hwm_real* a, int lda, const hwm_real*
                 hwm_real* c, int ldc, const hwm_real* bias, bool add);
 // out (cols, rows) = in' for in (rows, cols)
 void nn_transpose(int rows, int cols, const hwm_real* in, hwm_real* out);
+// Every product is told to watch before it runs (NULL: nobody, the default). For benchmarks; while
+// no kernel runs.
+typedef void (*nn_gemm_watcher)(void* context, char form, int m, int n,
+                                int k);  // form: 'n' nn, 't' tn, 'b' nt
+void nn_gemm_watch(nn_gemm_watcher watch, void* context);
 // c = a b with OpenBLAS on one thread, whatever the build: what bench_nn compares with
 void nn_gemm_reference(int m, int n, int k, const hwm_real* a, const hwm_real* b, hwm_real* c);
 

@@ -287,35 +287,46 @@ static void segment_backward(void* context) {
     t->used = mark;
 }
 
-void nn_segment(nn_tape* t, nn_segment_fn fn, void* context, int n_out, nn_var* out) {
+// Runs fn without recording and moves its outputs down to where its memory began, by way of a place
+// that neither touches.
+static void run_and_compact(nn_tape* t, nn_segment_fn fn, void* context, int n_out, nn_var* out,
+                            bool grad) {
     HWM_ASSERT(n_out > 0 && n_out <= OUT_MAX);
+    const size_t mark = t->used;
+    const bool record = t->record;
+    t->record = false;
+    nn_var inner[OUT_MAX];
+    fn(t, context, inner);
+    t->record = record;
+    size_t bytes = 0;
+    for (int i = 0; i < n_out; i++)
+        bytes += 2 * (nn_count(inner[i]) * sizeof(hwm_real) + ALIGN) + sizeof(nn_value) + ALIGN;
+    take(t, bytes);
+    nn_value kept[OUT_MAX];
+    for (int i = 0; i < n_out; i++) {
+        const size_t size = nn_count(inner[i]) * sizeof(hwm_real);
+        kept[i] = *inner[i];
+        kept[i].x = memcpy(take(t, size), inner[i]->x, size);
+    }
+    t->used = mark;
+    for (int i = 0; i < n_out; i++) {
+        out[i] = nn_new(t, kept[i].rows, kept[i].cols, grad);
+        memcpy(out[i]->x, kept[i].x, nn_count(out[i]) * sizeof(hwm_real));
+    }
+}
+
+void nn_constant(nn_tape* t, nn_segment_fn fn, void* context, int n_out, nn_var* out) {
+    run_and_compact(t, fn, context, n_out, out, false);
+}
+
+void nn_segment(nn_tape* t, nn_segment_fn fn, void* context, int n_out, nn_var* out) {
     if (!t->record) {
         fn(t, context, out);
         return;
     }
     segment* s = nn_tape_alloc(t, sizeof *s);
     *s = (segment){.tape = t, .fn = fn, .context = context, .n = n_out};
-    const size_t mark = t->used;
-    t->record = false;
-    nn_var inner[OUT_MAX];
-    fn(t, context, inner);
-    t->record = true;
-    // the outputs move to where the segment's memory began, by way of a place that neither touches
-    size_t bytes = 0;
-    for (int i = 0; i < n_out; i++)
-        bytes += 2 * (nn_count(inner[i]) * sizeof(hwm_real) + ALIGN) + sizeof(nn_value) + ALIGN;
-    take(t, bytes);
-    nn_value shape[OUT_MAX];
-    for (int i = 0; i < n_out; i++) {
-        const size_t size = nn_count(inner[i]) * sizeof(hwm_real);
-        shape[i] = *inner[i];
-        shape[i].x = memcpy(take(t, size), inner[i]->x, size);
-    }
-    t->used = mark;
-    for (int i = 0; i < n_out; i++) {
-        out[i] = nn_new(t, shape[i].rows, shape[i].cols, true);
-        memcpy(out[i]->x, shape[i].x, nn_count(out[i]) * sizeof(hwm_real));
-        s->out[i] = out[i];
-    }
+    run_and_compact(t, fn, context, n_out, out, true);
+    memcpy(s->out, out, (size_t)n_out * sizeof out[0]);
     nn_custom(t, segment_backward, s);
 }

@@ -61,6 +61,9 @@ nn_var nn_stop(nn_tape* tape, nn_var x);
 // segment's values instead of all.
 typedef void (*nn_segment_fn)(nn_tape* tape, void* context, nn_var* out);
 void nn_segment(nn_tape* tape, nn_segment_fn fn, void* context, int n_out, nn_var* out);
+// The same without a backward run: fn is computed, its outputs are kept as constants, everything
+// else is given back.
+void nn_constant(nn_tape* tape, nn_segment_fn fn, void* context, int n_out, nn_var* out);
 
 // A kernel of another library plugs in here: backward(context) is called once, in reverse order,
 // when recording.

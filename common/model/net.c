@@ -1,0 +1,110 @@
+// Networks of the DreamerV3 family: layers and heads.
+#include "model/net.h"
+
+#include <stdio.h>
+
+#include "nn/layers.h"
+
+static int add(hwm_param_list* list, const char* name, const char* part, int ndim, int a, int b) {
+    char full[HWM_NAME_MAX];
+    const int n = snprintf(full, sizeof full, "%s/%s", name, part);
+    HWM_ASSERT(n > 0 && n < (int)sizeof full);
+    return hwm_param_list_add(list, ndim == 2 ? hwm_spec(full, HWM_F32, 2, a, b)
+                                              : hwm_spec(full, HWM_F32, 1, a));
+}
+
+static nn_var bind(nn_tape* tape, nn_params* params, int i, bool frozen) {
+    nn_var v = nn_param(tape, params, i);
+    if (frozen)
+        v->g = NULL;
+    return v;
+}
+
+void hwm_layer_declare(hwm_layer* l, hwm_param_list* list, const char* name, int in, int out,
+                       int blocks) {
+    HWM_ASSERT(in % blocks == 0 && out % blocks == 0);
+    *l = (hwm_layer){.in = in, .out = out, .blocks = blocks};
+    l->w = add(list, name, "weight", 2, out, in / blocks);
+    l->b = add(list, name, "bias", 1, out, 0);
+    l->g = add(list, name, "gain", 1, out, 0);
+}
+
+void hwm_layer_init(const hwm_layer* l, nn_params* params, hwm_rng* rng) {
+    // block-linear layers too: fan-in is the full input width
+    nn_params_init_trunc(params, l->w, rng, l->in, 1.0);
+    nn_params_fill(params, l->b, 0.0);
+    nn_params_fill(params, l->g, 1.0);
+}
+
+hwm_layer_vars hwm_layer_bind(const hwm_layer* l, nn_tape* tape, nn_params* params, bool frozen) {
+    return (hwm_layer_vars){bind(tape, params, l->w, frozen), bind(tape, params, l->b, frozen),
+                            bind(tape, params, l->g, frozen), l->blocks};
+}
+
+nn_var hwm_layer_forward(const hwm_layer_vars* v, nn_tape* tape, nn_var x) {
+    if (v->blocks == 1)
+        return nn_layer(tape, x, v->w, v->b, v->g);
+    return nn_norm_silu(tape, nn_block_linear(tape, x, v->w, v->b, v->blocks), v->g);
+}
+
+void hwm_head_declare(hwm_head* h, hwm_param_list* list, const char* name, int in, int layers,
+                      int units, int out, double out_scale) {
+    HWM_ASSERT(layers >= 1 && layers <= HWM_HEAD_LAYERS_MAX);
+    *h = (hwm_head){.layers = layers, .in = in, .units = units, .out = out, .out_scale = out_scale};
+    for (int i = 0; i < layers; i++) {
+        char part[HWM_NAME_MAX];
+        snprintf(part, sizeof part, "%s/%d", name, i);
+        hwm_layer_declare(&h->layer[i], list, part, i == 0 ? in : units, units, 1);
+    }
+    if (out > 0) {
+        h->w = add(list, name, "out/weight", 2, out, units);
+        h->b = add(list, name, "out/bias", 1, out, 0);
+    }
+}
+
+void hwm_head_init(const hwm_head* h, nn_params* params, hwm_rng* rng) {
+    for (int i = 0; i < h->layers; i++)
+        hwm_layer_init(&h->layer[i], params, rng);
+    if (h->out > 0) {
+        nn_params_init_trunc(params, h->w, rng, h->units, h->out_scale);
+        nn_params_fill(params, h->b, 0.0);
+    }
+}
+
+void hwm_head_bind(const hwm_head* h, nn_tape* tape, nn_params* params, bool frozen,
+                   hwm_head_vars* v) {
+    *v = (hwm_head_vars){.layers = h->layers};
+    for (int i = 0; i < h->layers; i++)
+        v->layer[i] = hwm_layer_bind(&h->layer[i], tape, params, frozen);
+    if (h->out > 0) {
+        v->w = bind(tape, params, h->w, frozen);
+        v->b = bind(tape, params, h->b, frozen);
+    }
+}
+
+hwm_layer_vars hwm_layer_freeze(const hwm_layer_vars* v, nn_tape* tape) {
+    return (hwm_layer_vars){nn_stop(tape, v->w), nn_stop(tape, v->b), nn_stop(tape, v->g),
+                            v->blocks};
+}
+
+hwm_head_vars hwm_head_freeze(const hwm_head_vars* v, nn_tape* tape) {
+    hwm_head_vars f = *v;
+    for (int i = 0; i < v->layers; i++)
+        f.layer[i] = hwm_layer_freeze(&v->layer[i], tape);
+    if (v->w) {
+        f.w = nn_stop(tape, v->w);
+        f.b = nn_stop(tape, v->b);
+    }
+    return f;
+}
+
+nn_var hwm_head_forward(const hwm_head_vars* v, nn_tape* tape, nn_var x) {
+    for (int i = 0; i < v->layers; i++)
+        x = hwm_layer_forward(&v->layer[i], tape, x);
+    return v->w ? nn_linear(tape, x, v->w, v->b) : x;
+}
+
+double hwm_head_macs(const hwm_head* h) {
+    return (double)h->in * h->units + (double)(h->layers - 1) * h->units * h->units +
+           (double)h->units * h->out;
+}

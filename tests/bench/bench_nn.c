@@ -1,0 +1,336 @@
+// Training engine: kernels beside the machine's peak measured in the same run, and whole updates of
+// the RSSM agent beside their floor (their matrix products alone, each shape measured by itself).
+//
+//   bench_nn [--quick] [--json] [--threads N] [--last K] [--preset NAME]
+//
+// Prints figures; never fails on time. With --json one object on stdout.
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "model/dreamer.h"
+#include "nn/cpu.h"
+#include "nn/gemm.h"
+#include "nn/layers.h"
+#include "nn/pool.h"
+#include "nn/rows.h"
+#include "nn/vmath.h"
+
+static bool quick, json;
+static bool first_figure = true;
+
+static void figure(const char* name, double value, const char* unit) {
+    if (json)
+        printf("%s\"%s\": %.6g", first_figure ? "" : ", ", name, value);
+    else
+        printf("  %-34s %10.4g %s\n", name, value, unit);
+    first_figure = false;
+    fflush(stdout);
+}
+
+static void* numbers(size_t n) {
+    float* x = aligned_alloc(64, (n * sizeof *x + 63) / 64 * 64);
+    if (!x)
+        exit(1);
+    hwm_rng rng;
+    hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
+    hwm_rng_fill_uniform(&rng, x, n, -1.0f, 1.0f);
+    return x;
+}
+
+// ---- matrix products
+
+typedef struct shape {
+    char form;
+    int m, n, k;
+    double count;
+} shape;
+
+static void product(const shape* s, const float* a, const float* b, float* c) {
+    if (s->form == 'n')
+        nn_gemm_nn(s->m, s->n, s->k, a, s->k, b, s->n, c, s->n, NULL, false);
+    else if (s->form == 't')
+        nn_gemm_tn(s->m, s->n, s->k, a, s->m, b, s->n, c, s->n, true);
+    else
+        nn_gemm_nt(s->m, s->n, s->k, a, s->k, b, s->k, c, s->n, NULL, false);
+}
+
+// Seconds of one product, the best of three runs of at least `budget` seconds together; operands
+// warm, as in an update.
+static double product_seconds(const shape* s, bool openblas, double budget) {
+    float* a = numbers((size_t)s->m * (size_t)s->k);
+    float* b = numbers((size_t)s->n * (size_t)s->k);
+    float* c = numbers((size_t)s->m * (size_t)s->n);
+    double best = INFINITY;
+    for (int run = 0; run < 3; run++) {
+        const double start = hwm_clock_s();
+        int calls = 0;
+        double spent;
+        do {
+            for (int i = 0; i < 4; i++, calls++) {
+                if (openblas)
+                    nn_gemm_reference(s->m, s->n, s->k, a, b, c);
+                else
+                    product(s, a, b, c);
+            }
+            spent = hwm_clock_s() - start;
+        } while (spent < budget / 3);
+        best = fmin(best, spent / calls);
+    }
+    free(a);
+    free(b);
+    free(c);
+    return best;
+}
+
+static double rate(const shape* s, double seconds) {
+    return 2e-9 * s->m * s->n * s->k / seconds;
+}
+
+static void bench_products(void) {
+    static const shape shapes[] = {
+        {'n', 32, 64, 64, 1},     {'n', 128, 64, 5, 1},      {'n', 128, 64, 64, 1},
+        {'t', 64, 64, 128, 1},    {'n', 16, 64, 512, 1},     {'n', 16, 256, 1024, 1},
+        {'n', 16, 1024, 1024, 1}, {'n', 128, 96, 96, 1},     {'n', 1024, 64, 640, 1},
+        {'t', 64, 640, 1024, 1},  {'n', 1024, 256, 2560, 1}, {'t', 256, 2560, 1024, 1},
+        {'n', 1024, 512, 512, 1},
+    };
+    if (!json)
+        printf("products, GFLOP/s (this, OpenBLAS on one thread)\n");
+    const double budget = quick ? 0.02 : 0.15;
+    double peak = 0.0;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const shape* s = &shapes[i];
+        char name[64];
+        snprintf(name, sizeof name, "gemm_%c_%dx%dx%d_gflops", s->form, s->m, s->n, s->k);
+        const double own = rate(s, product_seconds(s, false, budget));
+        figure(name, own, "GFLOP/s");
+        peak = fmax(peak, own);
+        if (s->form == 'n') {
+            snprintf(name, sizeof name, "openblas_%dx%dx%d_gflops", s->m, s->n, s->k);
+            figure(name, rate(s, product_seconds(s, true, budget)), "GFLOP/s");
+        }
+    }
+    figure("peak_gflops", peak, "GFLOP/s");
+}
+
+// ---- element-wise and row kernels, in GB/s of what they must read and write
+
+typedef struct row_bench {
+    const char* name;
+    void (*run)(int N, int D, float** m);
+    double arrays;  // read or written per number
+} row_bench;
+
+static void run_copy(int N, int D, float** m) {
+    memcpy(m[1], m[0], (size_t)N * (size_t)D * sizeof(float));
+}
+static void run_tanh(int N, int D, float** m) {
+    nn_vtanh((size_t)N * (size_t)D, m[0], m[1]);
+}
+static void run_elu(int N, int D, float** m) {
+    nn_velu((size_t)N * (size_t)D, m[0], m[1]);
+}
+static void run_norm(int N, int D, float** m) {
+    nn_rms_forward(m[1], m[5], m[0], m[2], 1e-4f, 1, N, D);
+}
+static void run_norm_backward(int N, int D, float** m) {
+    nn_rms_backward(m[1], m[4], m[3], m[0], m[2], m[5], 1, m[6], N, D);
+}
+static void run_gru(int N, int D, float** m) {
+    nn_gru_forward(m[1], m[4], m[3], m[0], N, D / 4, 1);
+}
+static void run_softmax(int N, int D, float** m) {
+    nn_softmax_forward(m[1], m[0], 0.01f, N * D / 16, 16);
+}
+
+static void bench_rows(void) {
+    static const row_bench kernels[] = {
+        {"copy", run_copy, 2},
+        {"tanh", run_tanh, 2},
+        {"elu", run_elu, 2},
+        {"norm_silu", run_norm, 2},
+        {"norm_silu_backward", run_norm_backward, 4},
+        {"gru", run_gru, 2},
+        {"softmax_c16", run_softmax, 2},
+    };
+    enum { N = 64, D = 512 };  // 128 KB an array: the L2 cache, where activations live
+    float* m[7];
+    for (int i = 0; i < 7; i++)
+        m[i] = numbers((size_t)N * D);
+    for (int i = 0; i < N; i++)
+        m[5][i] = 1.0f;
+    if (!json)
+        printf("rows, GB/s of arrays in the L2 cache\n");
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+        double best = INFINITY;
+        for (int run = 0; run < 3; run++) {
+            const double start = hwm_clock_s();
+            int calls = 0;
+            double spent;
+            do {
+                kernels[i].run(N, D, m);
+                calls++;
+                spent = hwm_clock_s() - start;
+            } while (spent < (quick ? 0.005 : 0.03));
+            best = fmin(best, spent / calls);
+        }
+        char name[64];
+        snprintf(name, sizeof name, "%s_gbs", kernels[i].name);
+        figure(name, 1e-9 * kernels[i].arrays * N * D * sizeof(float) / best, "GB/s");
+    }
+    for (int i = 0; i < 7; i++)
+        free(m[i]);
+}
+
+// ---- whole updates
+
+enum { SHAPES_MAX = 512 };
+typedef struct shape_list {
+    shape s[SHAPES_MAX];
+    int n;
+} shape_list;
+
+static void watch(void* context, char form, int m, int n, int k) {
+    shape_list* list = context;
+    for (int i = 0; i < list->n; i++) {
+        shape* s = &list->s[i];
+        if (s->form == form && s->m == m && s->n == n && s->k == k) {
+            s->count++;
+            return;
+        }
+    }
+    if (list->n < SHAPES_MAX)
+        list->s[list->n++] = (shape){form, m, n, k, 1};
+}
+
+static hwm_real* uniform(hwm_rng* rng, size_t n, double lo, double hi) {
+    hwm_real* x = malloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (hwm_real)(lo + (hi - lo) * hwm_rng_uniform_double(rng));
+    return x;
+}
+
+static void bench_update(int preset, int last) {
+    const hwm_rssm_sizes* size = hwm_rssm_preset(preset);
+    hwm_dreamer_config config = hwm_dreamer_default(preset, 5, 1);
+    config.imagine_last = last < size->length ? last : 0;
+    if (preset == 0 && last == 0)
+        config.imagine_last = 8;  // 128 imagined starts
+    hwm_dreamer* d;
+    if (hwm_dreamer_create(&d, &config, 1) != HWM_OK)
+        exit(1);
+    hwm_rng rng;
+    hwm_rng_init(&rng, 2, HWM_PURPOSE_TEST, 0, 0, 0);
+    const size_t rows = (size_t)size->batch * (size_t)size->length;
+    hwm_rssm_batch b = {.N = size->batch, .T = size->length};
+    b.obs = uniform(&rng, rows * 5, -1, 1);
+    b.action = uniform(&rng, rows, -1, 1);
+    b.reward = uniform(&rng, rows, 0, 1);
+    b.keep = uniform(&rng, rows, 1, 1);
+    b.cont = uniform(&rng, rows, 1, 1);
+    b.draws = uniform(&rng, rows * (size_t)size->variables, 0, 1);
+    hwm_real* ends = uniform(&rng, rows, 0, 0);
+
+    hwm_dreamer_losses losses;
+    hwm_error err;
+    shape_list* shapes = calloc(1, sizeof *shapes);
+    nn_gemm_watch(watch, shapes);
+    if (hwm_dreamer_update(d, &b, ends, &rng, &losses, &err) != HWM_OK)
+        fprintf(stderr, "bench_nn: %s\n", err.text);
+    nn_gemm_watch(NULL, NULL);
+    double best = INFINITY;
+    const int rounds = quick ? 2 : 6;
+    for (int i = 0; i < rounds; i++) {
+        const double start = hwm_clock_s();
+        hwm_dreamer_update(d, &b, ends, &rng, &losses, &err);
+        best = fmin(best, hwm_clock_s() - start);
+    }
+    double floor_s = 0.0, flops = 0.0;
+    for (int i = 0; i < shapes->n; i++) {
+        const shape* s = &shapes->s[i];
+        floor_s += s->count * product_seconds(s, false, quick ? 0.003 : 0.02);
+        flops += s->count * 2.0 * s->m * s->n * s->k;
+    }
+    if (!json)
+        printf("update of the RSSM agent, %s: %zu parameters, %d x %d, imagined from %s\n",
+               size->name, hwm_dreamer_model(d)->list.count + hwm_dreamer_behaviour(d)->list.count,
+               size->batch, size->length, config.imagine_last ? "the last rows" : "every row");
+    char name[64];
+    snprintf(name, sizeof name, "%s_update_ms", size->name);
+    figure(name, 1e3 * best, "ms");
+    snprintf(name, sizeof name, "%s_over_floor", size->name);
+    figure(name, floor_s / best, "of the speed of its matrix products alone");
+    snprintf(name, sizeof name, "%s_gflop", size->name);
+    figure(name, 1e-9 * flops, "GFLOP");
+    snprintf(name, sizeof name, "%s_gflops", size->name);
+    figure(name, 1e-9 * flops / best, "GFLOP/s");
+    snprintf(name, sizeof name, "%s_tape_mb", size->name);
+    figure(name, 1e-6 * (double)hwm_dreamer_memory(d), "MB");
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    snprintf(name, sizeof name, "%s_resident_mb", size->name);
+    figure(name, 1e-3 * (double)usage.ru_maxrss, "MB at most so far");
+    free(shapes);
+    hwm_real* all[] = {b.obs, b.action, b.reward, b.keep, b.cont, b.draws, ends};
+    for (int i = 0; i < 7; i++)
+        free(all[i]);
+    hwm_dreamer_destroy(&d);
+}
+
+int main(int argc, char** argv) {
+    static const struct option options[] = {{"quick", no_argument, NULL, 'q'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {"last", required_argument, NULL, 'l'},
+                                            {"preset", required_argument, NULL, 'p'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int threads = (int)sysconf(_SC_NPROCESSORS_ONLN), last = 0, c;
+    const char* only = NULL;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 'q')
+            quick = true;
+        else if (c == 'j')
+            json = true;
+        else if (c == 't')
+            threads = atoi(optarg);
+        else if (c == 'l')
+            last = atoi(optarg);
+        else if (c == 'p')
+            only = optarg;
+        else {
+            fprintf(stderr, "usage: bench_nn [--quick] [--json] [--threads N] [--last K] "
+                            "[--preset nano|size1m|size12m|...]\n");
+            return c == 'h' ? 0 : 2;
+        }
+    }
+    if (threads < 1 || threads > 64 || last < 0) {
+        fprintf(stderr, "bench_nn: --threads must be 1 to 64 and --last at least 0\n");
+        return 2;
+    }
+    if (json)
+        printf("{\"cpu\": \"%s\", ", nn_cpu_name(nn_cpu_current()));
+    else
+        printf("kernels for %s\n", nn_cpu_name(nn_cpu_current()));
+    if (!only) {
+        bench_products();
+        bench_rows();
+    }
+    nn_threads_set(threads);
+    figure("threads", threads, "");
+    for (int preset = 0; preset < hwm_rssm_presets(); preset++) {
+        const char* name = hwm_rssm_preset(preset)->name;
+        if (only ? strcmp(only, name) == 0 : preset <= (quick ? 1 : 2))
+            bench_update(preset, last);
+    }
+    if (json)
+        printf("}\n");
+    nn_threads_set(1);
+    return 0;
+}
