@@ -9,7 +9,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { RULE_KEPT = 8, ACTING_KEPT = 4, STAGES_MAX = 16, GC_CHECKS = 64, KEY_MAX = 128 };
+enum { RULE_KEPT = 64, ACTING_KEPT = 4, STAGES_MAX = 16, GC_CHECKS = 64, KEY_MAX = 128 };
+enum {
+    RULE_KEPT_BYTES = 64 << 20
+};  // of large sets fewer are kept, but never less than ACTING_KEPT
 enum { STAGED_BYTES_MAX = 256 << 20 };
 
 typedef struct version {
@@ -256,6 +259,10 @@ static stage* stage_of(hwm_hub* hub, uint64_t publisher, const char* name) {
 // What no longer has to be kept, oldest first; a bounded number of looks per publish.
 static void collect(hwm_hub* hub, set* s, uint32_t tag) {
     int kept = tag == HWM_BLOCK_RULE ? RULE_KEPT : ACTING_KEPT;
+    const uint64_t size = s->versions[s->n - 1].size;
+    while (kept > ACTING_KEPT && (uint64_t)kept * size > RULE_KEPT_BYTES) {
+        kept--;
+    }
     int of_tag = 0;
     for (int k = 0; k < s->n; k++) {
         of_tag += s->versions[k].tag == tag;

@@ -447,6 +447,11 @@ static void table_json(FILE* out, hwm_replay* replay, hwm_replay_slot* t) {
     pthread_mutex_unlock(&replay->queue);
 }
 
+// JSON has no nan: before the first commit there is nothing to tell.
+static double quantile_or_zero(const hwm_metric* metric, double q) {
+    return hwm_metric_value(metric) > 0.0 ? hwm_metric_quantile(metric, q) : 0.0;
+}
+
 char* hwm_replay_stats_json(hwm_replay* replay) {
     static const char* durability[] = {"full", "group", "process"};
     char* text = NULL;
@@ -463,8 +468,8 @@ char* hwm_replay_stats_json(hwm_replay* replay) {
             "\"commit_p99_s\":%.6f},\"tables\":[",
             durability[replay->config.durability], hwm_store_map_bytes(replay->store), used, unused,
             hwm_metric_value(replay->commits), hwm_metric_value(replay->failures),
-            hwm_metric_quantile(replay->commit_seconds, 0.5),
-            hwm_metric_quantile(replay->commit_seconds, 0.99));
+            quantile_or_zero(replay->commit_seconds, 0.5),
+            quantile_or_zero(replay->commit_seconds, 0.99));
     for (int i = 0; i < replay->n_tables; i++) {
         fputs(i > 0 ? "," : "", out);
         table_json(out, replay, &replay->table[i]);
