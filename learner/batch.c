@@ -5,16 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 struct hwm_batcher {
     const hwm_controller* controller;
     const hwm_signature* signature;
     const hwm_env_spec* spec;
     hwm_versions* versions;
     int max, O, A, S, NA;
-    uint32_t* target;                    // (max) row whose state is wanted
-    uint64_t* version;                   // (max) that acted from the key frame to it
-    int* order;                          // (max) sequences by version
-    float* states;                       // (max, S)
+    uint32_t* target;   // (max) row whose state is wanted
+    uint64_t* version;  // (max) that acted from the key frame to it
+    int* order;         // (max) sequences by version
+    float* states;      // (max, S)
+    uint8_t* lost;      // (max) 1: its version cannot be had
+    int64_t lost_total;
     hwm_real *state, *act, *u, *active;  // lanes of a group
 };
 
@@ -67,12 +71,13 @@ hwm_status hwm_batcher_create(hwm_batcher** out, const hwm_controller* controlle
     b->version = calloc(n, sizeof *b->version);
     b->order = calloc(n, sizeof *b->order);
     b->states = calloc(n * (size_t)b->S + 1, sizeof *b->states);
+    b->lost = calloc(n, 1);
     b->state = aligned_alloc(64, hwm_lanes_size(sequences_max, b->S + 1) * R);
     b->act = aligned_alloc(64, hwm_lanes_size(sequences_max, b->NA) * R);
     b->u = aligned_alloc(64, hwm_lanes_size(sequences_max, b->A) * R);
     b->active = aligned_alloc(64, hwm_lanes_size(sequences_max, 1) * R);
-    if (!b->target || !b->version || !b->order || !b->states || !b->state || !b->act || !b->u ||
-        !b->active) {
+    if (!b->target || !b->version || !b->order || !b->states || !b->lost || !b->state || !b->act ||
+        !b->u || !b->active) {
         hwm_batcher_destroy(&b);
         return hwm_fail(err, HWM_ENOMEM, "no memory for batches");
     }
@@ -88,6 +93,7 @@ void hwm_batcher_destroy(hwm_batcher** batcher) {
     free(b->version);
     free(b->order);
     free(b->states);
+    free(b->lost);
     free(b->state);
     free(b->act);
     free(b->u);
@@ -127,7 +133,7 @@ static bool put_row(const hwm_batcher* b, const hwm_batch* batch, uint32_t r, hw
         finite = finite && isfinite(u[j]);
         out->action[to * (size_t)b->A + (size_t)j] = (hwm_real)u[j];
     }
-    out->reward[to] = (hwm_real)reward;
+    out->reward[to] = (hwm_real)reward / (hwm_real)b->spec->action_repeat;
     out->first[to] = flags & HWM_FLAG_FIRST ? 1 : 0;
     out->terminal[to] = flags & HWM_FLAG_TERMINAL ? 1 : 0;
     out->valid[to] = 1;
@@ -266,6 +272,7 @@ static void order_by_version(hwm_batcher* b, int n) {
 
 static hwm_status materialise(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
                               hwm_error* err) {
+    memset(b->lost, 0, (size_t)batch->batch);
     if (b->S == 0)
         return HWM_OK;
     for (int i = 0; i < batch->batch; i++) {
@@ -283,13 +290,27 @@ static hwm_status materialise(hwm_batcher* b, const hwm_batch* batch, const uint
         while (to < batch->batch && b->version[b->order[to]] == b->version[b->order[from]])
             to++;
         const hwm_real* coef;
-        hwm_status status = hwm_versions_get(b->versions, b->version[b->order[from]], &coef, err);
-        if (status != HWM_OK)
-            return status;
-        replay_group(b, batch, row, coef, from, to);
+        hwm_error why = {0};
+        hwm_status status = hwm_versions_get(b->versions, b->version[b->order[from]], &coef, &why);
+        if (status == HWM_OK) {
+            replay_group(b, batch, row, coef, from, to);
+        } else if (status == HWM_ENOTFOUND) {
+            for (int k = from; k < to; k++)
+                b->lost[b->order[k]] = 1;
+            b->lost_total += to - from;
+            hwm_log(HWM_LOG_WARN, "batch", "sequences dropped",
+                    "version=%llu sequences=%d reason=\"%s\"",
+                    (unsigned long long)b->version[b->order[from]], to - from, why.text);
+        } else {
+            return hwm_fail(err, status, "%s", why.text);
+        }
         from = to;
     }
     return HWM_OK;
+}
+
+int64_t hwm_batcher_lost(const hwm_batcher* batcher) {
+    return batcher->lost_total;
 }
 
 hwm_status hwm_batcher_states(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
@@ -298,6 +319,10 @@ hwm_status hwm_batcher_states(hwm_batcher* b, const hwm_batch* batch, const uint
         return hwm_fail(err, HWM_EPROTO, "the sampler sent %d sequences, at most %d were asked for",
                         batch->batch, b->max);
     hwm_status status = materialise(b, batch, row, err);
+    for (int i = 0; status == HWM_OK && i < batch->batch; i++)
+        if (b->lost[i])
+            status = hwm_fail(err, HWM_ENOTFOUND, "version %llu of the parameters cannot be had",
+                              (unsigned long long)b->version[i]);
     if (status == HWM_OK)
         memcpy(states, b->states, (size_t)batch->batch * (size_t)b->S * sizeof(float));
     return status;
@@ -338,7 +363,8 @@ hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, double fra
         for (int j = 0; j < A; j++)
             starts->previous_action[(size_t)i * (size_t)A + (size_t)j] =
                 first ? 0 : (hwm_real)action_row(b, batch, r - 1)[j];
-        starts->previous_reward[i] = first ? 0 : (hwm_real)reward_of(batch, r);
+        starts->previous_reward[i] =
+            first ? 0 : (hwm_real)reward_of(batch, r) / (hwm_real)b->spec->action_repeat;
         starts->first[i] = first ? 1 : 0;
         starts->alive[i] = flags_of(batch, r) & HWM_FLAG_TERMINAL ? 0 : 1;
         starts->fresh[i] = first || (double)hwm_rng_uniform(rng) < fraction_fresh;
@@ -348,6 +374,9 @@ hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, double fra
     }
     if ((status = materialise(b, batch, b->target, err)) != HWM_OK)
         return status;
+    for (int i = 0; i < batch->batch; i++)
+        if (b->lost[i])
+            starts->alive[i] = 0;
     for (int i = 0; i < batch->batch; i++)
         hwm_lanes_set(starts->state, i, b->S, b->states + (size_t)i * (size_t)b->S);
     return HWM_OK;

@@ -32,6 +32,9 @@ void hwm_sequences_free(hwm_sequences* s);
 hwm_status hwm_batcher_sequences(hwm_batcher* batcher, const hwm_batch* batch, hwm_sequences* out,
                                  hwm_error* err);
 
+// Sequences whose parameters could not be had, so far: their starts are dropped (weight 0).
+int64_t hwm_batcher_lost(const hwm_batcher* batcher);
+
 // Starts from a materialised batch of sequences of length L >= 2: a sequence that begins an episode
 // starts at its first row with a fresh W_0, every other one at its last row (so that the row before
 // is known), with the state of that moment; of those, a share fraction_fresh takes a fresh W_0.
@@ -39,8 +42,9 @@ hwm_status hwm_batcher_sequences(hwm_batcher* batcher, const hwm_batch* batch, h
 hwm_status hwm_batcher_starts(hwm_batcher* batcher, const hwm_batch* batch, double fraction_fresh,
                               hwm_rng* rng, hwm_starts* starts, hwm_sequences* rows,
                               hwm_error* err);
-// Plastic state before row `row` of each sequence acts, (batch, state size) floats: what the worker
-// had, bit for bit.
+// A version that cannot be fetched costs its sequences, never the batch: they are logged, counted
+// and get weight 0. Plastic state before row `row` of each sequence acts, (batch, state size)
+// floats: what the worker had, bit for bit.
 hwm_status hwm_batcher_states(hwm_batcher* batcher, const hwm_batch* batch, const uint32_t* row,
                               float* states, hwm_error* err);
 

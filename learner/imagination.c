@@ -209,6 +209,7 @@ void hwm_imagination_continue(hwm_imagination* im, uint64_t update,
     for (int i = 0; i < im->B; i++) {
         const bool chosen = hwm_rng_uniform(&rng) < (float)im->set.config.fraction_continued;
         if (!chosen || im->pool.alive[i] == 0 ||
+            (im->set.config.keep_first && im->start.first[i] > 0) ||
             im->pool.age[i] >= (int)im->set.config.continued_age_steps)
             continue;
         const size_t Z = (size_t)im->Z, O = (size_t)im->O, A = (size_t)im->A, at = (size_t)i;

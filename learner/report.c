@@ -158,7 +158,9 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     real(o, "eval_best", s->best_mean);
     whole(o, "best_env_steps", s->best_env_steps);
     if (s->updates > 0)
-        real(o, "imagined_return", u->imagination.start_return / (1 - a->experiment->train.gamma));
+        real(o, "imagined_return",
+             u->imagination.start_return * a->spec.action_repeat /
+                 (1 - a->experiment->train.gamma));
     real(o, "real_return", line->eval_discounted);
     real(o, "model_loss", u->model.total);
     real(o, "model_obs_loss", u->model.obs);
@@ -174,6 +176,7 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     real(o, "update_relative", u->imagination.update_relative);
     real(o, "continued", u->imagination.continued);
     whole(o, "skipped_updates", a->skipped);
+    whole(o, "lost_sequences", line->counters->lost_sequences);
     // where the time goes, as shares of the interval
     real(o, "wait_share", (line->counters->waited_s - r->waited_s) / span);
     real(o, "model_share", (a->seconds_model - r->model_s) / span);

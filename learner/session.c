@@ -283,6 +283,7 @@ hwm_status hwm_session_starts(hwm_session* s, hwm_error* err) {
     status = hwm_batcher_starts(s->batcher, raw, s->experiment->imagination.fraction_fresh, &rng,
                                 starts, &s->start_rows, err);
     done(s, &s->starts);
+    s->counters.lost_sequences = hwm_batcher_lost(s->batcher);
     if (status == HWM_OK)
         hwm_model_start(s->agent->model, &s->start_rows, &rng, starts->z);
     return status;

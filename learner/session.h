@@ -13,6 +13,7 @@ typedef struct hwm_session_counters {
     uint64_t draws;          // sample requests so far: the only state of the sampler
     uint64_t version;        // newest published version of the controller's parameters
     int64_t inserted_steps;  // rows in the table, as the newest batch saw it
+    int64_t lost_sequences;  // of versions that cannot be had
     double waited_s;         // for batches
 } hwm_session_counters;
 

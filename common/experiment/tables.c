@@ -86,6 +86,8 @@ static const hwm_config_field imagination_fields[] = {
      "probability that a rollout goes on from the previous imagination"},
     {IMAGINATION(continued_age_steps), "300", 1, 1e9, NULL,
      "a rollout is not continued beyond so many imagined decisions"},
+    {"keep_first", HWM_CONFIG_BOOL, offsetof(hwm_imagination_config, keep_first), "false", 0, 0,
+     NULL, "true: starts at first observations are never replaced by continued rollouts"},
     {IMAGINATION_REAL(fraction_first), "0.25", 0, 1, NULL,
      "share of new starts at recorded first observations, with a fresh W_0"},
     {IMAGINATION_REAL(fraction_fresh), "0", 0, 1, NULL,

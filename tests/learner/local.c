@@ -24,6 +24,7 @@ struct local {
     int64_t steps;
     double recent[20];
     int n_recent;
+    double drift[4096];  // correlated noise
     hwm_rng rng, noise;
     hwm_sequences batch, start_batch;
 };
@@ -152,7 +153,7 @@ int64_t local_step(local* l) {
         for (int j = 0; j < O; j++)
             l->rows_o[i * O + j] = (hwm_real)(l->raw[i * O + j] / a->spec.obs_scale[j]);
         l->first_l[lane(i, 1, 0)] = l->first[i];
-        l->prev_r_l[lane(i, 1, 0)] = (hwm_real)l->reward[i];
+        l->prev_r_l[lane(i, 1, 0)] = (hwm_real)l->reward[i] / (hwm_real)a->spec.action_repeat;
         if (l->first[i])
             hwm_controller_reset(a->controller, l->coef, &l->noise, l->state, i);
     }
@@ -171,7 +172,13 @@ int64_t local_step(local* l) {
                         ? 1
                         : -1;
             else {
-                u = out + a->experiment->worker.explore_std * (double)hwm_rng_normal(&l->noise);
+                const hwm_worker_config* w = &a->experiment->worker;
+                const bool prefill = a->behaviour_updates == 0 && w->prefill == HWM_PREFILL_NOISE;
+                const double c = prefill ? w->explore_correlation : 0,
+                             std = prefill ? w->prefill_noise_std : w->explore_std;
+                double* n = &l->drift[i * A + j];
+                *n = c * *n + sqrt(1 - c * c) * (double)hwm_rng_normal(&l->noise);
+                u = out + std * *n;
                 u = u < -1 ? -1 : u > 1 ? 1 : u;
             }
             l->u_l[lane(i, A, j)] = (hwm_real)u;
@@ -185,7 +192,7 @@ int64_t local_step(local* l) {
             l->u[at * (size_t)A + (size_t)j] = l->ending[i] ? 0 : (hwm_real)action[i * A + j];
         for (int j = 0; j < l->S; j++)
             l->s[at * (size_t)l->S + (size_t)j] = l->state[lane(i, l->S, j)];
-        l->r[at] = (hwm_real)l->reward[i];
+        l->r[at] = (hwm_real)l->reward[i] / (hwm_real)a->spec.action_repeat;
         l->f[at] = l->first[i];
         l->t[at] = l->term[i];
         l->begin[at] = l->first[i] ? p : l->begin[at - (size_t)E];
@@ -368,7 +375,7 @@ double local_evaluate(const local* l, int episodes, uint64_t seed, float variant
         for (int i = 0; i < E; i++) {
             for (int j = 0; j < O; j++)
                 rows[i * O + j] = (hwm_real)(raw[i * O + j] / a->spec.obs_scale[j]);
-            pr[lane(i, 1, 0)] = (hwm_real)reward[i];
+            pr[lane(i, 1, 0)] = (hwm_real)reward[i] / (hwm_real)a->spec.action_repeat;
         }
         hwm_lanes_pack(obs, rows, E, O);
         hwm_controller_input(a->controller, E, obs, prev, delta_scale(a, ones), pu, pr, first, act);
