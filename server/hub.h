@@ -6,8 +6,11 @@
 // DESIGN
 //   A version arrives in parts, is assembled aside and becomes visible only when all bytes are
 //   there and their checksum holds, so nobody can ever fetch a torn one. A blob's key carries tag,
-//   size and checksum: the list of versions is rebuilt at start from the keys alone. RETENTION
-//   rule: the newest 8, and every version that a stored chunk refers to.  acting: the newest 4.
+//   size and checksum: the list of versions is rebuilt at start from the keys alone.
+//
+//   Kept of the tag rule: every version that a stored chunk refers to, and the newest 64 (fewer of
+//   large sets, not below 4), because chunks of a version may still be on their way. Of acting: the
+//   newest 4.
 //
 // Threads: the router thread only.
 #ifndef HWM_SERVER_HUB_H

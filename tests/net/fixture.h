@@ -110,7 +110,7 @@ static inline void fixture_init(fixture_server* f) {
     f->config.endpoint = f->endpoint;
     f->config.service.heartbeat_ms = 100;
     f->config.service.dead_ms = 1500;
-    f->config.replay.map_bytes = 64 << 20;
+    f->config.replay.map_bytes = 256 << 20;
     f->config.replay.durability = HWM_DURABLE_PROCESS;
     snprintf(f->config.replay.dir, sizeof f->config.replay.dir, "%s/store", f->dir);
 }
