@@ -35,5 +35,6 @@ struct hwm_model {
 // failure (NULL: no memory).
 hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims* dims,
                             hwm_rng* rng);
+hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* dims, hwm_rng* rng);
 
 #endif

@@ -17,6 +17,9 @@ hwm_status hwm_model_create(hwm_model** out, const hwm_model_config* config,
     case HWM_MODEL_CONTEXT:
         model = hwm_ensemble_new(config, dims, &rng);
         break;
+    case HWM_MODEL_RSSM:
+        model = hwm_rssm_new(config, dims, &rng);
+        break;
     default:
         return hwm_fail(err, HWM_EUNSUPPORTED, "model.kind %d is not one that this build trains",
                         config->kind);

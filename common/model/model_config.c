@@ -38,6 +38,10 @@ static const hwm_config_field model_fields[] = {
     {MODEL(sequences), "16", 1, 4096, NULL, "gru, rssm: sequences per update"},
     {MODEL(sequence_steps), "32", 2, 4096, NULL, "gru, rssm: steps per sequence"},
     {MODEL(burn_in_steps), "4", 0, 4096, NULL, "gru, rssm: steps before the first start"},
+    {MODEL_REAL(obs_weight), "20", 0, 1e6, NULL,
+     "rssm: weight of the squared error of symlog observations"},
+    {MODEL_REAL(unimix), "0.002", 0, 0.5, NULL,
+     "rssm: share of the uniform distribution in its categorical variables"},
     {MODEL_ENUM(preset), "nano", 0, 0, "nano|size1m|size12m|size25m|size50m", "rssm: its sizes"},
 };
 const hwm_config_table hwm_model_table = {"model", "the world model and its training", model_fields,

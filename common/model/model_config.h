@@ -30,7 +30,8 @@ typedef struct hwm_model_config {
     int64_t context_samples, context_dim, context_units, context_window_steps;
     // gru, rssm
     int64_t sequences, sequence_steps, burn_in_steps;
-    int preset;  // rssm: nano, size1m, ...
+    int preset;                 // rssm: nano, size1m, ...
+    double obs_weight, unimix;  // rssm
 } hwm_model_config;
 extern const hwm_config_table hwm_model_table;
 

@@ -195,7 +195,7 @@ void hwm_rssm_loss(const hwm_rssm_vars* v, nn_tape* tape, const hwm_rssm_batch* 
         b->weight);
     nn_var cont =
         nn_mean(tape, nn_bernoulli_log_prob(tape, hwm_head_forward(&v->cont, tape, feat), b->cont),
-                b->weight);
+                b->cont_weight ? b->cont_weight : b->weight);
 
     // KL in both directions of the stopped gradient, free nats on the sum of a step
     nn_var prior = hwm_rssm_prior(v, tape, u->deter);

@@ -87,8 +87,9 @@ typedef struct hwm_rssm_batch {
     hwm_real* keep;    // (T,N) 0 at the first row of an episode: state and action start from zero
     hwm_real* cont;    // (T,N) target of the continue head
     hwm_real* weight;  // (T,N) of the losses; 0 for padding. NULL: all 1
-    hwm_real* draws;   // (T,N,S) uniform numbers for the posterior draws
-    hwm_real* deter;   // (N,D) and (N,S*C) state before the first row; NULL: zero
+    hwm_real* cont_weight;  // (T,N) of the continue loss; NULL: weight
+    hwm_real* draws;        // (T,N,S) uniform numbers for the posterior draws
+    hwm_real* deter;        // (N,D) and (N,S*C) state before the first row; NULL: zero
     hwm_real* stoch;
 } hwm_rssm_batch;
 

@@ -1,0 +1,228 @@
+// data path  [8] learner: world model, kind `rssm`
+//
+// The recurrent state-space model behind the interface of all world models: latent z = [deter ;
+// stoch], trained on sequences, started from posteriors, imagined with draws of the prior whose
+// gradient goes straight through. Observations and rewards that imagination sees stay in the range
+// of the replay.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/kinds.h"
+#include "model/rssm.h"
+#include "nn/layers.h"
+
+typedef struct rssm_model {
+    hwm_model base;
+    hwm_rssm rssm;
+    hwm_rssm_vars frozen;                // on the tape that begin was called for
+    int obs_min, obs_max, reward_range;  // entries that refresh sets
+    double flops;
+} rssm_model;
+
+static hwm_real* entry(const rssm_model* m, int i) {
+    return m->base.params->value + m->base.params->list.entry[i].offset;
+}
+
+static void rssm_destroy(hwm_model* model) {
+    free(model);
+}
+
+static hwm_real* draw_uniform(nn_tape* tape, hwm_rng* rng, size_t n) {
+    hwm_real* u = nn_tape_alloc(tape, n * sizeof *u);
+    for (size_t i = 0; i < n; i++)
+        u[i] = (hwm_real)hwm_rng_uniform(rng);
+    return u;
+}
+
+// Sequences (N,T,.) as a batch in the order of time. Action of row t: the one taken before its
+// observation.
+static hwm_rssm_batch by_time(const rssm_model* m, nn_tape* tape, const hwm_sequences* s,
+                              hwm_rng* rng) {
+    const int N = s->n, T = s->length, O = m->rssm.obs, A = m->rssm.action;
+    const size_t rows = (size_t)N * (size_t)T;
+    hwm_rssm_batch b = {.N = N, .T = T};
+    b.obs = nn_tape_alloc(tape, rows * (size_t)O * sizeof(hwm_real));
+    b.action = nn_tape_alloc(tape, rows * (size_t)A * sizeof(hwm_real));
+    hwm_real** columns[] = {&b.reward, &b.keep, &b.cont, &b.weight, &b.cont_weight};
+    for (int i = 0; i < 5; i++)
+        *columns[i] = nn_tape_alloc(tape, rows * sizeof(hwm_real));
+    b.draws = draw_uniform(tape, rng, rows * (size_t)m->rssm.size.variables);
+    const hwm_real terminal_weight = (hwm_real)m->base.config.continue_weight;
+    for (int t = 0; t < T; t++)
+        for (int n = 0; n < N; n++) {
+            const size_t from = (size_t)n * (size_t)T + (size_t)t;
+            const size_t to = (size_t)t * (size_t)N + (size_t)n;
+            memcpy(b.obs + to * (size_t)O, s->obs + from * (size_t)O, (size_t)O * sizeof(hwm_real));
+            if (t > 0)
+                memcpy(b.action + to * (size_t)A, s->action + (from - 1) * (size_t)A,
+                       (size_t)A * sizeof(hwm_real));
+            b.reward[to] = s->reward[from];
+            b.keep[to] = t > 0 && s->first[from] == 0;
+            b.weight[to] = s->valid[from];
+            b.cont[to] = 1 - s->terminal[from];
+            b.cont_weight[to] = s->valid[from] * (s->terminal[from] != 0 ? terminal_weight : 1);
+        }
+    return b;
+}
+
+static void rssm_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
+                          hwm_model_losses* losses) {
+    rssm_model* m = (rssm_model*)model;
+    const hwm_rssm_batch b = by_time(m, model->tape, batch, rng);
+    hwm_rssm_vars v;
+    hwm_rssm_bind(&m->rssm, model->tape, model->params, false, &v);
+    const hwm_rssm_unrolled u = hwm_rssm_unroll(&v, model->tape, &b);
+    hwm_rssm_losses l;
+    hwm_rssm_loss(&v, model->tape, &b, &u, &l);
+    nn_tape_backward(model->tape);
+    *losses = (hwm_model_losses){.total = l.total,
+                                 .obs = l.obs,
+                                 .reward = l.reward,
+                                 .cont = l.cont,
+                                 .kl = l.kl,
+                                 .flops = m->flops};
+}
+
+static void rssm_refresh(hwm_model* model, const hwm_replay_statistics* statistics, double margin) {
+    rssm_model* m = (rssm_model*)model;
+    for (int j = 0; j < m->rssm.obs; j++) {
+        const hwm_real span = statistics->obs_max[j] - statistics->obs_min[j];
+        entry(m, m->obs_min)[j] = statistics->obs_min[j] - (hwm_real)margin * span;
+        entry(m, m->obs_max)[j] = statistics->obs_max[j] + (hwm_real)margin * span;
+    }
+    entry(m, m->reward_range)[0] = statistics->reward_min;
+    entry(m, m->reward_range)[1] = statistics->reward_max;
+}
+
+// Posterior of the last valid row; rows of padding leave the state as it is.
+static void rssm_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z) {
+    rssm_model* m = (rssm_model*)model;
+    nn_tape* tape = model->tape;
+    nn_tape_reset(tape);
+    nn_tape_record(tape, false);
+    const hwm_rssm_batch b = by_time(m, tape, starts, rng);
+    hwm_rssm_vars v;
+    hwm_rssm_bind(&m->rssm, tape, model->params, true, &v);
+    const hwm_rssm_unrolled u = hwm_rssm_unroll(&v, tape, &b);
+    const int D = u.deter->cols, Z = model->latent;
+    for (int n = 0; n < b.N; n++) {
+        int last = 0;
+        for (int t = 0; t < b.T; t++)
+            if (starts->valid[(size_t)n * (size_t)b.T + (size_t)t] > 0)
+                last = t;
+        const size_t row = (size_t)last * (size_t)b.N + (size_t)n;
+        memcpy(z + (size_t)n * (size_t)Z, u.deter->x + row * (size_t)D, (size_t)D * sizeof *z);
+        memcpy(z + (size_t)n * (size_t)Z + D, u.stoch->x + row * (size_t)(Z - D),
+               (size_t)(Z - D) * sizeof *z);
+    }
+    nn_tape_record(tape, true);
+}
+
+static void rssm_begin(hwm_model* model, nn_tape* tape) {
+    rssm_model* m = (rssm_model*)model;
+    hwm_rssm_bind(&m->rssm, tape, model->params, true, &m->frozen);
+}
+
+static nn_var filled(nn_tape* tape, int rows, hwm_real value) {
+    nn_var v = nn_new(tape, rows, 1, false);
+    for (int i = 0; i < rows; i++)
+        v->x[i] = value;
+    return v;
+}
+
+static hwm_model_next rssm_step(hwm_model* model, nn_tape* tape, nn_var z, nn_var u, int t,
+                                hwm_rng* rng) {
+    rssm_model* m = (rssm_model*)model;
+    (void)t;
+    const int D = m->rssm.size.deter, S = m->rssm.size.variables, B = z->rows;
+    const hwm_rssm_state s = {nn_columns(tape, z, 0, D), nn_columns(tape, z, D, model->latent - D)};
+    const hwm_real* draws = draw_uniform(tape, rng, (size_t)B * (size_t)S);
+    nn_var next = hwm_rssm_features(tape, hwm_rssm_imagine(&m->frozen, tape, s, u, draws));
+    const hwm_real* range = entry(m, m->reward_range);
+    nn_var reward = filled(tape, B, range[1]), cont = filled(tape, B, 1);
+    if (model->config.predict_reward)
+        reward = nn_clamp(
+            tape,
+            nn_twohot_mean(tape, hwm_head_forward(&m->frozen.reward, tape, next), m->rssm.bins),
+            range, range + 1);
+    if (model->config.terminals)
+        cont = nn_sigmoid(tape, hwm_head_forward(&m->frozen.cont, tape, next));
+    return (hwm_model_next){next, reward, cont};
+}
+
+static nn_var rssm_observe(hwm_model* model, nn_tape* tape, nn_var z) {
+    rssm_model* m = (rssm_model*)model;
+    return nn_clamp(tape, nn_symexp(tape, hwm_head_forward(&m->frozen.decoder, tape, z)),
+                    entry(m, m->obs_min), entry(m, m->obs_max));
+}
+
+static nn_var rssm_features(hwm_model* model, nn_tape* tape, nn_var z) {
+    (void)model;
+    (void)tape;
+    return z;
+}
+
+static const hwm_model_vtable rssm_kind = {
+    .destroy = rssm_destroy,
+    .gradient = rssm_gradient,
+    .refresh = rssm_refresh,
+    .start = rssm_start,
+    .begin = rssm_begin,
+    .step = rssm_step,
+    .observe = rssm_observe,
+    .features = rssm_features,
+};
+
+hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* dims, hwm_rng* rng) {
+    rssm_model* m = calloc(1, sizeof *m);
+    hwm_param_list* list = malloc(sizeof *list);
+    if (!m || !list) {
+        free(m);
+        free(list);
+        return NULL;
+    }
+    hwm_rssm_sizes sizes = *hwm_rssm_preset(config->preset);
+    sizes.batch = (int)config->sequences;
+    sizes.length = (int)config->sequence_steps;
+    hwm_rssm_options options = hwm_rssm_default_options();
+    options.unimix = config->unimix;
+    options.obs_weight = config->obs_weight;
+    if (!config->predict_reward)
+        options.reward_weight = 0;
+    if (!config->terminals)
+        options.continue_weight = 0;
+    hwm_param_list_init(list);
+    hwm_rssm_declare(&m->rssm, list, &sizes, &options, dims->obs, dims->action);
+    m->obs_min = hwm_param_list_add(list, hwm_spec("obs_min", HWM_F32, 1, dims->obs));
+    m->obs_max = hwm_param_list_add(list, hwm_spec("obs_max", HWM_F32, 1, dims->obs));
+    m->reward_range = hwm_param_list_add(list, hwm_spec("reward_range", HWM_F32, 1, 2));
+
+    m->base.kind = &rssm_kind;
+    m->base.config = *config;
+    m->base.dims = *dims;
+    m->base.latent = m->base.features = sizes.deter + sizes.variables * sizes.classes;
+    m->base.batch_sequences = sizes.batch;
+    m->base.batch_length = sizes.length;
+    m->base.start_length = (int)config->burn_in_steps + 1;
+    m->flops = 6.0 * sizes.batch * sizes.length *
+               (hwm_rssm_step_macs(&m->rssm) + hwm_rssm_observe_macs(&m->rssm));
+    const bool made = nn_params_create(&m->base.params, list) == HWM_OK &&
+                      nn_tape_create(&m->base.tape, (size_t)1 << 36) == HWM_OK;
+    free(list);
+    if (!made) {
+        nn_params_destroy(&m->base.params);
+        nn_tape_destroy(&m->base.tape);
+        free(m);
+        return NULL;
+    }
+    hwm_rssm_init(&m->rssm, m->base.params, rng);
+    m->base.reward_range = entry(m, m->reward_range);
+    for (int j = 0; j < dims->obs; j++) {
+        entry(m, m->obs_min)[j] = -3;
+        entry(m, m->obs_max)[j] = 3;
+    }
+    m->base.reward_range[0] = -1;
+    m->base.reward_range[1] = 1;
+    return &m->base;
+}
