@@ -173,11 +173,11 @@ static hwm_status compute_weights(plot* p, const hwm_checkpoint* c, uint64_t see
     q.decisions_max = 20000;
     hwm_status s = hwm_play(c, &q, record_weights, &w, err);
     if (s == HWM_OK && p->decisions > 0) {
-        // drawn with synapses as rows
+        // drawn with synapses as rows, the first at the bottom
         p->weights = malloc((size_t)p->decisions * (size_t)p->synapses * sizeof(float) + 1);
         for (int t = 0; p->weights && t < p->decisions; t++) {
             for (int i = 0; i < p->synapses; i++) {
-                p->weights[(size_t)i * (size_t)p->decisions + (size_t)t] =
+                p->weights[(size_t)(p->synapses - 1 - i) * (size_t)p->decisions + (size_t)t] =
                     w.series[(size_t)t * (size_t)p->synapses + (size_t)i];
             }
         }
@@ -333,14 +333,10 @@ static void draw_imagined(hwm_figure* f, hwm_panel panel, const plot* p) {
 static void draw_weights(hwm_figure* f, hwm_panel panel, const plot* p) {
     char title[160];
     panel.x_max = p->decisions;
-    panel.y_min = p->synapses;
-    panel.y_max = 0;
     hwm_figure_heat(f, &panel, p->weights, p->synapses, p->decisions, p->weight_limit);
     hwm_figure_heat_scale(f, &panel, p->weight_limit);
     snprintf(title, sizeof title, "Plastic weights in one episode (return %.5g)",
              p->episode_return);
-    // axes for decisions only: synapses have no scale worth numbers
-    panel.y_min = 0;
     panel.y_max = p->synapses_all;
     hwm_figure_axes(f, &panel, title, "decision", "synapse");
 }
@@ -355,6 +351,9 @@ static void draw_adaptation(hwm_figure* f, hwm_panel panel, const plot* p) {
     extend(&panel.y_min, &panel.y_max, p->adapted[1], WINDOWS);
     extend(&panel.y_min, &panel.y_max, p->adapted_low, WINDOWS);
     extend(&panel.y_min, &panel.y_max, p->adapted_high, WINDOWS);
+    // with 0, and a little room above: a dip of a percent shall not look like a collapse
+    panel.y_min = fmin(panel.y_min, 0.0);
+    panel.y_max = fmax(panel.y_max, 0.0) + 0.05 * (panel.y_max - panel.y_min);
     hwm_axis_round(&panel.y_min, &panel.y_max);
     snprintf(title, sizeof title, "Adaptation: %s at decision %lld", p->change_name,
              (long long)p->change_at);
