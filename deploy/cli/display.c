@@ -296,8 +296,8 @@ static void erase(hwm_display* d) {
 static void draw(hwm_display* d, const hwm_progress* p) {
     static char text[BLOCK_BYTES];
     int width = terminal_width() - 1;  // the last column would wrap on some terminals
-    // after a change of the width the old lines have wrapped: leave them, start below
-    if (width == d->width) {
+    // on a narrower screen the old lines have wrapped: leave them, start below
+    if (width >= d->width) {
         erase(d);
     }
     d->width = width;

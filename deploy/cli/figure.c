@@ -7,6 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __SANITIZE_ADDRESS__
+// what fontconfig keeps until the process ends is not ours to free
+__attribute__((weak)) const char* __lsan_default_suppressions(void);
+const char* __lsan_default_suppressions(void) {
+    return "leak:libfontconfig";
+}
+#endif
+
 struct hwm_figure {
     char path[4096];
     bool png;

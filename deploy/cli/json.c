@@ -3,7 +3,6 @@
 
 #include <jansson.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,4 +96,18 @@ int hwm_json_print_number(char* out, size_t size, double value) {
         return snprintf(out, size, "null");
     }
     return snprintf(out, size, "%.9g", value);
+}
+
+void hwm_json_print_text(FILE* out, const char* text) {
+    fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') {
+            fprintf(out, "\\%c", *text);
+        } else if ((unsigned char)*text < 0x20) {
+            fprintf(out, "\\u%04x", (unsigned)*text);
+        } else {
+            fputc(*text, out);
+        }
+    }
+    fputc('"', out);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 typedef struct hwm_json hwm_json;
 
@@ -26,5 +27,7 @@ bool hwm_json_is_object(const hwm_json* json);
 bool hwm_json_is_array(const hwm_json* json);
 // Values that are not finite are written as null, as JSON wants it. Returns what snprintf returns.
 int hwm_json_print_number(char* out, size_t size, double value);
+// The text between double quotes, with what JSON wants escaped.
+void hwm_json_print_text(FILE* out, const char* text);
 
 #endif

@@ -78,19 +78,6 @@ static void variants_json(FILE* out, const hwm_evaluate_result* r) {
     fprintf(out, "]");
 }
 
-static void text_escaped(FILE* out, const char* text) {
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') {
-            fputc('\\', out);
-        }
-        if ((unsigned char)*text >= 0x20) {
-            fputc(*text, out);
-        }
-    }
-    fputc('"', out);
-}
-
 static void score_row(FILE* out, const char* name, const hwm_evaluate_score* s) {
     fprintf(out, "  %-34s %10.2f %10.2f %10.2f %10.2f %9d\n", name, s->mean, s->std, s->min, s->max,
             s->episodes);
@@ -176,9 +163,9 @@ static void judgement_json(FILE* out, const hwm_checkpoint* c, const judgement* 
     score_json(out, &j->result.all);
     fprintf(out, ", \"seed\": %llu, \"env_steps\": %lld, \"experiment\": ",
             (unsigned long long)j->request.seed, (long long)j->result.env_steps);
-    text_escaped(out, c->experiment->run.name);
+    hwm_json_print_text(out, c->experiment->run.name);
     fprintf(out, ", \"run_seed\": %lld, \"checkpoint\": ", (long long)c->experiment->run.seed);
-    text_escaped(out, c->path);
+    hwm_json_print_text(out, c->path);
     variants_json(out, &j->result);
     for (int i = 0; i < j->n_controls; i++) {
         fprintf(out, "%s\"%s\": {", i ? ", " : ", \"controls\": {", controls[i].key);

@@ -108,7 +108,6 @@ static void take_news(train* t, double received_s) {
         hwm_progress_stats(&t->progress, json);
         hwm_json_free(&json);
     }
-    t->progress.workers_alive = hwm_cluster_workers_alive(&t->cluster);
     t->progress.worker_restarts = t->cluster.worker_restarts;
 }
 
@@ -122,7 +121,7 @@ static void resume_hint(const train* t, char* text, size_t size) {
 }
 
 static void explain_death(train* t, hwm_cluster_event event) {
-    char how[128], hint[2 * HWM_PATH_MAX], tail[4096], text[4 * HWM_PATH_MAX];
+    char how[128], hint[2 * HWM_PATH_MAX], tail[4096];
     const hwm_process* p = t->cluster.culprit;
     hwm_process_describe(p, how, sizeof how);
     resume_hint(t, hint, sizeof hint);
@@ -135,10 +134,9 @@ static void explain_death(train* t, hwm_cluster_event event) {
                            ? "The replay store is complete, and training goes on from the "
                              "learner's last checkpoint."
                            : "The replay store and the learner's checkpoints are complete.";
-    snprintf(text, sizeof text, "%s %s %s, so the run has ended. %s\n%s\nEnd of its log (%s):\n%s",
-             event == HWM_CLUSTER_WORKERS_FAIL ? "Worker" : "The", p->name, how, kept, hint, p->log,
-             tail[0] ? tail : "(empty)");
-    fprintf(stderr, "%s\n", text);
+    fprintf(stderr, "%s %s %s, so the run has ended. %s\n%s\nEnd of its log (%s):\n%s\n",
+            event == HWM_CLUSTER_WORKERS_FAIL ? "Worker" : "The", p->name, how, kept, hint, p->log,
+            tail[0] ? tail : "(empty)");
 }
 
 // Watch over the run until something ends it.
@@ -150,6 +148,7 @@ static hwm_cluster_event follow_run(train* t) {
             hwm_display_note(&t->display, note);
         }
         take_news(t, hwm_clock_s());
+        t->progress.workers_alive = hwm_cluster_workers_alive(&t->cluster);
         if (event != HWM_CLUSTER_RUNNING || hwm_signals_stop_requested() || t->display.closed) {
             return event;
         }
