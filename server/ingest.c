@@ -181,6 +181,8 @@ static void complete_append(hwm_server* s, hwm_pending* p, hwm_session* session,
         return;
     }
     session->append_bytes -= p->bytes;
+    // on the wire ECLOSED means "say hello": a closed table is another matter
+    hwm_status status = done->status == HWM_ECLOSED ? HWM_EDENIED : done->status;
     if (done->status == HWM_OK || done->status == HWM_EDUPLICATE) {
         if (done->status == HWM_OK) {
             session->appends++;
@@ -190,7 +192,7 @@ static void complete_append(hwm_server* s, hwm_pending* p, hwm_session* session,
         hwm_rpc_reply(s, &session->peer, &(hwm_reply){.id = p->request, .status = done->status});
     } else {
         session->refused++;
-        hwm_rpc_refuse(s, &session->peer, p->request, done->status, "%s", done->text);
+        hwm_rpc_refuse(s, &session->peer, p->request, status, "%s", done->text);
     }
 }
 
@@ -201,7 +203,8 @@ static void complete_sample(hwm_server* s, const hwm_pending* p, hwm_session* se
     }
     session->open_samples--;
     if (done->status != HWM_OK || done->batch == NULL) {
-        hwm_rpc_refuse(s, &session->peer, p->request, done->status, "%s", done->text);
+        hwm_rpc_refuse(s, &session->peer, p->request,
+                       done->status == HWM_ECLOSED ? HWM_EDENIED : done->status, "%s", done->text);
         return;
     }
     size_t size = 0;

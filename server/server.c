@@ -9,9 +9,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "server/http.h"
 #include "server/service.h"
 
-enum { TICK_MS = 100, MESSAGES_PER_TURN = 256, COMPLETIONS_PER_TURN = 256 };
+enum { TICK_MS = 100, MESSAGES_PER_TURN = 256, COMPLETIONS_PER_TURN = 256, DRAIN_STALL_MS = 1000 };
 
 #define FIELD(name) offsetof(hwm_service_config, name)
 static const hwm_config_field fields[] = {
@@ -65,6 +66,9 @@ hwm_status hwm_server_create(hwm_server** out, const hwm_server_config* config, 
     if (status == HWM_OK) {
         status = hwm_link_bind(&s->link, &link, err);
     }
+    if (status == HWM_OK && config->http != NULL) {
+        status = hwm_http_start(&s->http, config->http, err);
+    }
     if (status != HWM_OK) {
         hwm_server_destroy(&s);
         return status;
@@ -100,6 +104,10 @@ static void turn(hwm_server* s, int timeout_ms) {
         s->tick_ns = now;
         hwm_sessions_tick(s, now);
         hwm_tasks_expire(s->tasks, now);
+        if (s->http != NULL) {
+            char* json = hwm_http_wants(s->http, now) ? hwm_stats_json(s) : NULL;
+            hwm_http_put(s->http, json != NULL ? &json : NULL, !s->draining, now);
+        }
     }
 }
 
@@ -110,11 +118,16 @@ hwm_status hwm_server_run(hwm_server* s, bool signals) {
 
     // the end: nothing new is taken, what is queued is committed and acknowledged
     s->draining = true;
-    int64_t end = hwm_clock_ns() + s->config.service.drain_ms * 1000000;
-    while (hwm_ingest_pending_appends(s) > 0 && hwm_clock_ns() < end) {
-        turn(s, 10);
-    }
+    // (what the limiter holds is never committed: its workers keep it)
+    int64_t now = hwm_clock_ns(), fell = now, end = now + s->config.service.drain_ms * 1000000;
     uint32_t left = hwm_ingest_pending_appends(s);
+    while (left > 0 && now < end && now - fell < DRAIN_STALL_MS * 1000000LL) {
+        turn(s, 10);
+        uint32_t after = hwm_ingest_pending_appends(s);
+        now = hwm_clock_ns();
+        fell = after < left ? now : fell;
+        left = after;
+    }
     hwm_log(HWM_LOG_INFO, "service", "stopped",
             "uptime_s=%.1f requests=%" PRIu64 " unacknowledged_appends=%u",
             (double)(hwm_clock_ns() - s->started_ns) * 1e-9, s->counters.requests, left);
@@ -127,6 +140,7 @@ void hwm_server_destroy(hwm_server** server) {
         return;
     }
     *server = NULL;
+    hwm_http_stop(&s->http);
     hwm_hub_destroy(&s->hub);
     hwm_tasks_destroy(&s->tasks);
     if (s->replay != NULL) {

@@ -39,6 +39,7 @@ typedef struct hwm_server hwm_server;
 // Opens the store and listens: clients may connect from here on.
 hwm_status hwm_server_create(hwm_server** out, const hwm_server_config* config, hwm_error* err);
 const char* hwm_server_endpoint(const hwm_server* server);  // with the real port
+uint16_t hwm_server_http_port(const hwm_server* server);    // 0: none
 // Serves until hwm_server_stop, a shutdown request or (signals) SIGINT and SIGTERM; then commits
 // what is queued.
 hwm_status hwm_server_run(hwm_server* server, bool signals);

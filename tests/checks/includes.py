@@ -18,7 +18,7 @@ THIRD_PARTY = [
     (r"mujoco/.*|mujoco\.h", ["common/env/"]),
     (r"GL/.*", ["common/env/"]),
     (r"cblas\.h|openblas.*|libxsmm.*|.*dnnl.*", ["common/nn/"]),
-    (r"jansson\.h", ["deploy/cli/", "worker/", "learner/"]),
+    (r"jansson\.h", ["server/report.c", "deploy/cli/", "worker/", "learner/"]),
     (r"cairo\.h|cairo-svg\.h", ["deploy/cli/figure.c"]),
     (r"microhttpd\.h", ["server/http.c"]),
     (r"zstd\.h", ["common/record/"]),

@@ -1,0 +1,437 @@
+#include "server/report.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/text.h"
+
+// ---- Prometheus: one row per series; a path names the value inside its object
+
+typedef struct series {
+    const char* path;  // keys joined by '.'
+    const char* name;
+    const char* kind;
+    const char* help;
+} series;
+
+static const series of_server[] = {
+    {"uptime_s", "hwm_server_uptime_seconds", "gauge", "time since the start"},
+    {"memory_bytes", "hwm_server_memory_bytes", "gauge", "resident memory"},
+    {"cpu_s", "hwm_server_cpu_seconds_total", "counter", "processor time used"},
+    {"requests.total", "hwm_service_requests_all_total", "counter", "requests received"},
+    {"requests.malformed", "hwm_service_requests_malformed_total", "counter",
+     "requests that could not be read"},
+    {"requests.foreign_frames", "hwm_service_messages_foreign_total", "counter",
+     "messages of other frames"},
+    {"requests.dropped_replies", "hwm_service_replies_dropped_total", "counter",
+     "replies that found a full queue"},
+    {"requests.unroutable", "hwm_service_replies_unroutable_total", "counter",
+     "replies whose client was gone"},
+    {"requests.hellos", "hwm_service_hellos_accepted_total", "counter",
+     "clients that joined or came back"},
+    {"requests.dead_clients", "hwm_service_clients_dead_total", "counter",
+     "clients that fell silent"},
+    {"requests.refused_keys", "hwm_service_keys_refused_total", "counter",
+     "connections with an unknown key"},
+    {"requests.failed_handshakes", "hwm_service_handshakes_failed_total", "counter",
+     "connections without CURVE or for another server"},
+    {"requests.revoked_keys", "hwm_service_keys_revoked_total", "counter",
+     "requests of keys that were taken out"},
+    {"requests.ingest_bytes", "hwm_service_ingest_waiting_bytes", "gauge",
+     "appends that wait for their commit"},
+    {"replay.store.map_bytes", "hwm_store_map_limit_bytes", "gauge", "quota of the store"},
+    {"replay.store.file_bytes", "hwm_store_file_size_bytes", "gauge", "pages of the file in use"},
+    {"replay.store.free_bytes", "hwm_store_free_pages_bytes", "gauge",
+     "pages that can be used again"},
+    {"replay.store.oldest_reader_s", "hwm_store_oldest_reader_seconds", "gauge",
+     "age of the oldest read transaction"},
+    {"params.published", "hwm_hub_versions_published_total", "counter",
+     "parameter versions published"},
+    {"params.fetched_bytes", "hwm_hub_fetched_bytes_total", "counter", "parameters handed out"},
+    {"params.removed", "hwm_hub_versions_removed_total", "counter",
+     "parameter versions no longer kept"},
+    {"tasks.submitted", "hwm_tasks_all_submitted_total", "counter", "tasks submitted"},
+    {"tasks.completed", "hwm_tasks_all_completed_total", "counter", "tasks with a result"},
+    {"tasks.failed", "hwm_tasks_now_failed", "gauge", "tasks given up"},
+    {"tasks.waiting", "hwm_tasks_now_waiting", "gauge", "tasks that nobody has leased"},
+    {"tasks.leased", "hwm_tasks_now_leased", "gauge", "tasks at a worker"},
+};
+
+static const series of_table[] = {
+    {"steps", "hwm_replay_table_steps", "gauge", "steps stored"},
+    {"chunks", "hwm_replay_table_chunks", "gauge", "chunks stored"},
+    {"episodes", "hwm_replay_table_episodes", "gauge", "episodes stored"},
+    {"bytes", "hwm_replay_table_bytes", "gauge", "bytes stored"},
+    {"capacity_steps", "hwm_replay_capacity_steps", "gauge", "steps kept at most"},
+    {"inserted_steps", "hwm_replay_inserted_steps_total", "counter", "steps inserted"},
+    {"evicted_steps", "hwm_replay_evicted_steps_total", "counter", "steps evicted"},
+    {"sampled_steps", "hwm_replay_sampled_steps_total", "counter", "steps sampled and counted"},
+    {"appends", "hwm_replay_appends_committed_total", "counter", "chunks committed"},
+    {"samples", "hwm_replay_batches_sampled_total", "counter", "sample requests answered"},
+    {"duplicates", "hwm_replay_chunks_duplicate_total", "counter",
+     "chunks that were stored before"},
+    {"refused", "hwm_replay_chunks_refused_total", "counter", "chunks refused by the store"},
+    {"gaps", "hwm_replay_stream_gaps_total", "counter", "missing sequences that were accepted"},
+    {"limiter.diff", "hwm_limiter_cursor_steps", "gauge", "inserted * ratio - sampled"},
+    {"limiter.diff_min", "hwm_limiter_cursor_min_steps", "gauge", "samples wait below"},
+    {"limiter.diff_max", "hwm_limiter_cursor_max_steps", "gauge", "inserts wait above"},
+    {"limiter.waiting_inserts", "hwm_limiter_inserts_waiting", "gauge",
+     "chunks held by the limiter"},
+    {"limiter.waiting_samples", "hwm_limiter_samples_waiting", "gauge",
+     "sample requests held by the limiter"},
+    {"limiter.insert_wait_s", "hwm_limiter_insert_wait_seconds_total", "counter",
+     "time that inserts were held"},
+    {"limiter.sample_wait_s", "hwm_limiter_sample_wait_seconds_total", "counter",
+     "time that samples were held"},
+};
+
+static const series of_worker[] = {
+    {"env_steps", "hwm_worker_env_steps_total", "counter", "environment steps made"},
+    {"steps_per_s", "hwm_worker_env_steps_per_second", "gauge",
+     "environment steps stored per second"},
+    {"episodes", "hwm_worker_episodes_finished_total", "counter", "training episodes finished"},
+    {"return_mean", "hwm_worker_recent_return_mean", "gauge",
+     "mean return of the last 16 episodes"},
+    {"blocked_s", "hwm_worker_blocked_time_seconds_total", "counter",
+     "time the worker could not step"},
+    {"version_lag", "hwm_worker_version_lag_versions", "gauge",
+     "published versions it has not applied"},
+    {"last_seen_s", "hwm_worker_last_seen_seconds", "gauge", "since it was heard"},
+};
+
+static const json_t* at_path(const json_t* object, const char* path) {
+    char key[64];
+    while (object != NULL && *path != '\0') {
+        size_t n = strcspn(path, ".");
+        if (n >= sizeof key) {
+            return NULL;
+        }
+        memcpy(key, path, n);
+        key[n] = '\0';
+        object = json_object_get(object, key);
+        path += n + (path[n] == '.');
+    }
+    return object;
+}
+
+static bool number_at(const json_t* object, const char* path, double* value) {
+    const json_t* v = at_path(object, path);
+    if (!json_is_number(v)) {
+        return false;
+    }
+    *value = json_number_value(v);
+    return true;
+}
+
+// Numbers that count are printed as such; a double holds them exactly below 2^53.
+static void put_number(hwm_text* t, double v) {
+    if (v == (double)(int64_t)v && v > -9e15 && v < 9e15) {
+        hwm_text_put(t, "%" PRId64, (int64_t)v);
+    } else {
+        hwm_text_put(t, "%.9g", v);
+    }
+}
+
+static void put_label(hwm_text* t, const char* name, const char* value) {
+    hwm_text_put(t, "%s=\"", name);
+    for (; *value != '\0'; value++) {
+        if (*value == '"' || *value == '\\') {
+            hwm_text_put(t, "\\%c", *value);
+        } else {
+            hwm_text_put(t, "%c", *value == '\n' ? ' ' : *value);
+        }
+    }
+    hwm_text_put(t, "\"");
+}
+
+static void head(hwm_text* t, const series* s) {
+    hwm_text_put(t, "# HELP %s %s\n# TYPE %s %s\n", s->name, s->help, s->name, s->kind);
+}
+
+static void rows_of_list(hwm_text* t, const json_t* list, const series* rows, size_t n,
+                         void (*labels)(hwm_text*, const json_t*)) {
+    for (size_t k = 0; k < n; k++) {
+        bool headed = false;
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            const json_t* object = json_array_get(list, i);
+            double v;
+            if (!number_at(object, rows[k].path, &v)) {
+                continue;
+            }
+            if (!headed) {
+                head(t, &rows[k]);
+                headed = true;
+            }
+            hwm_text_put(t, "%s{", rows[k].name);
+            labels(t, object);
+            hwm_text_put(t, "} ");
+            put_number(t, v);
+            hwm_text_put(t, "\n");
+        }
+    }
+}
+
+static const char* text_of(const json_t* object, const char* key) {
+    const char* text = json_string_value(json_object_get(object, key));
+    return text == NULL ? "" : text;
+}
+
+static void table_labels(hwm_text* t, const json_t* table) {
+    put_label(t, "table", text_of(table, "name"));
+}
+
+static void worker_labels(hwm_text* t, const json_t* worker) {
+    char number[32];
+    double rank = 0.0, pid = 0.0;
+    number_at(worker, "rank", &rank);
+    number_at(worker, "pid", &pid);
+    snprintf(number, sizeof number, "%.0f", rank);
+    put_label(t, "rank", number);
+    hwm_text_put(t, ",");
+    put_label(t, "host", text_of(worker, "host"));
+    snprintf(number, sizeof number, "%.0f", pid);
+    hwm_text_put(t, ",");
+    put_label(t, "pid", number);
+}
+
+// An object of numbers as one series with a label: {"append": 3} -> name{label="append"} 3
+static void rows_of_map(hwm_text* t, json_t* map, const char* label, const series* s) {
+    const char* key;
+    json_t* value;
+    if (json_object_size(map) > 0) {
+        head(t, s);
+    }
+    json_object_foreach(map, key, value) {
+        hwm_text_put(t, "%s{", s->name);
+        put_label(t, label, key);
+        hwm_text_put(t, "} ");
+        put_number(t, json_number_value(value));
+        hwm_text_put(t, "\n");
+    }
+}
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+char* hwm_report_prometheus(const char* json) {
+    json_t* root = json_loads(json, 0, NULL);
+    if (root == NULL) {
+        return NULL;
+    }
+    hwm_text t = {0};
+    for (size_t k = 0; k < COUNT(of_server); k++) {
+        double v;
+        if (number_at(root, of_server[k].path, &v)) {
+            head(&t, &of_server[k]);
+            hwm_text_put(&t, "%s ", of_server[k].name);
+            put_number(&t, v);
+            hwm_text_put(&t, "\n");
+        }
+    }
+    static const series kinds = {"", "hwm_service_requests_received_total", "counter",
+                                 "requests by kind"};
+    static const series refusals = {"", "hwm_service_requests_refused_total", "counter",
+                                    "refusals by reason"};
+    rows_of_map(&t, (json_t*)(uintptr_t)at_path(root, "requests.kinds"), "kind", &kinds);
+    rows_of_map(&t, (json_t*)(uintptr_t)at_path(root, "requests.refusals"), "reason", &refusals);
+    rows_of_list(&t, at_path(root, "replay.tables"), of_table, COUNT(of_table), table_labels);
+    rows_of_list(&t, at_path(root, "workers"), of_worker, COUNT(of_worker), worker_labels);
+
+    static const series clients = {"", "hwm_service_clients_connected", "gauge", "clients by role"};
+    static const char* const role[] = {"workers", "learners", "operators", "viewers"};
+    head(&t, &clients);
+    for (size_t k = 0; k < COUNT(role); k++) {
+        const json_t* list = json_object_get(root, role[k]);
+        size_t alive = 0;
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            alive += json_is_true(json_object_get(json_array_get(list, i), "alive"));
+        }
+        hwm_text_put(&t, "%s{role=\"%.*s\"} %zu\n", clients.name, (int)strlen(role[k]) - 1, role[k],
+                     alive);
+    }
+    json_t* sets = (json_t*)(uintptr_t)at_path(root, "params.sets");
+    static const series version = {"", "hwm_hub_newest_version", "gauge",
+                                   "newest version of a parameter set"};
+    const char* name;
+    json_t* set;
+    if (json_object_size(sets) > 0) {
+        head(&t, &version);
+    }
+    json_object_foreach(sets, name, set) {
+        double v = 0.0;
+        number_at(set, "version", &v);
+        hwm_text_put(&t, "%s{", version.name);
+        put_label(&t, "set", name);
+        hwm_text_put(&t, "} ");
+        put_number(&t, v);
+        hwm_text_put(&t, "\n");
+    }
+    json_decref(root);
+    return hwm_text_take(&t);
+}
+
+// ---- for people
+
+// 1234567 -> "1.23 M", so that a column stays narrow.
+static const char* human(double v, char text[16]) {
+    static const char unit[] = " kMGTP";
+    int k = 0;
+    double a = v < 0 ? -v : v;
+    for (; a >= 9999.5 && k < 5; k++) {
+        a /= 1000.0;
+        v /= 1000.0;
+    }
+    if (k == 0) {
+        snprintf(text, 16, a == (double)(int64_t)a ? "%.0f" : "%.3g", v);
+    } else {
+        snprintf(text, 16, "%.*f %c", a < 99.95 ? 2 : a < 999.5 ? 1 : 0, v, unit[k]);
+    }
+    return text;
+}
+
+static const char* duration(double s, char text[16]) {
+    if (s < 120.0) {
+        snprintf(text, 16, "%.1f s", s);
+    } else if (s < 7200.0) {
+        snprintf(text, 16, "%.0f min", s / 60.0);
+    } else {
+        snprintf(text, 16, "%.1f h", s / 3600.0);
+    }
+    return text;
+}
+
+static double number_or_zero(const json_t* object, const char* path) {
+    double v = 0.0;
+    number_at(object, path, &v);
+    return v;
+}
+
+static const json_t* same_named(const json_t* list, const char* key, const json_t* value) {
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t* object = json_array_get(list, i);
+        if (json_equal(json_object_get(object, key), value)) {
+            return object;
+        }
+    }
+    return NULL;
+}
+
+// Per second between the two answers; "-" without the earlier one.
+static const char* rate(const json_t* now, const json_t* before, const char* path,
+                        double interval_s, char text[16]) {
+    if (before == NULL || interval_s <= 0.0) {
+        snprintf(text, 16, "-");
+        return text;
+    }
+    return human((number_or_zero(now, path) - number_or_zero(before, path)) / interval_s, text);
+}
+
+static void put_tables(hwm_text* t, const json_t* root, const json_t* before, double dt) {
+    const json_t* list = at_path(root, "replay.tables");
+    hwm_text_put(t, "\n%-16s %9s %9s %9s %9s %9s %9s %9s %9s %7s\n", "table", "steps", "chunks",
+                 "bytes", "inserted", "/s", "sampled", "/s", "ratio", "held");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t* x = json_array_get(list, i);
+        const json_t* old =
+            same_named(at_path(before, "replay.tables"), "name", json_object_get(x, "name"));
+        char a[16], b[16], c[16], d[16], e[16], f[16], g[16], h[16];
+        double inserted = number_or_zero(x, "inserted_steps");
+        hwm_text_put(t, "%-16.16s %9s %9s %9s %9s %9s %9s %9s %9s %3.0f/%-3.0f\n",
+                     text_of(x, "name"), human(number_or_zero(x, "steps"), a),
+                     human(number_or_zero(x, "chunks"), b), human(number_or_zero(x, "bytes"), c),
+                     human(inserted, d), rate(x, old, "inserted_steps", dt, e),
+                     human(number_or_zero(x, "sampled_steps"), f),
+                     rate(x, old, "sampled_steps", dt, g),
+                     inserted > 0.0 ? human(number_or_zero(x, "sampled_steps") / inserted, h) : "-",
+                     number_or_zero(x, "limiter.waiting_inserts"),
+                     number_or_zero(x, "limiter.waiting_samples"));
+    }
+}
+
+static void put_workers(hwm_text* t, const json_t* root, const json_t* before, double dt) {
+    const json_t* list = json_object_get(root, "workers");
+    if (json_array_size(list) == 0) {
+        return;
+    }
+    hwm_text_put(t, "\n%-4s %-16s %7s %9s %9s %9s %9s %9s %7s %4s %9s %s\n", "rank", "worker",
+                 "pid", "envs", "steps", "/s", "episodes", "return", "version", "lag", "blocked",
+                 "heard");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t* x = json_array_get(list, i);
+        const json_t* old =
+            same_named(json_object_get(before, "workers"), "id", json_object_get(x, "id"));
+        char envs[24], a[16], b[16], c[16], d[16], e[16];
+        double first = number_or_zero(x, "first_env");
+        double mean;
+        snprintf(envs, sizeof envs, "%.0f-%.0f", first,
+                 first + number_or_zero(x, "environments") - 1);
+        bool has_mean = number_at(x, "return_mean", &mean);
+        hwm_text_put(t, "%-4.0f %-16.16s %7.0f %9s %9s %9s %9s %9s %7.0f %4.0f %9s %s%s\n",
+                     number_or_zero(x, "rank"), text_of(x, "host"), number_or_zero(x, "pid"), envs,
+                     human(number_or_zero(x, "env_steps"), a),
+                     old != NULL ? rate(x, old, "env_steps", dt, b)
+                                 : human(number_or_zero(x, "steps_per_s"), b),
+                     human(number_or_zero(x, "episodes"), c), has_mean ? human(mean, d) : "-",
+                     number_or_zero(x, "version"), number_or_zero(x, "version_lag"),
+                     duration(number_or_zero(x, "blocked_s"), e),
+                     json_is_true(json_object_get(x, "alive")) ? "" : "DEAD ",
+                     duration(number_or_zero(x, "last_seen_s"), a));
+    }
+}
+
+char* hwm_report_table(const char* json, const char* before_json, double interval_s) {
+    json_t* root = json_loads(json, 0, NULL);
+    json_t* before = before_json != NULL ? json_loads(before_json, 0, NULL) : NULL;
+    if (root == NULL) {
+        json_decref(before);
+        return NULL;
+    }
+    hwm_text t = {0};
+    char a[16], b[16], c[16], d[16];
+    hwm_text_put(&t,
+                 "hwm-server %s at %s, up %s, memory %sB, requests %s (%s/s), refused %.0f, dead "
+                 "clients %.0f\n",
+                 text_of(root, "version"), text_of(root, "endpoint"),
+                 duration(number_or_zero(root, "uptime_s"), a),
+                 human(number_or_zero(root, "memory_bytes"), b),
+                 human(number_or_zero(root, "requests.total"), c),
+                 rate(root, before, "requests.total", interval_s, d),
+                 number_or_zero(root, "requests.refused"),
+                 number_or_zero(root, "requests.dead_clients"));
+    hwm_text_put(&t,
+                 "store: %s, file %sB of %sB, free %sB, %.0f commits, p50 %.1f ms, p99 %.1f ms\n",
+                 json_string_value(at_path(root, "replay.store.durability")) != NULL
+                     ? json_string_value(at_path(root, "replay.store.durability"))
+                     : "?",
+                 human(number_or_zero(root, "replay.store.file_bytes"), a),
+                 human(number_or_zero(root, "replay.store.map_bytes"), b),
+                 human(number_or_zero(root, "replay.store.free_bytes"), c),
+                 number_or_zero(root, "replay.store.commits"),
+                 1e3 * number_or_zero(root, "replay.store.commit_p50_s"),
+                 1e3 * number_or_zero(root, "replay.store.commit_p99_s"));
+    put_tables(&t, root, before, interval_s);
+    put_workers(&t, root, before, interval_s);
+
+    json_t* sets = (json_t*)(uintptr_t)at_path(root, "params.sets");
+    const char* name;
+    json_t* set;
+    if (json_object_size(sets) > 0) {
+        hwm_text_put(&t, "\n%-16s %9s %9s %9s\n", "parameters", "version", "bytes", "stored");
+    }
+    json_object_foreach(sets, name, set) {
+        hwm_text_put(&t, "%-16.16s %9.0f %9s %9.0f\n", name, number_or_zero(set, "version"),
+                     human(number_or_zero(set, "bytes"), a), number_or_zero(set, "stored"));
+    }
+    double submitted = number_or_zero(root, "tasks.submitted");
+    if (submitted > 0.0) {
+        hwm_text_put(
+            &t, "\ntasks: %.0f submitted, %.0f done, %.0f at workers, %.0f waiting, %.0f failed\n",
+            submitted, number_or_zero(root, "tasks.completed"),
+            number_or_zero(root, "tasks.leased"), number_or_zero(root, "tasks.waiting"),
+            number_or_zero(root, "tasks.failed"));
+    }
+    json_decref(root);
+    json_decref(before);
+    return hwm_text_take(&t);
+}
