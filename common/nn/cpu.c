@@ -34,7 +34,3 @@ void nn_cpu_select(nn_cpu_level level) {
 const char* nn_cpu_name(nn_cpu_level level) {
     return level == NN_CPU_AVX512 ? "avx512" : "base";
 }
-
-__attribute__((constructor)) static void choose_at_start(void) {
-    nn_cpu_select(nn_cpu_best());
-}

@@ -5,12 +5,16 @@
 #include <cblas.h>
 
 #include "base/status.h"
+#include "nn/cpu.h"
 #include "nn/gemm_kernel.h"
 #include "nn/pool.h"
 
 // One thread always: a result must never depend on a thread count.
-__attribute__((constructor)) static void one_blas_thread(void) {
+// Here and not in cpu.c: a constructor runs only in a program that links something else of its
+// file.
+__attribute__((constructor)) static void choose_at_start(void) {
     openblas_set_num_threads(1);
+    nn_cpu_select(nn_cpu_best());
 }
 
 static nn_gemm_watcher watcher;

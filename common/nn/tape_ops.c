@@ -25,7 +25,7 @@ static void act_backward(nn_act act, size_t n, const hwm_real* y, hwm_real* g) {
         break;
     case NN_ELU:
         for (size_t i = 0; i < n; i++)
-            g[i] *= y[i] > 0 ? 1 : y[i] + 1;
+            g[i] *= 1 + (y[i] < 0 ? y[i] : 0);  // no branch: signs are random
         break;
     case NN_TANH:
         for (size_t i = 0; i < n; i++)
@@ -85,7 +85,7 @@ static void elu_backward(void* context) {  // y = elu(x)
     const call* k = context;
     const hwm_real* y = k->y->x;
     for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] * (y[i] > 0 ? 1 : y[i] + 1);
+        k->a->g[i] += k->y->g[i] * (1 + (y[i] < 0 ? y[i] : 0));
 }
 
 static void tanh_backward(void* context) {  // y = tanh(x)
