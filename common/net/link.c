@@ -58,7 +58,6 @@ static void* context_take(uint64_t* number) {
         context = zmq_ctx_new();
         if (context != NULL) {
             zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 4096);
-            zmq_ctx_set(context, ZMQ_THREAD_PRIORITY, 0);
         }
     }
     if (context != NULL) {
