@@ -300,7 +300,7 @@ static hwm_status layout(hwm_batch_block* out, const hwm_table_config* table,
     bytes += aligned(n * sizeof(double));
     size_t at_age = bytes;
     bytes += aligned(n * sizeof(int64_t));
-    size_t at_column[HWM_COLUMNS_MAX], at_key[HWM_KEYS_MAX];
+    size_t at_column[HWM_COLUMNS_MAX], at_key[HWM_KEYS_MAX] = {0};
     for (int c = 0; c < g->n_columns; c++) {
         at_column[c] = bytes;
         if (r->columns == 0 || (r->columns >> c & 1)) {

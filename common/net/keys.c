@@ -314,7 +314,7 @@ void hwm_keyring_close(hwm_keyring** ring) {
 }
 
 const hwm_key_pair* hwm_keyring_find(hwm_keyring* ring, const char* public_key) {
-    hwm_key_pair want;
+    hwm_key_pair want = {0};
     refresh(ring);
     if (strlen(public_key) != HWM_KEY_TEXT - 1 || ring->n == 0) {
         return NULL;

@@ -119,7 +119,7 @@ static inline size_t pb_field_bytes(uint32_t field, size_t size) {
     return pb_tag_bytes(field) + pb_varint_bytes(size) + size;
 }
 static inline uint64_t pb_zigzag(int32_t value) {
-    return ((uint32_t)value << 1) ^ (uint32_t)(value >> 31);
+    return ((uint32_t)value << 1) ^ (value < 0 ? UINT32_MAX : 0);
 }
 static inline int32_t pb_unzigzag(uint64_t value) {
     return (int32_t)((uint32_t)value >> 1) ^ -(int32_t)(value & 1);

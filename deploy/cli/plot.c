@@ -148,8 +148,11 @@ static bool record_weights(void* context, const hwm_rollout* r, int64_t row) {
         w->capacity = w->capacity ? 2 * w->capacity : 512;
         float* more =
             realloc(w->series, (size_t)w->capacity * (size_t)p->synapses * sizeof(float) + 1);
-        w->failed = !more;
-        w->series = more ? more : w->series;
+        if (!more) {
+            w->failed = true;
+            return false;
+        }
+        w->series = more;
     }
     if (w->failed || !w->row || p->synapses == 0) {
         return false;

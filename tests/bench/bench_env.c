@@ -19,7 +19,7 @@ static double cpu_s(void) {
 }
 
 static hwm_env_config config_of(const char* name) {
-    hwm_env_config config;
+    hwm_env_config config = {0};
     hwm_config_section section = {.table = &hwm_env_table, .target = &config};
     hwm_config_defaults(&section, 1);
     snprintf(config.name, sizeof config.name, "%s", name);

@@ -207,9 +207,9 @@ static int teardown(void** state) {
     fixture* f = *state;
     hwm_controller_destroy(&f->controller);
     hwm_experiment_destroy(&f->experiment);
-    void* dir = strdup(f->dir);
+    *state = strdup(f->dir);
     free(f);
-    return scratch_teardown(&dir);
+    return scratch_teardown(state);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

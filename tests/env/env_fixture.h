@@ -17,7 +17,7 @@
 #include "env/env_config.h"
 
 static inline hwm_env_config fixture_config(const char* name) {
-    hwm_env_config config;
+    hwm_env_config config = {0};
     hwm_config_section section = {.table = &hwm_env_table, .target = &config};
     hwm_config_defaults(&section, 1);
     snprintf(config.name, sizeof config.name, "%s", name);

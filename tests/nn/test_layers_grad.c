@@ -184,9 +184,9 @@ static void test_twohot(void** state) {
         int k;
         hwm_real w;
         nn_twohot_encode(bins, xs[i], &k, &w);
+        assert_true(k >= 0 && k + 1 < NN_BINS && w >= 0 && w <= 1);
         const double back = (1 - w) * bins[k] + w * bins[k + 1];
         const double want = fmax(fmin(xs[i], bins[NN_BINS - 1]), bins[0]);
-        assert_true(k >= 0 && k + 1 < NN_BINS && w >= 0 && w <= 1);
         assert_true(fabs(back - want) <= 1e-12 * fmax(1.0, fabs(want)));
     }
     // equal logits: exactly zero
