@@ -7,7 +7,9 @@
 #include "nn/rows_kernel.h"
 #include "nn/vmath_kernel.h"
 
-static nn_cpu_level current = NN_CPU_BASE;
+// The kernels' files choose for themselves when the program starts, with the same answer; -1:
+// nobody has asked otherwise.
+static int selected = -1;
 
 nn_cpu_level nn_cpu_best(void) {
 #if defined(__x86_64__)
@@ -20,12 +22,12 @@ nn_cpu_level nn_cpu_best(void) {
 }
 
 nn_cpu_level nn_cpu_current(void) {
-    return current;
+    return selected < 0 ? nn_cpu_best() : (nn_cpu_level)selected;
 }
 
 void nn_cpu_select(nn_cpu_level level) {
     HWM_ASSERT(level <= nn_cpu_best());
-    current = level;
+    selected = (int)level;
     nn_gemm_select(level);
     nn_vmath_select(level);
     nn_rows_select(level);

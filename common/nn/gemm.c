@@ -10,11 +10,8 @@
 #include "nn/pool.h"
 
 // One thread always: a result must never depend on a thread count.
-// Here and not in cpu.c: a constructor runs only in a program that links something else of its
-// file.
-__attribute__((constructor)) static void choose_at_start(void) {
+__attribute__((constructor)) static void one_blas_thread(void) {
     openblas_set_num_threads(1);
-    nn_cpu_select(nn_cpu_best());
 }
 
 static nn_gemm_watcher watcher;
@@ -60,6 +57,12 @@ void nn_gemm_select(nn_cpu_level level) {
 #else
     (void)level;
 #endif
+}
+
+// Here and not in cpu.c: a constructor runs only in a program that links something else of its
+// file.
+__attribute__((constructor)) static void choose_at_start(void) {
+    nn_gemm_select(nn_cpu_best());
 }
 
 // Below this many multiply-adds a product is over before a second thread has noticed; above, rows

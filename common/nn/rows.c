@@ -16,6 +16,10 @@ void nn_rows_select(nn_cpu_level level) {
 #endif
 }
 
+__attribute__((constructor)) static void choose_at_start(void) {
+    nn_rows_select(nn_cpu_best());
+}
+
 void nn_rms_forward(R* y, R* rrms, const R* x, const R* g, R eps, int silu, int N, int D) {
     table->rms_forward(y, rrms, x, g, eps, silu, N, D);
 }
@@ -41,4 +45,13 @@ void nn_accumulate(R* x, const R* y, int n) {
 }
 void nn_sum_rows(R* db, const R* dy, int N, int D) {
     table->sum_rows(db, dy, N, D);
+}
+void nn_elu_scale(R* g, const R* y, int n) {
+    table->elu_scale(g, y, n);
+}
+void nn_tanh_scale(R* g, const R* y, int n) {
+    table->tanh_scale(g, y, n);
+}
+void nn_sigmoid_scale(R* g, const R* y, int n) {
+    table->sigmoid_scale(g, y, n);
 }

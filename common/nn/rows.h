@@ -37,6 +37,12 @@ void nn_softmax_forward(hwm_real* p, const hwm_real* x, hwm_real mix, int rows, 
 void nn_softmax_backward(hwm_real* dx, const hwm_real* dp, const hwm_real* p, hwm_real mix,
                          int rows, int C);
 
+// Derivatives of activations from their results y:  g *= elu'(.), tanh'(.), sigmoid'(.)
+//   elu' = 1 or y + 1   tanh' = 1 - y^2   sigmoid' = y (1 - y)
+void nn_elu_scale(hwm_real* g, const hwm_real* y, int n);
+void nn_tanh_scale(hwm_real* g, const hwm_real* y, int n);
+void nn_sigmoid_scale(hwm_real* g, const hwm_real* y, int n);
+
 // x += y; db (D) += sum over rows of dy (N,D)
 void nn_accumulate(hwm_real* x, const hwm_real* y, int n);
 void nn_sum_rows(hwm_real* db, const hwm_real* dy, int N, int D);

@@ -15,6 +15,9 @@ typedef struct nn_rows_table {
                          const hwm_real*, int, int, int);
     void (*softmax_forward)(hwm_real*, const hwm_real*, hwm_real, int, int);
     void (*softmax_backward)(hwm_real*, const hwm_real*, const hwm_real*, hwm_real, int, int);
+    void (*elu_scale)(hwm_real*, const hwm_real*, int);
+    void (*tanh_scale)(hwm_real*, const hwm_real*, int);
+    void (*sigmoid_scale)(hwm_real*, const hwm_real*, int);
     void (*accumulate)(hwm_real*, const hwm_real*, int);
     void (*sum_rows)(hwm_real*, const hwm_real*, int, int);
 } nn_rows_table;

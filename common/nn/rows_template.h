@@ -170,6 +170,21 @@ static void softmax_backward(R* restrict dx, const R* restrict dp, const R* rest
     }
 }
 
+static void elu_scale(R* restrict g, const R* restrict y, int n) {
+    for (int i = 0; i < n; i++)
+        g[i] *= y[i] > 0 ? (R)1 : y[i] + (R)1;
+}
+
+static void tanh_scale(R* restrict g, const R* restrict y, int n) {
+    for (int i = 0; i < n; i++)
+        g[i] *= (R)1 - y[i] * y[i];
+}
+
+static void sigmoid_scale(R* restrict g, const R* restrict y, int n) {
+    for (int i = 0; i < n; i++)
+        g[i] *= y[i] * ((R)1 - y[i]);
+}
+
 static void accumulate(R* restrict x, const R* restrict y, int n) {
     for (int i = 0; i < n; i++)
         x[i] += y[i];
@@ -182,4 +197,5 @@ static void sum_rows(R* restrict db, const R* restrict dy, int N, int D) {
 }
 
 const nn_rows_table ROWS_TABLE = {rms_forward,     rms_backward,     gru_forward, gru_backward,
-                                  softmax_forward, softmax_backward, accumulate,  sum_rows};
+                                  softmax_forward, softmax_backward, elu_scale,   tanh_scale,
+                                  sigmoid_scale,   accumulate,       sum_rows};

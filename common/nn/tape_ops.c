@@ -18,22 +18,18 @@ static bool same_shape(nn_var a, nn_var b) {
 
 // ---- layers
 
-static void act_backward(nn_act act, size_t n, const hwm_real* y, hwm_real* g) {
-    // the derivative from the result: elu' = 1 or y + 1, tanh' = 1 - y^2, sigmoid' = y (1 - y)
+static void act_backward(nn_act act, int n, const hwm_real* y, hwm_real* g) {
     switch (act) {
     case NN_LINEAR:
         break;
     case NN_ELU:
-        for (size_t i = 0; i < n; i++)
-            g[i] *= 1 + (y[i] < 0 ? y[i] : 0);  // no branch: signs are random
+        nn_elu_scale(g, y, n);
         break;
     case NN_TANH:
-        for (size_t i = 0; i < n; i++)
-            g[i] *= 1 - y[i] * y[i];
+        nn_tanh_scale(g, y, n);
         break;
     case NN_SIGMOID:
-        for (size_t i = 0; i < n; i++)
-            g[i] *= y[i] * (1 - y[i]);
+        nn_sigmoid_scale(g, y, n);
         break;
     }
 }
@@ -43,7 +39,7 @@ static void act_backward(nn_act act, size_t n, const hwm_real* y, hwm_real* g) {
 static void dense_backward(void* context) {
     const call* k = context;
     nn_var y = k->y, x = k->a, w = k->b, b = k->c;
-    act_backward((nn_act)k->k, nn_count(y), y->x, y->g);
+    act_backward((nn_act)k->k, (int)nn_count(y), y->x, y->g);
     if (x->g)
         nn_gemm_nn(y->rows, w->cols, w->rows, y->g, y->cols, w->x, w->cols, x->g, x->cols, NULL,
                    true);
@@ -85,7 +81,7 @@ static void elu_backward(void* context) {  // y = elu(x)
     const call* k = context;
     const hwm_real* y = k->y->x;
     for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] * (1 + (y[i] < 0 ? y[i] : 0));
+        k->a->g[i] += k->y->g[i] * (y[i] > 0 ? 1 : y[i] + 1);
 }
 
 static void tanh_backward(void* context) {  // y = tanh(x)

@@ -43,6 +43,10 @@ void nn_vmath_select(nn_cpu_level level) {
 #endif
 }
 
+__attribute__((constructor)) static void choose_at_start(void) {
+    nn_vmath_select(nn_cpu_best());
+}
+
 #define DISPATCH(name)                                                                             \
     void nn_v##name(size_t n, const float* x, float* y) {                                          \
         table->name(n, x, y);                                                                      \
