@@ -40,19 +40,16 @@ static hwm_status cartpole_describe(const hwm_env_config* config, hwm_env_spec* 
                                     hwm_error* err) {
     (void)config;
     (void)err;
-    static const char* const names[STATE] = {"x", "x_dot", "theta", "theta_dot"};
-    static const float scale[STATE] = {2.4f, 2.0f, 0.2095f, 2.0f};
-    spec->obs_dim = STATE;
     spec->action_dim = 1;
     spec->discrete = true;
     spec->n_actions = 2;
     spec->time_limit = 500;
     spec->state_dim = spec->init_dim = STATE;
     spec->control_dt = tau;
-    for (int o = 0; o < STATE; o++) {
-        strcpy(spec->obs_name[o], names[o]);
-        spec->obs_scale[o] = scale[o];
-    }
+    env_spec_obs(spec, "x", "m", 2.4, -4.8, 4.8);
+    env_spec_obs(spec, "x_dot", "m/s", 2.0, -INFINITY, INFINITY);
+    env_spec_obs(spec, "theta", "rad", 0.2095, -0.419, 0.419);
+    env_spec_obs(spec, "theta_dot", "rad/s", 2.0, -INFINITY, INFINITY);
     strcpy(spec->action_name[0], "push");
     return HWM_OK;
 }
@@ -102,7 +99,7 @@ static void cartpole_step(void* self, int begin, int end, const uint8_t* active,
     double* restrict pw = c->theta_dot;
     for (int i = begin; i < end; i++) {
         double x = px[i], x_dot = pv[i], theta = pt[i], theta_dot = pw[i];
-        double force = action[i] >= 0.0f ? c->force[i] : -c->force[i];
+        double force = action[i] > 0.0f ? c->force[i] : -c->force[i];
         double pole = c->mass_pole[i], total = pole + c->mass_cart[i];
         double sine, cosine;
         env_sincos(theta, &sine, &cosine);

@@ -18,7 +18,7 @@ extern const hwm_config_table hwm_env_table;
 typedef struct hwm_env_spec {
     char name[64];
     int obs_dim;
-    int action_dim;  // discrete with two actions: 1, the sign; with n > 2: n, argmax
+    int action_dim;  // discrete with two actions: 1, above 0 or not; with n > 2: n, argmax
     bool discrete;
     int n_actions;         // discrete only
     int time_limit;        // decisions per episode
@@ -28,7 +28,10 @@ typedef struct hwm_env_spec {
     int init_dim;          // the first of them: what a person may set (positions, velocities)
     double control_dt;     // seconds per decision
     float obs_scale[512];  // fixed scale of each observation: the controller reads obs / scale
+    float obs_low[512];  // range of the plain environment, before noise and signs; may be infinite
+    float obs_high[512];
     char obs_name[512][24];
+    char obs_unit[512][8];  // "m", "rad/s"; "" for a pure number
     char action_name[64][24];
     char variant_name[16][24];
 } hwm_env_spec;

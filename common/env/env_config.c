@@ -29,9 +29,18 @@ static const hwm_config_field fields[] = {
     FIELD(reward_alive, REAL, "1", -1000, 1000, NULL,
           "reward per control step while alive; quadruped: times the cosine of its tilt"),
     FIELD(reward_control, REAL, "0.1", 0, 1000, NULL, "reward taken away per mean squared action"),
-    FIELD(reset_noise, REAL, "0.1", 0, 1, NULL,
-          "walking bodies: half width of the initial noise on positions (m, rad), standard "
-          "deviation on velocities"),
+    FIELD(reset_noise, REAL, "-1", -1, 1, NULL,
+          "walking bodies and mjcf: size of the initial noise on positions and velocities; below "
+          "0: the environment's own"),
+    FIELD(frame_skip, INT, "0", 0, 1000, NULL,
+          "MuJoCo: simulator steps per control step; 0: the environment's own (mjcf: 5)"),
+    FIELD(observe, STRINGS, "[posture, qvel]", 0, 0, "qpos|posture|qvel|act|sensors",
+          "environment mjcf: what is observed; posture is qpos without the place on the plane"),
+    FIELD(alive_low, REAL, "0", -1000, 1000, NULL,
+          "environment mjcf: height (m) of the first moving body below which an episode ends, "
+          "where alive_high is above it"),
+    FIELD(alive_high, REAL, "0", -1000, 1000, NULL,
+          "environment mjcf: height (m) above which an episode ends"),
     FIELD(fall_steps, INT, "20", 0, 100000, NULL,
           "quadruped: control steps upside down after which an episode is cut; 0: never"),
 };

@@ -21,14 +21,18 @@ struct hwm_env_config {
 
     // MuJoCo
     char mjcf[HWM_CONFIG_STRING_MAX];  // the user's model
-    double gear;                       // of every actuator, 0: the model's own
-    int observation;                   // hwm_env_set: quadruped
-    int reward;                        // hwm_env_set: quadruped
-    double reward_forward;             // per m/s
-    double reward_alive;               // per step; quadruped: times the cosine of its tilt
-    double reward_control;             // times mean u^2, taken away
-    double reset_noise;                // m, rad and m/s, rad/s
-    int64_t fall_steps;  // quadruped: control steps upside down that end an episode, 0: none do
+    int64_t frame_skip;                // simulator steps per control step, 0: the environment's own
+    hwm_string_list observe;           // mjcf: what is seen
+    double alive_low,
+        alive_high;  // m, mjcf: height of the first body outside which an episode ends; equal: none
+    double gear;     // of every actuator, 0: the model's own
+    int observation;        // hwm_env_set: quadruped
+    int reward;             // hwm_env_set: quadruped
+    double reward_forward;  // per m/s
+    double reward_alive;    // per step; quadruped: times the cosine of its tilt
+    double reward_control;  // times mean u^2, taken away
+    double reset_noise;     // m, rad and m/s, rad/s
+    int64_t fall_steps;     // quadruped: control steps upside down that end an episode, 0: none do
 };
 
 // The same environment with the held-out variants in the place of the trained ones.

@@ -29,9 +29,10 @@ typedef struct mj_batch mj_batch;
 
 typedef struct mj_task {
     const char* name;
-    const char* model;  // of mj_models; NULL: the user's file
-    int frame_skip;     // simulator steps per control step
-    int time_limit;     // control steps
+    const char* model;   // of mj_models; NULL: the user's file
+    const void* params;  // constants of the task's own
+    int frame_skip;      // simulator steps per control step
+    int time_limit;      // control steps
     // obs_dim, names, scales; joints, actions and times are the engine's
     hwm_status (*describe)(const mjModel* m, const hwm_env_config* config, hwm_env_spec* spec,
                            hwm_error* err);
@@ -77,6 +78,7 @@ const char* mj_last_error(void);
 // Up vector of a free body in the world: third column entry of its rotation, from its quaternion.
 void mj_rotation(const double* quat, double* r);  // r (3,3) row-major
 
-extern const mj_task mj_task_cartpole_balance, mj_task_cartpole_swingup, mj_task_quadruped;
+extern const mj_task mj_task_cartpole_balance, mj_task_cartpole_swingup, mj_task_pendulum_swingup,
+    mj_task_quadruped, mj_task_halfcheetah, mj_task_hopper, mj_task_walker, mj_task_mjcf;
 
 #endif

@@ -1,5 +1,5 @@
-// Cart-pole balance and swing-up as in the DeepMind Control Suite (Tassa et al. 2018,
-// arXiv:1801.00690): 10 ms x 1000 steps, reward in [0, 1] per step, no terminal states.
+// Cart-pole balance and swing-up and pendulum swing-up as in the DeepMind Control Suite (Tassa et
+// al. 2018, arXiv:1801.00690): 10 ms x 1000 steps, reward in [0, 1] per step, no terminal states.
 #include <math.h>
 #include <string.h>
 
@@ -10,13 +10,12 @@ static hwm_status cartpole_describe(const mjModel* m, const hwm_env_config* conf
     (void)m;
     (void)config;
     (void)err;
-    static const char* const names[] = {"x", "cos_theta", "sin_theta", "x_dot", "theta_dot"};
-    static const float scale[] = {1.8f, 1.0f, 1.0f, 3.0f, 8.0f};
-    spec->obs_dim = 5;
-    for (int o = 0; o < spec->obs_dim; o++) {
-        strcpy(spec->obs_name[o], names[o]);
-        spec->obs_scale[o] = scale[o];
-    }
+    spec->obs_dim = 0;
+    env_spec_obs(spec, "x", "m", 1.8, -INFINITY, INFINITY);
+    env_spec_obs(spec, "cos_theta", "", 1.0, -1.0, 1.0);
+    env_spec_obs(spec, "sin_theta", "", 1.0, -1.0, 1.0);
+    env_spec_obs(spec, "x_dot", "m/s", 3.0, -INFINITY, INFINITY);
+    env_spec_obs(spec, "theta_dot", "rad/s", 8.0, -INFINITY, INFINITY);
     return HWM_OK;
 }
 
@@ -100,4 +99,57 @@ const mj_task mj_task_cartpole_swingup = {
     .reset = swingup_reset,
     .reward = cartpole_reward,
     .observe = cartpole_observe,
+};
+
+static hwm_status pendulum_describe(const mjModel* m, const hwm_env_config* config,
+                                    hwm_env_spec* spec, hwm_error* err) {
+    (void)m;
+    (void)config;
+    (void)err;
+    spec->obs_dim = 0;
+    env_spec_obs(spec, "cos_theta", "", 1.0, -1.0, 1.0);
+    env_spec_obs(spec, "sin_theta", "", 1.0, -1.0, 1.0);
+    env_spec_obs(spec, "theta_dot", "rad/s", 8.0, -INFINITY, INFINITY);
+    return HWM_OK;
+}
+
+static void pendulum_reset(const mj_batch* b, const mjModel* m, mjData* d, double* memory,
+                           hwm_rng* rng) {
+    (void)b;
+    (void)m;
+    (void)memory;
+    const double pi = 3.14159265358979323846;
+    d->qpos[0] = between(rng, -pi, pi);
+}
+
+// 1 within 8 degrees of upright, else 0
+static float pendulum_reward(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,
+                             uint8_t* outcome) {
+    (void)b;
+    (void)m;
+    (void)memory;
+    (void)outcome;
+    const double limit = 0.99026806874157;  // cos 8 degrees
+    return cos(d->qpos[0]) >= limit ? 1.0f : 0.0f;
+}
+
+static void pendulum_observe(const mj_batch* b, const mjModel* m, const mjData* d,
+                             const double* memory, float* obs) {
+    (void)b;
+    (void)m;
+    (void)memory;
+    obs[0] = (float)cos(d->qpos[0]);
+    obs[1] = (float)sin(d->qpos[0]);
+    obs[2] = (float)d->qvel[0];
+}
+
+const mj_task mj_task_pendulum_swingup = {
+    .name = "pendulum_swingup",
+    .model = "pendulum",
+    .frame_skip = 1,
+    .time_limit = 1000,
+    .describe = pendulum_describe,
+    .reset = pendulum_reset,
+    .reward = pendulum_reward,
+    .observe = pendulum_observe,
 };

@@ -84,6 +84,14 @@ hwm_status mj_model_load(mjModel** out, const mj_task* task, const hwm_env_confi
         return hwm_fail(err, HWM_EVERSION, "%s: built for MuJoCo %d, found %d", config->name,
                         mjVERSION_HEADER, mj_version());
     }
+    if (!task->model && config->mjcf[0] == '\0') {
+        return hwm_fail(err, HWM_EINVAL,
+                        "env.mjcf: environment mjcf needs the path of a model file");
+    }
+    if (task->model && config->mjcf[0] != '\0') {
+        return hwm_fail(err, HWM_EINVAL, "env.mjcf: \"%s\" is for environment mjcf, not for %s",
+                        config->mjcf, config->name);
+    }
     char error[512] = "";
     mjModel* volatile m = NULL;
     const mj_embedded* text = mj_models;

@@ -17,64 +17,68 @@
 enum { JOINTS = 8, LEGS = 4 };
 enum { MEM_X, MEM_FALLEN, MEM_FEET, MEM_HEIGHT, MEM_UP };
 
-static void put_name(hwm_env_spec* spec, const char* name, float scale) {
-    snprintf(spec->obs_name[spec->obs_dim], sizeof spec->obs_name[0], "%s", name);
-    spec->obs_scale[spec->obs_dim++] = scale;
+static void put_joints(hwm_env_spec* spec, const char* prefix, const char* unit, double hip,
+                       double ankle) {
+    for (int j = 0; j < JOINTS; j++) {
+        char name[24];
+        snprintf(name, sizeof name, "%s%s_%d", prefix, j % 2 ? "ankle" : "hip", j / 2 + 1);
+        env_spec_obs(spec, name, unit, j % 2 ? ankle : hip, -INFINITY, INFINITY);
+    }
 }
 
-static void put_joint(hwm_env_spec* spec, const char* prefix, int j, float scale) {
-    char name[24];
-    snprintf(name, sizeof name, "%s%s_%d", prefix, j % 2 ? "ankle" : "hip", j / 2 + 1);
-    put_name(spec, name, scale);
+static void put_vector(hwm_env_spec* spec, const char* name, const char* unit, double scale,
+                       double bound) {
+    for (int k = 0; k < 3; k++) {
+        char text[24];
+        snprintf(text, sizeof text, "%s_%c", name, 'x' + k);
+        env_spec_obs(spec, text, unit, scale, -bound, bound);
+    }
+}
+
+static void describe_bullet(hwm_env_spec* spec) {
+    static const char* const body[] = {"height", "target_sin", "target_cos", "vel_x",
+                                       "vel_y",  "vel_z",      "roll",       "pitch"};
+    for (int k = 0; k < 8; k++) {
+        env_spec_obs(spec, body[k], "", 1.0, -5.0, 5.0);
+    }
+    for (int j = 0; j < JOINTS; j++) {
+        char name[24];
+        snprintf(name, sizeof name, "%s_%d", j % 2 ? "ankle" : "hip", j / 2 + 1);
+        env_spec_obs(spec, name, "", 1.0, -5.0, 5.0);
+        snprintf(name, sizeof name, "d_%s_%d", j % 2 ? "ankle" : "hip", j / 2 + 1);
+        env_spec_obs(spec, name, "", 1.0, -5.0, 5.0);
+    }
+    for (int leg = 0; leg < LEGS; leg++) {
+        char name[24];
+        snprintf(name, sizeof name, "foot_%d", leg + 1);
+        env_spec_obs(spec, name, "", 1.0, 0.0, 1.0);
+    }
 }
 
 static hwm_status quadruped_describe(const mjModel* m, const hwm_env_config* config,
                                      hwm_env_spec* spec, hwm_error* err) {
     (void)m;
     (void)err;
-    static const char* const egocentric[] = {"height", "ahead_x", "ahead_y", "ahead_z", "up_x",
-                                             "up_y",   "up_z",    "vel_x",   "vel_y",   "vel_z",
-                                             "turn_x", "turn_y",  "turn_z"};
-    static const float egocentric_scale[] = {0.5f, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2};
-    static const char* const bullet[] = {"height", "target_sin", "target_cos", "vel_x",
-                                         "vel_y",  "vel_z",      "roll",       "pitch"};
-    static const char* const gym[] = {"z",     "quat_w", "quat_x", "quat_y", "quat_z", "vel_x",
-                                      "vel_y", "vel_z",  "turn_x", "turn_y", "turn_z"};
     spec->obs_dim = 0;
     if (config->observation == HWM_ENV_ANTBULLET) {
-        for (int k = 0; k < 8; k++) {
-            put_name(spec, bullet[k], 1.0f);
-        }
-        for (int j = 0; j < JOINTS; j++) {
-            put_joint(spec, "", j, 1.0f);
-            put_joint(spec, "d_", j, 1.0f);
-        }
-        for (int leg = 0; leg < LEGS; leg++) {
-            char name[24];
-            snprintf(name, sizeof name, "foot_%d", leg + 1);
-            put_name(spec, name, 1.0f);
-        }
+        describe_bullet(spec);
         return HWM_OK;
     }
-    bool own = config->observation == HWM_ENV_DEFAULT;
-    if (own) {
-        for (int k = 0; k < 13; k++) {
-            put_name(spec, egocentric[k], egocentric_scale[k]);
-        }
+    env_spec_obs(spec, "height", "m", 0.5, -INFINITY, INFINITY);
+    if (config->observation == HWM_ENV_DEFAULT) {
+        put_vector(spec, "ahead", "", 1.0, 1.001);
+        put_vector(spec, "up", "", 1.0, 1.001);
+        put_vector(spec, "vel", "m/s", 1.0, INFINITY);
+        put_vector(spec, "turn", "rad/s", 2.0, INFINITY);
+        put_joints(spec, "", "rad", 0.5, 1.0);
     } else {
-        for (int k = 0; k < 5; k++) {
-            put_name(spec, gym[k], k == 0 ? 0.5f : 1.0f);
-        }
+        env_spec_obs(spec, "quat_w", "", 1.0, -1.001, 1.001);
+        put_vector(spec, "quat", "", 1.0, 1.001);
+        put_joints(spec, "", "rad", 0.5, 1.0);
+        put_vector(spec, "vel", "m/s", 1.0, INFINITY);
+        put_vector(spec, "turn", "rad/s", 2.0, INFINITY);
     }
-    for (int j = 0; j < JOINTS; j++) {
-        put_joint(spec, "", j, j % 2 ? 1.0f : 0.5f);
-    }
-    for (int k = 5; k < 11 && !own; k++) {
-        put_name(spec, gym[k], k < 8 ? 1.0f : 2.0f);
-    }
-    for (int j = 0; j < JOINTS; j++) {
-        put_joint(spec, "d_", j, 5.0f);
-    }
+    put_joints(spec, "d_", "rad/s", 5.0, 5.0);
     return HWM_OK;
 }
 
@@ -109,7 +113,7 @@ static void remember(const mj_batch* b, const mjModel* m, const mjData* d, doubl
 // As Gymnasium: the pose of the file, +-0.1 on every coordinate, velocities 0.1 N(0, 1).
 static void quadruped_reset(const mj_batch* b, const mjModel* m, mjData* d, double* memory,
                             hwm_rng* rng) {
-    double noise = b->config.reset_noise;
+    double noise = b->config.reset_noise >= 0.0 ? b->config.reset_noise : 0.1;
     for (int k = 2; k < m->nq; k++) {
         d->qpos[k] += noise * (2.0 * hwm_rng_uniform_double(rng) - 1.0);
     }

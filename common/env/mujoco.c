@@ -9,9 +9,10 @@
 #include "env/mj.h"
 
 static const mj_task* const tasks[] = {
-    &mj_task_cartpole_balance,
-    &mj_task_cartpole_swingup,
-    &mj_task_quadruped,
+    &mj_task_cartpole_balance, &mj_task_cartpole_swingup,
+    &mj_task_pendulum_swingup, &mj_task_quadruped,
+    &mj_task_halfcheetah,      &mj_task_hopper,
+    &mj_task_walker,           &mj_task_mjcf,
 };
 
 const mj_task* mj_task_find(const char* name) {
@@ -21,6 +22,10 @@ const mj_task* mj_task_find(const char* name) {
         }
     }
     return NULL;
+}
+
+static int frame_skip(const mj_task* task, const hwm_env_config* config) {
+    return config->frame_skip > 0 ? (int)config->frame_skip : task->frame_skip;
 }
 
 // positions, velocities, activations, time, warm start of the solver, memory of the task
@@ -46,7 +51,7 @@ static hwm_status mujoco_describe(const hwm_env_config* config, hwm_env_spec* sp
     spec->time_limit = task->time_limit;
     spec->state_dim = state_size(m);
     spec->init_dim = m->nq + m->nv;
-    spec->control_dt = m->opt.timestep * task->frame_skip;
+    spec->control_dt = m->opt.timestep * frame_skip(task, config);
     for (int a = 0; a < m->nu; a++) {
         const char* name = mj_id2name(m, mjOBJ_ACTUATOR, a);
         if (name) {
@@ -113,7 +118,7 @@ static hwm_status mujoco_create(void** out, const hwm_env_config* config, int co
         goto fail;
     }
     b->obs_dim = spec.obs_dim;
-    b->frame_skip = b->task->frame_skip;
+    b->frame_skip = frame_skip(b->task, config);
     b->dt = b->base->opt.timestep * b->frame_skip;
     b->scratch = varies ? mj_makeData(b->base) : NULL;
     bool all = !varies || b->scratch;
@@ -293,3 +298,9 @@ MUJOCO_KIND(cartpole_balance,
 MUJOCO_KIND(cartpole_swingup,
             "swing a hanging pole up on a rail (DeepMind Control Suite cartpole swingup)");
 MUJOCO_KIND(quadruped, "four-legged walker with eight torques (the body of Gymnasium's Ant)");
+MUJOCO_KIND(pendulum_swingup,
+            "swing a pendulum up with a weak torque (DeepMind Control Suite pendulum)");
+MUJOCO_KIND(halfcheetah, "planar runner with six torques (Gymnasium HalfCheetah)");
+MUJOCO_KIND(hopper, "planar one-legged hopper (Gymnasium Hopper)");
+MUJOCO_KIND(walker, "planar two-legged walker (Gymnasium Walker2d)");
+MUJOCO_KIND(mjcf, "any MuJoCo model: env.mjcf names its file");

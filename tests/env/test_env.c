@@ -8,7 +8,13 @@ enum { E = 9 };
 
 // Long enough for several episodes where a step is cheap.
 static int steps_of(const char* name) {
-    return strcmp(name, "quadruped") == 0 ? 60 : 2000;
+    static const char* const dear[] = {"quadruped", "halfcheetah", "hopper", "walker", "mjcf"};
+    for (size_t k = 0; k < sizeof dear / sizeof *dear; k++) {
+        if (strcmp(name, dear[k]) == 0) {
+            return 60;
+        }
+    }
+    return 1200;
 }
 
 typedef struct rollout {
@@ -78,6 +84,9 @@ static void test_same_seed_same_rollout_with_any_threads(void** state) {
     (void)state;
     for (int k = 0; k < hwm_env_count(); k++) {
         hwm_env_config config = fixture_config(hwm_env_name(k));
+        if (strcmp(config.name, "mjcf") == 0) {
+            strcpy(config.mjcf, MODELS "/quadruped.xml");
+        }
         uint64_t h = run(&config, 5, 1);
         assert_true(h == run(&config, 5, 1));
         assert_true(h == run(&config, 5, 4));
@@ -105,6 +114,9 @@ static void test_saved_state_continues_identically(void** state) {
     (void)state;
     for (int k = 0; k < hwm_env_count(); k++) {
         hwm_env_config config = fixture_config(hwm_env_name(k));
+        if (strcmp(config.name, "mjcf") == 0) {
+            strcpy(config.mjcf, MODELS "/quadruped.xml");
+        }
         rollout a = start(&config, 5, 0, 1), b = start(&config, 5, 100, 1);
         for (int t = 0; t < 7; t++) {
             advance(&a, 0);
