@@ -13,12 +13,9 @@ const hwm_command* const hwm_commands[] = {
     &hwm_command_config,
     &hwm_command_stats,
     &hwm_command_ping,
-<<<<<<< HEAD
     &hwm_command_keygen,
-=======
     &hwm_command_envs,
     &hwm_command_trace,
->>>>>>> a42d479 (env: planar runners, pendulum, models of the user's, hwm envs and hwm trace)
     &hwm_command_help_text,
     &hwm_command_completion_script,  // clang-format on
 };

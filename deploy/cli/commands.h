@@ -12,12 +12,9 @@ extern const hwm_command hwm_command_export;
 extern const hwm_command hwm_command_config;
 extern const hwm_command hwm_command_stats;
 extern const hwm_command hwm_command_ping;
-<<<<<<< HEAD
 extern const hwm_command hwm_command_keygen;
-=======
 extern const hwm_command hwm_command_envs;
 extern const hwm_command hwm_command_trace;
->>>>>>> a42d479 (env: planar runners, pendulum, models of the user's, hwm envs and hwm trace)
 extern const hwm_command hwm_command_help_text;
 extern const hwm_command hwm_command_completion_script;
 
