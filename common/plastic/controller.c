@@ -72,77 +72,209 @@ static hwm_status mark_plastic(hwm_controller* c, hwm_error* err) {
     return HWM_OK;
 }
 
-static int add_param(hwm_controller* c, int layer, const char* what, int ndim, int rows, int cols) {
+static int add_param(hwm_controller* c, const char* owner, const char* what, int ndim, int rows,
+                     int cols) {
     char name[HWM_NAME_MAX];
-    snprintf(name, sizeof name, "layer%d.%s", layer + 1, what);
+    snprintf(name, sizeof name, "%s.%s", owner, what);
     return hwm_param_list_add(&c->params, hwm_spec(name, HWM_F32, ndim, rows, cols));
 }
 
-// Entries of phi and coef of a plastic layer.
-static void place_rule(hwm_controller* c, int l) {
-    hwm_layer* y = &c->layer[l];
+// A named part of the state; what is too much is refused at the end of create.
+static size_t add_state(hwm_controller* c, const char* owner, const char* what, int ndim, int rows,
+                        int cols) {
+    char name[HWM_NAME_MAX];
+    snprintf(name, sizeof name, "%s%s%s", owner, *owner ? "." : "", what);
+    hwm_tensor_spec spec = hwm_spec(name, HWM_F32, ndim, rows, cols);
+    if (c->n_parts < HWM_KEYS_MAX) {
+        c->part[c->n_parts] = spec;
+    }
+    c->n_parts++;
+    return (size_t)take(&c->state_size, (int)hwm_tensor_count(&spec));
+}
+
+static size_t add_record(hwm_controller* c, int n) {
+    return (size_t)take(&c->record_size, n);
+}
+
+static const hwm_layer no_layer = {
+    .w_f = HWM_NONE,
+    .w0_f = HWM_NONE,
+    .trace_f = HWM_NONE,
+    .theta_f = HWM_NONE,
+    .old_pre_f = HWM_NONE,
+    .old_post_f = HWM_NONE,
+    .sum_pre_f = HWM_NONE,
+    .sum_post_f = HWM_NONE,
+    .m_f = HWM_NONE,
+    .rec_pre_f = HWM_NONE,
+    .rec_post_f = HWM_NONE,
+    .rule_c = HWM_NONE,
+    .net_c = HWM_NONE,
+    .w_c = HWM_NONE,
+    .mod_x_c = HWM_NONE,
+    .mod_h_c = HWM_NONE,
+    .term_p = {-1, -1, -1, -1, -1},
+    .eta_p = -1,
+    .w_p = -1,
+    .mod_x_p = -1,
+    .mod_h_p = -1,
+    .which_p = -1,
+    .net_in_p = -1,
+    .net_out_p = -1,
+};
+
+// Coefficients of a plastic layer in phi (per synapse, layer, or which shared rule), and their
+// planes in coef.
+static void place_planes(hwm_controller* c, hwm_layer* y, const char* name) {
     const hwm_rule_config* rule = &c->rule;
+    y->rule_c = take_coef(c, y->n * 4);
+    if (rule->granularity == HWM_SHARED) {
+        y->which_p = add_param(c, name, "which", 2, y->P, y->Q);
+    }
+    if (rule->granularity != HWM_PER_SYNAPSE && rule->granularity != HWM_PER_LAYER) {
+        return;
+    }
     int ndim = rule->granularity == HWM_PER_LAYER ? 0 : 2;
-    for (int k = 0; k < HWM_TERMS; k++) {
-        char name[2] = {term_letters[k], 0};
-        if (strchr(rule->terms, term_letters[k])) {
-            y->term_p[k] = add_param(c, l, name, ndim, y->P, y->Q);
+    for (int t = 0; t < HWM_TERMS; t++) {
+        char term[2] = {term_letters[t], 0};
+        if (strchr(rule->terms, term_letters[t])) {
+            y->term_p[t] = add_param(c, name, term, ndim, y->P, y->Q);
         }
     }
     if (rule->eta_learned) {
-        y->eta_p = add_param(c, l, "eta", ndim, y->P, y->Q);
+        y->eta_p = add_param(c, name, "eta", ndim, y->P, y->Q);
     }
-    y->rule_c = take_coef(c, (size_t)y->P * (size_t)y->Q * 4);
-    if (rule->kind == HWM_RULE_MOD3) {
-        y->mod_x_p = add_param(c, l, "m_x", 1, c->inputs, 0);
-        y->mod_x_c = take_coef(c, (size_t)c->inputs);
-        if (c->n_layers > 1) {
-            int hidden = c->layer[c->n_layers - 1].Q;
-            y->mod_h_p = add_param(c, l, "m_h", 1, hidden, 0);
-            y->mod_h_c = take_coef(c, (size_t)hidden);
+}
+
+// Coefficients that layers share: per unit, or per merged rule.
+static void place_common(hwm_controller* c) {
+    const hwm_rule_config* rule = &c->rule;
+    bool unit = rule->granularity == HWM_PER_NEURON, shared = rule->granularity == HWM_SHARED;
+    int n = shared ? (int)rule->shared_rules : c->inputs;
+    for (int l = 0; unit && l < c->n_layers; l++) {
+        n += c->layer[l].P;
+    }
+    bool any = false;
+    for (int l = 0; l < c->n_layers; l++) {
+        any |= c->layer[l].plastic;
+    }
+    if (!any || !c->row->planes || (!unit && !shared)) {
+        return;
+    }
+    int* term = unit ? c->unit_p : c->shared_p;
+    for (int t = 0; t < HWM_TERMS; t++) {
+        char letter[2] = {term_letters[t], 0};
+        if (strchr(rule->terms, term_letters[t])) {
+            term[t] = add_param(c, unit ? "unit" : "shared", letter, 1, n, 0);
         }
     }
+    if (rule->eta_learned) {
+        *(unit ? &c->unit_eta_p : &c->shared_eta_p) =
+            add_param(c, unit ? "unit" : "shared", "eta", 1, n, 0);
+    }
+}
+
+static void place_modulator(hwm_controller* c, hwm_layer* y, const char* name) {
+    if (c->modulator != HWM_MODULATOR_LINEAR && c->modulator != HWM_MODULATOR_PREDICTION) {
+        return;
+    }
+    y->mod_x_p = add_param(c, name, "m_x", 1, c->inputs, 0);
+    y->mod_x_c = take_coef(c, (size_t)c->inputs);
+    if (c->modulator == HWM_MODULATOR_LINEAR && c->n_layers > 1) {
+        int hidden = c->layer[c->n_layers - 1].Q;
+        y->mod_h_p = add_param(c, name, "m_h", 1, hidden, 0);
+        y->mod_h_c = take_coef(c, (size_t)hidden);
+    }
+}
+
+static void place_plastic(hwm_controller* c, hwm_layer* y, const char* name) {
+    y->w_f = add_state(c, name, "W", 2, y->P, y->Q);
+    if (c->rule.bound == HWM_BOUND_DECAY) {
+        y->w0_f = add_state(c, name, "W0", 2, y->P, y->Q);
+    }
+    if (c->rule.bound == HWM_BOUND_MAX_NORM) {
+        y->m_f = add_record(c, 1);
+    }
+    if (c->row->trace) {
+        y->trace_f = add_state(c, name, "trace", 2, y->P, y->Q);
+    }
+    if (c->row->old) {
+        y->old_pre_f = add_state(c, name, "old_pre", 1, y->Q, 0);
+        y->old_post_f = add_state(c, name, "old_post", 1, y->P, 0);
+        y->rec_pre_f = add_record(c, y->Q);
+        y->rec_post_f = add_record(c, y->P);
+    }
+    if (c->rule.average > 1) {
+        y->sum_pre_f = add_state(c, name, "mean_pre", 1, y->Q, 0);
+        y->sum_post_f = add_state(c, name, "mean_post", 1, y->P, 0);
+    }
+    if (c->naive == HWM_NAIVE_BCM) {
+        y->theta_f = add_state(c, name, "theta", 1, y->P, 0);
+    }
+    if (c->config.weights_mean) {
+        y->w_p = add_param(c, name, "W0", 2, y->P, y->Q);
+        y->w_c = take_coef(c, y->n);
+    }
+    if (c->row->planes) {
+        place_planes(c, y, name);
+    }
+    if (c->row->network) {
+        int units = (int)c->rule.units;
+        y->net_in_p = add_param(c, name, "net_in", 2, units, 5);
+        y->net_out_p = add_param(c, name, "net_out", 1, units, 0);
+        y->net_c = take_coef(c, (size_t)units * 6);
+    }
+    place_modulator(c, y, name);
 }
 
 static void place_layer(hwm_controller* c, int l) {
     hwm_layer* y = &c->layer[l];
-    for (int k = 0; k < HWM_TERMS; k++) {
-        y->term_p[k] = -1;
+    char name[16];
+    snprintf(name, sizeof name, "layer%d", l + 1);
+    if (y->plastic) {
+        place_plastic(c, y, name);
+    } else {
+        y->w_p = add_param(c, name, "W", 2, y->P, y->Q);
+        y->w_c = take_coef(c, y->n);
     }
-    y->eta_p = y->w_p = y->mod_x_p = y->mod_h_p = -1;
-    y->w_c = y->mod_x_c = y->mod_h_c = y->rule_c = HWM_NONE;
-    y->m_f = HWM_NONE;
-    if (!y->plastic) {
-        y->w_p = add_param(c, l, "W", 2, y->P, y->Q);
-        y->w_c = take_coef(c, (size_t)y->P * (size_t)y->Q);
-        return;
-    }
-    y->w_f = (size_t)take(&c->state_size, y->P * y->Q);
-    if (c->rule.bound == HWM_BOUND_MAX_NORM) {
-        y->m_f = (size_t)take(&c->record_size, 1);
-    }
-    if (c->rule.kind == HWM_RULE_MOD3) {
-        y->old_pre_f = (size_t)take(&c->state_size, y->Q);
-        y->old_post_f = (size_t)take(&c->state_size, y->P);
-        y->rec_pre_f = (size_t)take(&c->record_size, y->Q);
-        y->rec_post_f = (size_t)take(&c->record_size, y->P);
-    }
-    if (c->config.weights_mean) {
-        y->w_p = add_param(c, l, "W0", 2, y->P, y->Q);
-        y->w_c = take_coef(c, (size_t)y->P * (size_t)y->Q);
-    }
-    place_rule(c, l);
 }
 
-static hwm_status check_rule(const hwm_rule_config* rule, hwm_error* err) {
+// State that belongs to no layer.
+static void place_whole(hwm_controller* c) {
+    if (c->rule.update_every > 1) {
+        c->phase_f = add_state(c, "", "phase", 0, 0, 0);
+    }
+    if (c->modulator == HWM_MODULATOR_REWARD || c->row->network) {
+        c->mean_f = add_state(c, "", "reward_mean", 0, 0, 0);
+        c->rec_mean_f = add_record(c, 1);
+    }
+    if (c->modulator == HWM_MODULATOR_PREDICTION) {
+        c->old_x_f = add_state(c, "", "old_x", 1, c->inputs, 0);
+        c->rec_old_x_f = add_record(c, c->inputs);
+    }
+    if (c->naive != HWM_NAIVE_NONE) {
+        c->naive_f = add_state(c, "", "naive", 1, HWM_NAIVE_FEATURES, 0);
+    }
+}
+
+static hwm_status check_rule(hwm_controller* c, hwm_error* err) {
+    const hwm_rule_config* rule = &c->rule;
     for (const char* t = rule->terms; *t; t++) {
         if (!strchr(term_letters, *t) || strchr(t + 1, *t)) {
             return hwm_fail(err, HWM_EINVAL, "rule.terms is %s: letters of %s, each at most once",
                             rule->terms, term_letters);
         }
     }
-    if (rule->granularity != HWM_PER_SYNAPSE && rule->granularity != HWM_PER_LAYER) {
-        return hwm_fail(err, HWM_EUNSUPPORTED, "rule.granularity must be synapse or layer");
+    if (rule->average > rule->update_every) {
+        return hwm_fail(err, HWM_EINVAL, "rule.average is %lld, more than rule.update_every (%lld)",
+                        (long long)rule->average, (long long)rule->update_every);
+    }
+    if (c->modulator == HWM_MODULATOR_UNIT && c->config.hidden.n == 0) {
+        return hwm_fail(err, HWM_EINVAL, "rule.modulator is unit, but controller.hidden is empty");
+    }
+    if (c->row->naive && rule->naive) {
+        return hwm_fail(err, HWM_EINVAL, "rule.kind %s is naive itself: rule.naive must be none",
+                        c->row->name);
     }
     return HWM_OK;
 }
@@ -162,12 +294,21 @@ hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_conf
     c->obs_dim = obs_dim;
     c->action_dim = action_dim;
     c->discrete = discrete;
+    HWM_ASSERT(rule->kind >= 0 && rule->kind < HWM_RULE_KINDS);
+    c->row = &hwm_rule_rows[rule->kind];
     c->output_action = rule->output_post == HWM_OUTPUT_ACTION ||
-                       (rule->output_post == HWM_OUTPUT_DEFAULT && rule->kind == HWM_RULE_MOD3);
+                       (rule->output_post == HWM_OUTPUT_DEFAULT && c->row->output_action);
+    c->modulator = rule->modulator == HWM_MODULATOR_DEFAULT ? c->row->modulator : rule->modulator;
+    c->naive = c->row->naive ? c->row->naive : rule->naive;
+    c->reward_f = c->phase_f = c->mean_f = c->old_x_f = c->naive_f = HWM_NONE;
+    c->rec_mean_f = c->rec_old_x_f = HWM_NONE;
+    c->delta_p = c->unit_eta_p = c->shared_eta_p = -1;
+    for (int t = 0; t < HWM_TERMS; t++) {
+        c->unit_p[t] = c->shared_p[t] = -1;
+    }
     hwm_param_list_init(&c->params);
-    c->delta_p = -1;
 
-    s = check_rule(rule, err);
+    s = check_rule(c, err);
     s = s ? s : count_inputs(c, err);
     if (s) {
         goto fail;
@@ -188,10 +329,16 @@ hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_conf
     c->outputs = action_dim;
     c->n_layers = controller->hidden.n + 1;
     c->activations = c->inputs;
+    if (c->modulator == HWM_MODULATOR_REWARD || c->modulator == HWM_MODULATOR_PREDICTION ||
+        c->row->network) {
+        c->reward_f = (size_t)take(&c->activations, 1);
+    }
     for (int l = 0; l < c->n_layers; l++) {
         hwm_layer* y = &c->layer[l];
+        *y = no_layer;
         y->Q = l == 0 ? c->inputs : c->layer[l - 1].P;
         y->P = l < controller->hidden.n ? (int)controller->hidden.v[l] : action_dim;
+        y->n = (size_t)y->P * (size_t)y->Q;
         y->pre_f = l == 0 ? 0 : c->layer[l - 1].post_f;
         y->post_f = (size_t)take(&c->activations, y->P);
     }
@@ -201,6 +348,14 @@ hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_conf
     }
     for (int l = 0; l < c->n_layers; l++) {
         place_layer(c, l);
+    }
+    place_common(c);
+    place_whole(c);
+    if (c->n_parts > HWM_KEYS_MAX) {
+        s = hwm_fail(err, HWM_EINVAL,
+                     "the state has %d tensors, at most %d: fewer plastic layers or a simpler rule",
+                     c->n_parts, HWM_KEYS_MAX);
+        goto fail;
     }
     for (int k = 0; k < controller->inputs.n; k++) {
         if (controller->inputs.v[k][0] == 'd') {
@@ -228,14 +383,26 @@ const hwm_param_list* hwm_controller_params(const hwm_controller* c) {
 }
 
 bool hwm_controller_is_coefficient(const hwm_controller* c, int entry) {
-    for (int l = 0; l < c->n_layers; l++) {
-        for (int t = 0; c->layer[l].plastic && t < HWM_TERMS; t++) {
-            if (c->layer[l].term_p[t] == entry) {
-                return true;
-            }
+    for (int t = 0; t < HWM_TERMS; t++) {
+        bool found = c->unit_p[t] == entry || c->shared_p[t] == entry;
+        for (int l = 0; l < c->n_layers; l++) {
+            found |= c->layer[l].term_p[t] == entry || c->layer[l].net_out_p == entry;
+        }
+        if (found && entry >= 0) {
+            return true;
         }
     }
     return false;
+}
+
+bool hwm_controller_is_learned(const hwm_controller* c, int entry) {
+    bool learned = entry != c->delta_p;
+    for (int l = 0; l < c->n_layers; l++) {
+        const hwm_layer* y = &c->layer[l];
+        learned &= entry != y->which_p;
+        learned &= y->plastic || c->config.static_learned || entry != y->w_p;
+    }
+    return learned;
 }
 
 const hwm_real* hwm_controller_delta_scale(const hwm_controller* c, const hwm_real* phi) {
@@ -269,24 +436,8 @@ bool hwm_controller_differentiable(const hwm_controller* c) {
 }
 
 int hwm_controller_keys(const hwm_controller* c, hwm_tensor_spec* specs) {
-    int n = 0;
-    for (int l = 0; l < c->n_layers; l++) {
-        const hwm_layer* y = &c->layer[l];
-        char name[HWM_NAME_MAX];
-        if (!y->plastic) {
-            continue;
-        }
-        HWM_ASSERT(n + 3 <= HWM_KEYS_MAX);
-        snprintf(name, sizeof name, "layer%d.W", l + 1);
-        specs[n++] = hwm_spec(name, HWM_F32, 2, y->P, y->Q);
-        if (c->rule.kind == HWM_RULE_MOD3) {
-            snprintf(name, sizeof name, "layer%d.old_pre", l + 1);
-            specs[n++] = hwm_spec(name, HWM_F32, 1, y->Q);
-            snprintf(name, sizeof name, "layer%d.old_post", l + 1);
-            specs[n++] = hwm_spec(name, HWM_F32, 1, y->P);
-        }
-    }
-    return n;
+    memcpy(specs, c->part, (size_t)c->n_parts * sizeof *specs);
+    return c->n_parts;
 }
 
 void hwm_controller_signature(const hwm_controller* c, int variant_dim, hwm_signature* signature) {

@@ -53,6 +53,9 @@ const hwm_param_list* hwm_controller_params(const hwm_controller* c);  // phi: n
 // Is this entry of phi a coefficient of the rule (A .. E): what shuffled and zeroed controls
 // change.
 bool hwm_controller_is_coefficient(const hwm_controller* c, int entry);
+// Is this entry optimised? Not: input.delta_scale, which shared rule a synapse follows, static
+// layers that stay random.
+bool hwm_controller_is_learned(const hwm_controller* c, int entry);
 // input.delta_scale inside phi; NULL where the controller has no input d.
 const hwm_real* hwm_controller_delta_scale(const hwm_controller* c, const hwm_real* phi);
 int hwm_controller_inputs(const hwm_controller* c);       // features of x_0
@@ -90,8 +93,13 @@ void hwm_lanes_get(const hwm_real* lanes, int sample, int features, float* row);
 // Fresh state of one sample at an episode's start (draws W_0).
 void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng,
                           hwm_real* state, int sample);
-// Its backward where the mean of W_0 is learned: g_coef += the gradient of the samples with fresh =
-// 1, lanes [blocks][1][16].
+// Let the sample's episode follow the naive rule (rule.naive; draws its constants), which learn
+// then applies to it alone; a rule without gradient. clear: back to the rule that is learned
+// (imagination that starts from such a state).
+void hwm_controller_naive(const hwm_controller* c, hwm_rng* rng, hwm_real* state, int sample);
+void hwm_controller_clear_naive(const hwm_controller* c, hwm_real* state, int sample);
+// Backward of reset where the mean of W_0 is learned: g_coef += the gradient of the samples with
+// fresh = 1, lanes [blocks][1][16].
 void hwm_controller_reset_backward(const hwm_controller* c, int batch, const hwm_real* fresh,
                                    const hwm_real* g_state, hwm_real* g_coef);
 // x_0 from the observation and, where configured, its change, the previous action, the previous

@@ -32,26 +32,55 @@ const hwm_config_table hwm_controller_table = {"controller", "the plastic networ
 
 #define STRUCT hwm_rule_config
 static const hwm_config_field rule_fields[] = {
-    FIELD(HWM_CONFIG_ENUM, kind, "abcd", 0, 0, "abcd|mod3",
-          "abcd: factors of the same step; mod3: factors of the previous step times a modulator"),
+    FIELD(HWM_CONFIG_ENUM, kind, "abcd", 0, 0, HWM_RULE_CHOICES,
+          "abcd: factors of the same step; mod3: of the previous step times a modulator of this "
+          "one; shifted: post "
+          "of the previous step; trace: an eligibility trace times a modulator; network: a small "
+          "network of pre, "
+          "post, W and reward; hebb, oja, bcm: naive, with constants drawn per episode"),
     FIELD(HWM_CONFIG_STRING, terms, "ABCD", 1, 5, NULL,
           "coefficients of the rule: A pre*post, B pre, C post, D constant, E constant outside "
           "the learning rate"),
     FIELD(HWM_CONFIG_ENUM, granularity, "synapse", 0, 0, "synapse|neuron|layer|shared",
-          "what has coefficients of its own"),
-    FIELD(HWM_CONFIG_REAL, eta, "0.1", 0, 10, NULL, "learning rate of the weights, per decision"),
+          "what has coefficients of its own; neuron: products and means of those of pre and post; "
+          "shared: "
+          "shared_rules rules, every synapse follows one"),
+    FIELD(HWM_CONFIG_INT, shared_rules, "8", 1, 4096, NULL, "rules of granularity shared"),
+    FIELD(HWM_CONFIG_REAL, eta, "0.1", 0, 10, NULL, "learning rate of the weights, per update"),
     FIELD(HWM_CONFIG_BOOL, eta_learned, "true", 0, 0, NULL,
           "learn a factor on eta beside the coefficients"),
     FIELD(HWM_CONFIG_REAL, phi_std, "0.1", 0, 10, NULL,
           "standard deviation of the coefficients at the start"),
+    FIELD(HWM_CONFIG_ENUM, modulator, "default", 0, 0, "default|none|linear|unit|reward|prediction",
+          "factor M on the update: none; linear: tanh of weighted inputs and hidden units; unit: "
+          "the first hidden "
+          "unit; reward: above its running mean; prediction: error of a learned reward prediction; "
+          "default: "
+          "linear for mod3, none for the others"),
     FIELD(HWM_CONFIG_REAL, modulator_std, "0.3", 0, 10, NULL,
           "standard deviation of the modulator's weights at the start"),
-    FIELD(HWM_CONFIG_ENUM, bound, "max_norm", 0, 0, "none|clip|max_norm",
-          "none; clip each weight; divide a layer by its largest weight over w_max"),
-    FIELD(HWM_CONFIG_REAL, w_max, "3", 1e-3, 1e6, NULL, "largest weight that the bound allows"),
+    FIELD(HWM_CONFIG_REAL, reward_rate, "0.1", 0, 1, NULL,
+          "how fast the running mean of the reward follows, per decision"),
+    FIELD(HWM_CONFIG_REAL, trace_decay, "0.9", 0, 1, NULL,
+          "what is left of the eligibility trace after an update"),
+    FIELD(HWM_CONFIG_REAL, oja, "0", 0, 0.5, NULL,
+          "weights also shrink by oja * post^2 (at most by half) in every update"),
+    FIELD(HWM_CONFIG_INT, units, "8", 1, 64, NULL, "hidden units of the network rule"),
+    FIELD(HWM_CONFIG_ENUM, bound, "max_norm", 0, 0, "none|clip|max_norm|decay",
+          "none; clip each weight; divide a layer by its largest weight over w_max; decay to W_0"),
+    FIELD(HWM_CONFIG_REAL, w_max, "3", 1e-3, 1e6, NULL,
+          "largest weight that clip or max_norm allow"),
+    FIELD(HWM_CONFIG_REAL, decay, "0.01", 0, 0.9, NULL,
+          "share of the way back to W_0 in every update"),
+    FIELD(HWM_CONFIG_INT, update_every, "1", 1, 1000, NULL, "decisions between two updates"),
+    FIELD(HWM_CONFIG_INT, average, "1", 1, 1000, NULL,
+          "pre and post are means over so many decisions; at most update_every"),
     FIELD(HWM_CONFIG_ENUM, output_post, "default", 0, 0, "default|activation|action",
           "post-synaptic factor of the output layer: what the controller wanted or what was done; "
-          "default: activation for abcd, action for mod3"),
+          "default: action for mod3, activation for the others"),
+    FIELD(HWM_CONFIG_ENUM, naive, "none", 0, 0, "none|hebb|oja|bcm",
+          "random rule that prefill episodes follow instead (worker.prefill); its state is part of "
+          "every chunk"),
 };
 #undef STRUCT
 const hwm_config_table hwm_rule_table = {"rule", "how plastic weights change at every step",

@@ -29,31 +29,67 @@ typedef struct hwm_controller_config {
     bool static_learned;  // false: static layers stay a fixed random projection
 } hwm_controller_config;
 
-typedef enum hwm_rule_kind { HWM_RULE_ABCD, HWM_RULE_MOD3 } hwm_rule_kind;
+// Order as in the table of rules (rules.h).
+#define HWM_RULE_CHOICES "abcd|mod3|shifted|trace|network|hebb|oja|bcm"
+typedef enum hwm_rule_kind {
+    HWM_RULE_ABCD,
+    HWM_RULE_MOD3,
+    HWM_RULE_SHIFTED,
+    HWM_RULE_TRACE,
+    HWM_RULE_NETWORK,
+    HWM_RULE_HEBB,
+    HWM_RULE_OJA,
+    HWM_RULE_BCM,
+    HWM_RULE_KINDS
+} hwm_rule_kind;
 typedef enum hwm_granularity {
     HWM_PER_SYNAPSE,
     HWM_PER_NEURON,
     HWM_PER_LAYER,
     HWM_SHARED
 } hwm_granularity;
-typedef enum hwm_bound { HWM_BOUND_NONE, HWM_BOUND_CLIP, HWM_BOUND_MAX_NORM } hwm_bound;
+typedef enum hwm_bound {
+    HWM_BOUND_NONE,
+    HWM_BOUND_CLIP,
+    HWM_BOUND_MAX_NORM,
+    HWM_BOUND_DECAY
+} hwm_bound;
 typedef enum hwm_output_post {
-    HWM_OUTPUT_DEFAULT,     // activation for abcd, action for mod3
+    HWM_OUTPUT_DEFAULT,     // action for mod3, activation for the others
     HWM_OUTPUT_ACTIVATION,  // a, what the controller wanted
     HWM_OUTPUT_ACTION,      // u, what was done
 } hwm_output_post;
+typedef enum hwm_modulator {
+    HWM_MODULATOR_DEFAULT,     // linear for mod3, none for the others
+    HWM_MODULATOR_NONE,        // M = 1
+    HWM_MODULATOR_LINEAR,      // M = tanh(m_x . x_0 + m_h . h), h the last hidden layer
+    HWM_MODULATOR_UNIT,        // M = h_0, the first unit of the last hidden layer
+    HWM_MODULATOR_REWARD,      // M = r - r_mean, r_mean a running mean
+    HWM_MODULATOR_PREDICTION,  // M = tanh(r - m_x . x_0'), x_0' of the previous step
+} hwm_modulator;
+typedef enum hwm_naive { HWM_NAIVE_NONE, HWM_NAIVE_HEBB, HWM_NAIVE_OJA, HWM_NAIVE_BCM } hwm_naive;
 
 typedef struct hwm_rule_config {
     int kind;                           // hwm_rule_kind
     char terms[HWM_CONFIG_STRING_MAX];  // which of A, B, C, D, E exist
     int granularity;                    // hwm_granularity
-    double eta;  // learning rate; the learned factor eta of a synapse starts at 1
+    int64_t shared_rules;               // granularity shared: how many
+    double eta;                         // learning rate; its learned factor starts at 1
     bool eta_learned;
     double phi_std;  // A..E ~ N(0, phi_std^2)
+    int modulator;   // hwm_modulator
     double modulator_std;
-    int bound;  // hwm_bound
+    double reward_rate;  // of the running mean of the reward
+    double trace_decay;  // of the eligibility trace
+    double oja;          // W also shrinks by oja * post^2 in every update
+    int64_t units;       // of the network rule
+    int bound;           // hwm_bound
     double w_max;
-    int output_post;  // hwm_output_post
+    double decay;          // bound decay: share of the way back to W_0 in every update
+    int64_t update_every;  // decisions
+    int64_t average;       // factors are means over the last so many decisions before an update
+    int output_post;       // hwm_output_post
+    int naive;             // hwm_naive: a second, random rule that a whole episode may follow
 } hwm_rule_config;
 
 extern const hwm_config_table hwm_controller_table;

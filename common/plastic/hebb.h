@@ -15,27 +15,69 @@ void hebb_dense_backward(hwm_real* g_pre, hwm_real* g_w, const hwm_real* g_post,
 void hebb_static_backward(hwm_real* g_pre, hwm_real* g_w, const hwm_real* g_post, const hwm_real* w,
                           const hwm_real* pre, const hwm_real* post, int P, int Q);
 
-// One plasticity step, in place:
-//   dw = M (pre (a post + b) + (c post + d)),   w += dw where active
-//   rule (P,Q,4) planes a, b, c, d with the learning rate in them   mod (1), NULL: M = 1   active
-//   (1), NULL: all largest (1): max |w| after the step; NULL: not wanted
-// Source: Najarro & Risi 2020, arXiv:2007.02686 (ABCD rule with a learning rate per synapse).
-void hebb_update(hwm_real* w, const hwm_real* rule, const hwm_real* pre, const hwm_real* post,
-                 const hwm_real* mod, const hwm_real* active, hwm_real* largest, int P, int Q);
-// m = max(1, largest / w_max);  w /= m, as a product with 1 / m.
-void hebb_max_norm(hwm_real* w, const hwm_real* largest, hwm_real w_max, const hwm_real* active,
-                   hwm_real* m, size_t n);
-void hebb_clip(hwm_real* w, hwm_real w_max, const hwm_real* active, size_t n);
+// What a plasticity step of a layer sees.
+typedef struct hebb_factors {
+    const hwm_real* pre;     // (Q) of A pre post
+    const hwm_real* pre_b;   // (Q) of B pre: the same, but for rule shifted
+    const hwm_real* post;    // (P)
+    const hwm_real* mod;     // (1) M; NULL: 1
+    const hwm_real* mask;    // (1) 1: this sample is updated, 0: it is left as it is; NULL: all are
+    hwm_real oja;            // f_i = max(1/2, 1 - oja post_i^2); 0: f = 1
+    hwm_real trace_decay;    // lambda
+    const hwm_real* reward;  // (1) network: running mean of the reward
+    int P, Q;
+} hebb_factors;
 
-// Backward of update and max_norm (m NULL: no bound). w: after the step on entry, before it on
-// return:
-//   w = m w - dw;  G = g_w / m (in place);  g_rule += sum over samples of G M (pre post, pre, post,
-//   1) g_pre += sum_i G M (a post + b);  g_post += sum_j G M (a pre + c);  g_mod += sum_ij G dw / M
-// g_mod NULL where mod is.
-void hebb_update_backward(hwm_real* w, hwm_real* g_w, hwm_real* g_rule, hwm_real* g_pre,
-                          hwm_real* g_post, hwm_real* g_mod, const hwm_real* rule,
-                          const hwm_real* pre, const hwm_real* post, const hwm_real* mod,
-                          const hwm_real* m, int P, int Q);
+// Gradients of the factors, all +=; mod NULL where the factor is.
+typedef struct hebb_gradients {
+    hwm_real *pre, *pre_b, *post, *mod;
+} hebb_gradients;
+
+// What the bound did, for backward.
+typedef struct hebb_undo {
+    const hwm_real* m;  // (1) scale of max_norm; NULL: 1
+    hwm_real clip;      // limit of clip; 0: none
+    bool stored;        // w (and trace) hold the values before the step; else they are recovered
+} hebb_undo;
+
+// One plasticity step, in place:
+//   change = pre a post + b pre_b + (c post + d)                  rule (P,Q,4): a, b, c, d,
+//   learning rate included trace NULL: dw = M change;  else trace = lambda trace + change, dw = M
+//   trace w = f w + dw largest (1): max |w| after the step
+// Source: Najarro & Risi 2020, arXiv:2007.02686 (ABCD rule with a learning rate per synapse).
+void hebb_update(hwm_real* w, hwm_real* trace, const hwm_real* rule, const hebb_factors* f,
+                 hwm_real* largest);
+// Its backward. w: after the step on entry, before it on return; g_w, g_trace likewise:
+//   w = (m w - dw) / f;  G = g_w / m;  g_w = f G;  g_rule += sum over samples of g_change (pre
+//   post, pre_b, post, 1)
+// trace (before the step) and g_trace NULL without one.
+void hebb_update_backward(hwm_real* w, const hwm_real* trace, hwm_real* g_w, hwm_real* g_trace,
+                          hwm_real* g_rule, const hebb_gradients* g, const hwm_real* rule,
+                          const hebb_factors* f, const hebb_undo* undo);
+
+// Rule network: change = v . tanh(U [pre, post, W, reward, 1]), dw = M change, w = f w + dw.
+//   net (units,5) U, then (units) v
+void hebb_network(hwm_real* w, const hwm_real* net, int units, const hebb_factors* f,
+                  hwm_real* largest);
+void hebb_network_backward(hwm_real* w, hwm_real* g_w, hwm_real* g_net, const hebb_gradients* g,
+                           const hwm_real* net, int units, const hebb_factors* f,
+                           const hebb_undo* undo);
+
+// Naive rules, by the constants (HWM_NAIVE_FEATURES) of each sample. theta (P): bcm, else NULL.
+// layer: names the noise.
+void hebb_naive(hwm_real* w, hwm_real* theta, const hwm_real* constants, const hwm_real* pre,
+                const hwm_real* post, const hwm_real* mask, int layer, hwm_real* largest, int P,
+                int Q);
+
+// m = max(1, largest / w_max);  w /= m, as a product with 1 / m.
+void hebb_max_norm(hwm_real* w, const hwm_real* largest, hwm_real w_max, const hwm_real* mask,
+                   hwm_real* m, size_t n);
+void hebb_clip(hwm_real* w, hwm_real w_max, const hwm_real* mask, size_t n);
+// w += rate (w0 - w). Its backward recovers w (NULL: not wanted) and moves the gradient: g_w0 +=
+// rate g_w, g_w *= 1 - rate.
+void hebb_decay(hwm_real* w, const hwm_real* w0, hwm_real rate, const hwm_real* mask, size_t n);
+void hebb_decay_backward(hwm_real* w, hwm_real* g_w, hwm_real* g_w0, const hwm_real* w0,
+                         hwm_real rate, const hwm_real* mask, size_t n);
 
 // M = tanh(u . x + v . h): x (n_x), h (n_h); v NULL: without h.
 void hebb_modulator(hwm_real* mod, const hwm_real* u, const hwm_real* x, int n_x, const hwm_real* v,
@@ -44,5 +86,10 @@ void hebb_modulator_backward(hwm_real* g_u, hwm_real* g_x, hwm_real* g_v, hwm_re
                              const hwm_real* g_mod, const hwm_real* mod, const hwm_real* u,
                              const hwm_real* x, int n_x, const hwm_real* v, const hwm_real* h,
                              int n_h);
+// M = tanh(reward - u . x)
+void hebb_prediction(hwm_real* mod, const hwm_real* reward, const hwm_real* u, const hwm_real* x,
+                     int n_x);
+void hebb_prediction_backward(hwm_real* g_u, hwm_real* g_x, const hwm_real* g_mod,
+                              const hwm_real* mod, const hwm_real* u, const hwm_real* x, int n_x);
 
 #endif

@@ -57,6 +57,9 @@ void hwm_controller_input(const hwm_controller* c, int batch, const hwm_real* ob
                 x += HWM_LANES;
             }
         }
+        if (c->reward_f != HWM_NONE) {
+            put(x, previous_reward + (size_t)b * HWM_LANES, 1, start);
+        }
     }
 }
 

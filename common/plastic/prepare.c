@@ -8,18 +8,67 @@ static const hwm_real* entry(const hwm_controller* c, const hwm_real* phi, int p
     return phi + c->params.entry[p].offset;
 }
 
-// Value of a coefficient of synapse k: entries are per synapse or one for the layer.
-static hwm_real pick(const hwm_controller* c, const hwm_real* phi, int p, size_t k,
-                     hwm_real absent) {
-    if (p < 0) {
-        return absent;
-    }
-    return entry(c, phi, p)[c->rule.granularity == HWM_PER_LAYER ? 0 : k];
+// Number of a unit among x_0, x_1 .. x_L, from its feature in act.
+static size_t unit_of(const hwm_controller* c, size_t f) {
+    return f < (size_t)c->inputs || c->reward_f == HWM_NONE ? f : f - 1;
 }
 
-static void give(const hwm_controller* c, hwm_real* g_phi, int p, size_t k, hwm_real g) {
-    if (p >= 0) {
-        g_phi[c->params.entry[p].offset + (c->rule.granularity == HWM_PER_LAYER ? 0 : k)] += g;
+// Where the numbers behind coefficient t (HWM_TERMS: the factor of eta) of synapse (i, j) stand in
+// phi: none, one, or two (granularity neuron: of the post and the pre unit).
+typedef struct source {
+    int n;
+    size_t at[2];
+} source;
+
+static source find(const hwm_controller* c, const hwm_layer* y, const hwm_real* phi, int t, int i,
+                   int j) {
+    const hwm_param_entry* e = c->params.entry;
+    int per_layer = t == HWM_TERMS ? y->eta_p : y->term_p[t];
+    int per_unit = t == HWM_TERMS ? c->unit_eta_p : c->unit_p[t];
+    int per_rule = t == HWM_TERMS ? c->shared_eta_p : c->shared_p[t];
+    size_t k = (size_t)i * (size_t)y->Q + (size_t)j;
+    source s = {0, {0, 0}};
+    if (per_layer >= 0) {
+        s.n = 1;
+        s.at[0] = e[per_layer].offset + (c->rule.granularity == HWM_PER_LAYER ? 0 : k);
+    } else if (per_rule >= 0) {
+        hwm_real which = phi[e[y->which_p].offset + k];
+        s.n = 1;
+        s.at[0] = e[per_rule].offset + (size_t)which;
+    } else if (per_unit >= 0) {
+        size_t post = e[per_unit].offset + unit_of(c, y->post_f + (size_t)i);
+        size_t pre = e[per_unit].offset + unit_of(c, y->pre_f + (size_t)j);
+        // B belongs to the pre unit, C to the post unit, the others to both
+        s.n = t == 1 || t == 2 ? 1 : 2;
+        s.at[0] = t == 1 ? pre : post;
+        s.at[1] = pre;
+    }
+    return s;
+}
+
+// Of two numbers: eta is their mean, a coefficient their product (NcHL: Ferigo & Iacca 2022 write
+// B, C, A, D for ours A..D).
+static hwm_real pick(const hwm_real* phi, source s, int t) {
+    if (s.n == 0) {
+        return t == HWM_TERMS ? 1 : 0;
+    }
+    hwm_real x = phi[s.at[0]];
+    if (s.n == 2) {
+        hwm_real z = phi[s.at[1]];
+        return t == HWM_TERMS ? (x + z) / 2 : x * z;
+    }
+    return x;
+}
+
+static void give(const hwm_real* phi, hwm_real* g_phi, source s, int t, hwm_real g) {
+    if (s.n == 1) {
+        g_phi[s.at[0]] += g;
+    } else if (s.n == 2 && t == HWM_TERMS) {
+        g_phi[s.at[0]] += g / 2;
+        g_phi[s.at[1]] += g / 2;
+    } else if (s.n == 2) {
+        g_phi[s.at[0]] += g * phi[s.at[1]];
+        g_phi[s.at[1]] += g * phi[s.at[0]];
     }
 }
 
@@ -32,32 +81,65 @@ static void copy_vector(const hwm_controller* c, const hwm_real* phi, int p, hwm
 }
 
 static void give_vector(const hwm_controller* c, hwm_real* g_phi, int p, const hwm_real* g_coef,
-                        size_t at) {
+                        size_t at, hwm_real scale) {
     if (p >= 0 && at != HWM_NONE) {
         size_t n = hwm_tensor_count(&c->params.entry[p].spec);
         for (size_t k = 0; k < n; k++) {
-            g_phi[c->params.entry[p].offset + k] += g_coef[at + k];
+            g_phi[c->params.entry[p].offset + k] += g_coef[at + k] * scale;
         }
     }
 }
 
+static void prepare_planes(const hwm_controller* c, const hwm_layer* y, const hwm_real* phi,
+                           hwm_real* rule) {
+    for (int i = 0; i < y->P; i++) {
+        for (int j = 0; j < y->Q; j++, rule += 4) {
+            hwm_real eta =
+                (hwm_real)c->rule.eta * pick(phi, find(c, y, phi, HWM_TERMS, i, j), HWM_TERMS);
+            for (int t = 0; t < 4; t++) {
+                rule[t] = eta * pick(phi, find(c, y, phi, t, i, j), t);
+            }
+            rule[3] += pick(phi, find(c, y, phi, 4, i, j), 4);
+        }
+    }
+}
+
+static void prepare_planes_backward(const hwm_controller* c, const hwm_layer* y,
+                                    const hwm_real* phi, const hwm_real* g, hwm_real* g_phi) {
+    for (int i = 0; i < y->P; i++) {
+        for (int j = 0; j < y->Q; j++, g += 4) {
+            source at_eta = find(c, y, phi, HWM_TERMS, i, j);
+            hwm_real eta = (hwm_real)c->rule.eta * pick(phi, at_eta, HWM_TERMS);
+            hwm_real g_eta = 0;
+            for (int t = 0; t < 4; t++) {
+                source s = find(c, y, phi, t, i, j);
+                give(phi, g_phi, s, t, eta * g[t]);
+                g_eta += g[t] * pick(phi, s, t);
+            }
+            give(phi, g_phi, at_eta, HWM_TERMS, (hwm_real)c->rule.eta * g_eta);
+            give(phi, g_phi, find(c, y, phi, 4, i, j), 4, g[3]);
+        }
+    }
+}
+
+// coef: a = eta A, b = eta B, c = eta C, d = eta D + E; the network's outputs times eta; the rest
+// as it is.
 void hwm_controller_prepare(const hwm_controller* c, const hwm_real* phi, hwm_real* coef) {
     for (int l = 0; l < c->n_layers; l++) {
         const hwm_layer* y = &c->layer[l];
         copy_vector(c, phi, y->w_p, coef, y->w_c);
         copy_vector(c, phi, y->mod_x_p, coef, y->mod_x_c);
         copy_vector(c, phi, y->mod_h_p, coef, y->mod_h_c);
-        if (!y->plastic) {
-            continue;
+        if (y->rule_c != HWM_NONE) {
+            prepare_planes(c, y, phi, coef + y->rule_c);
         }
-        // a = eta A, b = eta B, c = eta C, d = eta D + E
-        hwm_real* rule = coef + y->rule_c;
-        for (size_t k = 0; k < (size_t)y->P * (size_t)y->Q; k++) {
-            hwm_real eta = (hwm_real)c->rule.eta * pick(c, phi, y->eta_p, k, 1);
-            for (int t = 0; t < 4; t++) {
-                rule[4 * k + (size_t)t] = eta * pick(c, phi, y->term_p[t], k, 0);
+        if (y->net_c != HWM_NONE) {
+            size_t units = (size_t)c->rule.units;
+            copy_vector(c, phi, y->net_in_p, coef, y->net_c);
+            copy_vector(c, phi, y->net_out_p, coef, y->net_c + 5 * units);
+            for (size_t k = 0; k < units; k++) {
+                coef[y->net_c + 5 * units + k] *= (hwm_real)c->rule.eta;
             }
-            rule[4 * k + 3] += pick(c, phi, y->term_p[4], k, 0);
         }
     }
 }
@@ -69,23 +151,18 @@ void hwm_controller_prepare_backward(const hwm_controller* c, const hwm_real* ph
     for (int l = 0; l < c->n_layers; l++) {
         const hwm_layer* y = &c->layer[l];
         if (y->plastic || c->config.static_learned) {
-            give_vector(c, g_phi, y->w_p, g_coef, y->w_c);
+            give_vector(c, g_phi, y->w_p, g_coef, y->w_c, 1);
         }
-        give_vector(c, g_phi, y->mod_x_p, g_coef, y->mod_x_c);
-        give_vector(c, g_phi, y->mod_h_p, g_coef, y->mod_h_c);
-        if (!y->plastic) {
-            continue;
+        give_vector(c, g_phi, y->mod_x_p, g_coef, y->mod_x_c, 1);
+        give_vector(c, g_phi, y->mod_h_p, g_coef, y->mod_h_c, 1);
+        if (y->rule_c != HWM_NONE) {
+            prepare_planes_backward(c, y, phi, g_coef + y->rule_c, g_phi);
         }
-        const hwm_real* g = g_coef + y->rule_c;
-        for (size_t k = 0; k < (size_t)y->P * (size_t)y->Q; k++) {
-            hwm_real eta = (hwm_real)c->rule.eta * pick(c, phi, y->eta_p, k, 1);
-            hwm_real g_eta = 0;
-            for (int t = 0; t < 4; t++) {
-                give(c, g_phi, y->term_p[t], k, eta * g[4 * k + (size_t)t]);
-                g_eta += g[4 * k + (size_t)t] * pick(c, phi, y->term_p[t], k, 0);
-            }
-            give(c, g_phi, y->eta_p, k, (hwm_real)c->rule.eta * g_eta);
-            give(c, g_phi, y->term_p[4], k, g[4 * k + 3]);
+        if (y->net_c != HWM_NONE) {
+            size_t units = (size_t)c->rule.units;
+            give_vector(c, g_phi, y->net_in_p, g_coef, y->net_c, 1);
+            give_vector(c, g_phi, y->net_out_p, g_coef, y->net_c + 5 * units,
+                        (hwm_real)c->rule.eta);
         }
     }
 }
@@ -156,6 +233,14 @@ static void fill(const hwm_controller* c, hwm_real* phi, int p, hwm_rng* rng, do
 }
 
 void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
+    // a product of two numbers of units shall spread like one number of a synapse
+    for (int t = 0; t < HWM_TERMS; t++) {
+        bool product = t != 1 && t != 2;
+        fill(c, phi, c->unit_p[t], rng, 0, product ? sqrt(c->rule.phi_std) : c->rule.phi_std);
+        fill(c, phi, c->shared_p[t], rng, 0, c->rule.phi_std);
+    }
+    fill(c, phi, c->unit_eta_p, rng, 1, 0);
+    fill(c, phi, c->shared_eta_p, rng, 1, 0);
     for (int l = 0; l < c->n_layers; l++) {
         const hwm_layer* y = &c->layer[l];
         if (!y->plastic) {
@@ -166,18 +251,48 @@ void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
         for (int t = 0; t < HWM_TERMS; t++) {
             fill(c, phi, y->term_p[t], rng, 0, c->rule.phi_std);
         }
+        for (size_t k = 0; y->which_p >= 0 && k < y->n; k++) {
+            phi[c->params.entry[y->which_p].offset + k] =
+                (hwm_real)hwm_rng_below(rng, (uint32_t)c->rule.shared_rules);
+        }
         fill(c, phi, y->eta_p, rng, 1, 0);
         fill(c, phi, y->w_p, rng, 0, 0);
+        fill(c, phi, y->net_in_p, rng, 0, 1 / sqrt(5.0));
+        fill(c, phi, y->net_out_p, rng, 0, c->rule.phi_std);
         fill(c, phi, y->mod_x_p, rng, 0, c->rule.modulator_std);
         fill(c, phi, y->mod_h_p, rng, 0, c->rule.modulator_std);
     }
     fill(c, phi, c->delta_p, rng, 1, 0);
 }
 
+static hwm_real* lane_of(const hwm_controller* c, hwm_real* state, int sample) {
+    return hwm_block(state, sample / HWM_LANES, c->state_size) + sample % HWM_LANES;
+}
+
+// Constants of a naive episode. Learning rates are drawn over a decade up to rule.eta.
+void hwm_controller_naive(const hwm_controller* c, hwm_rng* rng, hwm_real* state, int sample) {
+    HWM_ASSERT(c->naive_f != HWM_NONE);
+    hwm_real* x = lane_of(c, state, sample) + c->naive_f * HWM_LANES;
+    float eta = (float)c->rule.eta * (0.1f + 0.9f * hwm_rng_uniform(rng));
+    x[0] = (hwm_real)c->naive;
+    x[HWM_NAIVE_ETA * HWM_LANES] = (hwm_real)eta;
+    x[HWM_NAIVE_ALPHA * HWM_LANES] = (hwm_real)hwm_rng_normal(rng);
+    x[HWM_NAIVE_BETA * HWM_LANES] = (hwm_real)hwm_rng_uniform(rng);
+    x[HWM_NAIVE_RATE * HWM_LANES] = (hwm_real)(0.01f + 0.09f * hwm_rng_uniform(rng));
+    x[HWM_NAIVE_SEED * HWM_LANES] = (hwm_real)(hwm_rng_u32(rng) >> 8);
+    x[HWM_NAIVE_SEED_HIGH * HWM_LANES] = (hwm_real)(hwm_rng_u32(rng) >> 8);
+    x[HWM_NAIVE_STEP * HWM_LANES] = 0;
+}
+
+void hwm_controller_clear_naive(const hwm_controller* c, hwm_real* state, int sample) {
+    if (c->naive_f != HWM_NONE && !c->row->naive) {
+        lane_of(c, state, sample)[c->naive_f * HWM_LANES] = 0;
+    }
+}
+
 void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng,
                           hwm_real* state, int sample) {
-    size_t block = (size_t)(sample / HWM_LANES) * (size_t)c->state_size * HWM_LANES;
-    hwm_real* lane = state + block + (size_t)(sample % HWM_LANES);
+    hwm_real* lane = lane_of(c, state, sample);
     for (int f = 0; f < c->state_size; f++) {
         lane[(size_t)f * HWM_LANES] = 0;
     }
@@ -188,9 +303,17 @@ void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng
         }
         hwm_real* w = lane + y->w_f * HWM_LANES;
         draw_layer(c->config.weights, c->config.weights_scale, y->P, y->Q, rng, w, HWM_LANES);
-        for (size_t k = 0; y->w_c != HWM_NONE && k < (size_t)y->P * (size_t)y->Q; k++) {
-            w[k * HWM_LANES] += coef[y->w_c + k];
+        for (size_t k = 0; k < y->n; k++) {
+            if (y->w_c != HWM_NONE) {
+                w[k * HWM_LANES] += coef[y->w_c + k];
+            }
+            if (y->w0_f != HWM_NONE) {
+                lane[(y->w0_f + k) * HWM_LANES] = w[k * HWM_LANES];
+            }
         }
+    }
+    if (c->row->naive) {
+        hwm_controller_naive(c, rng, state, sample);
     }
 }
 
@@ -207,6 +330,10 @@ void hwm_controller_reset_backward(const hwm_controller* c, int batch, const hwm
             for (size_t k = 0; k < (size_t)y->P * (size_t)y->Q; k++) {
                 const hwm_v8* gw = (const hwm_v8*)hwm_cfeature(g, y->w_f + k);
                 g_coef[y->w_c + k] += hwm_lane_sum(gw[0] * f[0], gw[1] * f[1]);
+                if (y->w0_f != HWM_NONE) {
+                    const hwm_v8* g0 = (const hwm_v8*)hwm_cfeature(g, y->w0_f + k);
+                    g_coef[y->w_c + k] += hwm_lane_sum(g0[0] * f[0], g0[1] * f[1]);
+                }
             }
         }
     }
