@@ -427,12 +427,11 @@ int hwm_controller_coef_count(const hwm_controller* c) {
 int hwm_controller_scales(const hwm_controller* c) {
     return c->record_size;
 }
-bool hwm_controller_invertible(const hwm_controller* c) {
-    return c->rule.bound != HWM_BOUND_CLIP;
-}
 bool hwm_controller_differentiable(const hwm_controller* c) {
-    (void)c;
-    return true;
+    return c->row->differentiable;
+}
+bool hwm_controller_invertible(const hwm_controller* c) {
+    return c->row->invertible && c->rule.bound != HWM_BOUND_CLIP && c->rule.update_every == 1;
 }
 
 int hwm_controller_keys(const hwm_controller* c, hwm_tensor_spec* specs) {

@@ -18,6 +18,45 @@ static const double* find(const ref_controller* r, int l, const char* what, int*
     return r->phi + r->params->entry[k].offset;
 }
 
+static const double* entry(const ref_controller* r, const char* name) {
+    int k = hwm_param_list_find(r->params, name);
+    return k < 0 ? NULL : r->phi + r->params->entry[k].offset;
+}
+
+// Coefficient "A".."E" or "eta" of synapse (i, j), whatever it is shared with.
+static double find_term(const ref_controller* r, int l, const char* what, int i, int j) {
+    char name[32];
+    const double absent = strcmp(what, "eta") == 0 ? 1 : 0;
+    const double* p;
+    int pre = j, post = r->inputs + i;
+    for (int k = 0; k < l; k++) {
+        pre = k == l - 1 ? post - i + j : pre;
+        post += r->layer[k].P;
+    }
+    switch (r->rule->granularity) {
+    case HWM_PER_NEURON:
+        snprintf(name, sizeof name, "unit.%s", what);
+        p = entry(r, name);
+        if (!p) {
+            return absent;
+        }
+        if (strcmp(what, "eta") == 0) {
+            return (p[pre] + p[post]) / 2;
+        }
+        return what[0] == 'B' ? p[pre] : what[0] == 'C' ? p[post] : p[pre] * p[post];
+    case HWM_SHARED:
+        snprintf(name, sizeof name, "shared.%s", what);
+        p = entry(r, name);
+        return p ? p[(int)find(r, l, "which", NULL)[i * r->layer[l].Q + j]] : absent;
+    case HWM_PER_LAYER:
+        p = find(r, l, what, NULL);
+        return p ? p[0] : absent;
+    default:
+        p = find(r, l, what, NULL);
+        return p ? p[i * r->layer[l].Q + j] : absent;
+    }
+}
+
 void ref_init(ref_controller* r, const hwm_controller_config* config, const hwm_rule_config* rule,
               const hwm_param_list* params, const double* phi, int inputs, int outputs,
               const int* plastic) {
@@ -33,6 +72,11 @@ void ref_init(ref_controller* r, const hwm_controller_config* config, const hwm_
         r->layer[l].Q = l ? r->layer[l - 1].P : inputs;
         r->layer[l].P = l < config->hidden.n ? (int)config->hidden.v[l] : outputs;
         r->layer[l].plastic = plastic[l] != 0;
+        static const char* const name[6] = {"A", "B", "C", "D", "E", "eta"};
+        for (int k = 0; plastic[l] && k < 6 * r->layer[l].P * r->layer[l].Q; k++) {
+            int at = k / 6, Q = r->layer[l].Q;
+            r->layer[l].term[k % 6][at] = find_term(r, l, name[k % 6], at / Q, at % Q);
+        }
         if (!plastic[l]) {
             memcpy(r->layer[l].w, find(r, l, "W", NULL),
                    sizeof(double) * (size_t)(r->layer[l].P * r->layer[l].Q));
@@ -40,29 +84,72 @@ void ref_init(ref_controller* r, const hwm_controller_config* config, const hwm_
     }
 }
 
+static int resolve(int value, int standard) {
+    return value == 0 ? standard : value;
+}
+
+static int modulator_of(const ref_controller* r) {
+    bool linear = r->rule->kind == HWM_RULE_MOD3 || r->rule->kind == HWM_RULE_TRACE;
+    return resolve(r->rule->modulator, linear ? HWM_MODULATOR_LINEAR : HWM_MODULATOR_NONE);
+}
+
+static int naive_of(const ref_controller* r) {
+    switch (r->rule->kind) {
+    case HWM_RULE_HEBB:
+        return HWM_NAIVE_HEBB;
+    case HWM_RULE_OJA:
+        return HWM_NAIVE_OJA;
+    case HWM_RULE_BCM:
+        return HWM_NAIVE_BCM;
+    default:
+        return r->rule->naive;
+    }
+}
+
+static int each_part(double* part, int size, double* state, int at, int set) {
+    for (int i = 0; i < size; i++) {
+        *(set ? &part[i] : &state[at + i]) = set ? state[at + i] : part[i];
+    }
+    return at + size;
+}
+
 static int each_state(ref_controller* r, double* state, int set) {
+    const hwm_rule_config* rule = r->rule;
+    const bool old = rule->kind == HWM_RULE_MOD3 || rule->kind == HWM_RULE_SHIFTED;
     int at = 0;
     for (int l = 0; l < r->n_layers; l++) {
         ref_layer* y = &r->layer[l];
-        if (!y->plastic) {
-            continue;
-        }
-        double* part[3] = {y->w, y->old_pre, y->old_post};
-        int size[3] = {y->P * y->Q, y->Q, y->P};
-        for (int k = 0; k < (r->rule->kind == HWM_RULE_MOD3 ? 3 : 1); k++) {
-            for (int i = 0; i < size[k]; i++, at++) {
-                if (set) {
-                    part[k][i] = state[at];
-                } else {
-                    state[at] = part[k][i];
-                }
-            }
-        }
+        const int n = y->P * y->Q, on = y->plastic;
+        at = each_part(y->w, on ? n : 0, state, at, set);
+        at = each_part(y->w0, on && rule->bound == HWM_BOUND_DECAY ? n : 0, state, at, set);
+        at = each_part(y->trace, on && rule->kind == HWM_RULE_TRACE ? n : 0, state, at, set);
+        at = each_part(y->old_pre, on && old ? y->Q : 0, state, at, set);
+        at = each_part(y->old_post, on && old ? y->P : 0, state, at, set);
+        at = each_part(y->mean_pre, on && rule->average > 1 ? y->Q : 0, state, at, set);
+        at = each_part(y->mean_post, on && rule->average > 1 ? y->P : 0, state, at, set);
+        at = each_part(y->theta, on && naive_of(r) == HWM_NAIVE_BCM ? y->P : 0, state, at, set);
     }
-    return at;
+    int modulator = modulator_of(r);
+    at = each_part(&r->phase, rule->update_every > 1, state, at, set);
+    at = each_part(&r->reward_mean,
+                   modulator == HWM_MODULATOR_REWARD || rule->kind == HWM_RULE_NETWORK, state, at,
+                   set);
+    at = each_part(r->old_x, modulator == HWM_MODULATOR_PREDICTION ? r->inputs : 0, state, at, set);
+    return each_part(r->naive, naive_of(r) ? 8 : 0, state, at, set);
 }
 
 void ref_set_state(ref_controller* r, const double* state) {
+    for (int l = 0; l < r->n_layers; l++) {
+        ref_layer* y = &r->layer[l];
+        memset(y->trace, 0, sizeof y->trace);
+        memset(y->old_pre, 0, sizeof y->old_pre);
+        memset(y->old_post, 0, sizeof y->old_post);
+        memset(y->mean_pre, 0, sizeof y->mean_pre);
+        memset(y->mean_post, 0, sizeof y->mean_post);
+    }
+    memset(r->old_x, 0, sizeof r->old_x);
+    memset(r->naive, 0, sizeof r->naive);
+    r->phase = r->reward_mean = 0;
     each_state(r, (double*)(uintptr_t)state, 1);
 }
 
@@ -70,7 +157,8 @@ int ref_get_state(const ref_controller* r, double* state) {
     return each_state((ref_controller*)(uintptr_t)r, state, 0);
 }
 
-void ref_act(ref_controller* r, const double* x0) {
+void ref_act(ref_controller* r, const double* x0, double reward) {
+    r->reward = reward;
     memcpy(r->x[0], x0, sizeof(double) * (size_t)r->inputs);
     for (int l = 0; l < r->n_layers; l++) {
         const ref_layer* y = &r->layer[l];
@@ -84,68 +172,160 @@ void ref_act(ref_controller* r, const double* x0) {
     }
 }
 
-static double coefficient(const ref_controller* r, int l, const char* what, int i, int j,
-                          double absent) {
-    const double* p = find(r, l, what, NULL);
-    if (!p) {
-        return absent;
+static double modulator(const ref_controller* r, int l, double mean_before) {
+    const double *a = find(r, l, "m_x", NULL), *b = find(r, l, "m_h", NULL);
+    const double* hidden = r->x[r->n_layers - 1];
+    double z = 0;
+    switch (modulator_of(r)) {
+    case HWM_MODULATOR_LINEAR:
+        for (int j = 0; j < r->inputs; j++) {
+            z += a[j] * r->x[0][j];
+        }
+        for (int j = 0; b && j < r->layer[r->n_layers - 1].Q; j++) {
+            z += b[j] * hidden[j];
+        }
+        return tanh(z);
+    case HWM_MODULATOR_UNIT:
+        return hidden[0];
+    case HWM_MODULATOR_REWARD:
+        return r->reward - mean_before;
+    case HWM_MODULATOR_PREDICTION:
+        for (int j = 0; j < r->inputs; j++) {
+            z += a[j] * r->old_x[j];
+        }
+        return tanh(r->reward - z);
+    default:
+        return 1;
     }
-    return r->rule->granularity == HWM_PER_LAYER ? p[0] : p[i * r->layer[l].Q + j];
+}
+
+static void bound(const ref_controller* r, int l, const double* frozen_m, double* m) {
+    ref_layer* y = (ref_layer*)(uintptr_t)&r->layer[l];
+    double largest = 0;
+    for (int k = 0; k < y->P * y->Q; k++) {
+        largest = fmax(largest, fabs(y->w[k]));
+    }
+    *m = frozen_m ? *frozen_m : fmax(1, largest / r->rule->w_max);
+    for (int k = 0; k < y->P * y->Q; k++) {
+        if (r->rule->bound == HWM_BOUND_MAX_NORM) {
+            y->w[k] /= *m;
+        } else if (r->rule->bound == HWM_BOUND_CLIP) {
+            y->w[k] = fmax(-r->rule->w_max, fmin(r->rule->w_max, y->w[k]));
+        } else if (r->rule->bound == HWM_BOUND_DECAY) {
+            y->w[k] = (1 - r->rule->decay) * y->w[k] + r->rule->decay * y->w0[k];
+        }
+    }
+}
+
+static void naive_layer(ref_controller* r, int l, const double* pre, const double* post) {
+    ref_layer* y = &r->layer[l];
+    const double *c = r->naive, eta = c[1];
+    hwm_rng rng;
+    hwm_rng_init(&rng, (uint64_t)c[5] + ((uint64_t)c[6] << 24), HWM_PURPOSE_RULE_NOISE, (uint32_t)l,
+                 0, (uint32_t)c[7]);
+    for (int i = 0; i < y->P; i++) {
+        for (int j = 0; j < y->Q; j++) {
+            double* w = &y->w[i * y->Q + j];
+            if (c[0] == HWM_NAIVE_HEBB) {
+                *w += eta * (c[2] * pre[j] * post[i] + c[3] * (double)hwm_rng_normal(&rng));
+            } else if (c[0] == HWM_NAIVE_OJA) {
+                *w += eta * (pre[j] * post[i] - post[i] * post[i] * *w);
+            } else {
+                *w += eta * pre[j] * post[i] * (post[i] - y->theta[i]);
+            }
+        }
+        if (c[0] == HWM_NAIVE_BCM) {
+            y->theta[i] += c[4] * (post[i] * post[i] - y->theta[i]);
+        }
+    }
+}
+
+// dW of synapse (i, j) without the modulator.
+static double network_change(const ref_controller* r, int l, double x, double y, double w) {
+    const double *u = find(r, l, "net_in", NULL), *v = find(r, l, "net_out", NULL);
+    double change = 0;
+    for (int k = 0; k < r->rule->units; k++, u += 5) {
+        change += r->rule->eta * v[k] *
+                  tanh(u[0] * x + u[1] * y + u[2] * w + u[3] * r->reward_mean + u[4]);
+    }
+    return change;
+}
+
+static void learned_layer(ref_controller* r, int l, const double* pre, const double* post,
+                          double M) {
+    const int kind = r->rule->kind;
+    ref_layer* y = &r->layer[l];
+    const double* xa = kind == HWM_RULE_MOD3 ? y->old_pre : pre;
+    const double* xb = kind == HWM_RULE_MOD3 || kind == HWM_RULE_SHIFTED ? y->old_pre : pre;
+    const double* yy = kind == HWM_RULE_MOD3 || kind == HWM_RULE_SHIFTED ? y->old_post : post;
+    for (int i = 0; i < y->P; i++) {
+        for (int j = 0; j < y->Q; j++) {
+            double* w = &y->w[i * y->Q + j];
+            const int k = i * y->Q + j;
+            double change;
+            if (kind == HWM_RULE_NETWORK) {
+                change = network_change(r, l, xa[j], yy[i], *w);
+            } else {
+                change = r->rule->eta * y->term[5][k] *
+                             (y->term[0][k] * xa[j] * yy[i] + y->term[1][k] * xb[j] +
+                              y->term[2][k] * yy[i] + y->term[3][k]) +
+                         y->term[4][k];
+            }
+            if (kind == HWM_RULE_TRACE) {
+                double* e = &y->trace[i * y->Q + j];
+                change = *e = r->rule->trace_decay * *e + change;
+            }
+            *w = *w * fmax(0.5, 1 - r->rule->oja * yy[i] * yy[i]) + M * change;
+        }
+    }
+    memcpy(y->old_pre, pre, sizeof(double) * (size_t)y->Q);
+    memcpy(y->old_post, post, sizeof(double) * (size_t)y->P);
 }
 
 void ref_learn(ref_controller* r, const double* u, const double* frozen_m) {
+    const hwm_rule_config* rule = r->rule;
+    const int every = (int)rule->update_every, average = (int)rule->average;
+    const bool naive = naive_of(r) && r->naive[0] != 0;
+    const bool update = every == 1 || (int)r->phase == every - 1;
+    const bool output_u = rule->output_post == HWM_OUTPUT_ACTION ||
+                          (rule->output_post == HWM_OUTPUT_DEFAULT && rule->kind == HWM_RULE_MOD3);
+    const double mean_before = r->reward_mean;
     int n_plastic = 0;
+    r->reward_mean += rule->reward_rate * (r->reward - r->reward_mean);
     for (int l = 0; l < r->n_layers; l++) {
         ref_layer* y = &r->layer[l];
         if (!y->plastic) {
             continue;
         }
-        bool mod3 = r->rule->kind == HWM_RULE_MOD3;
-        bool output_u =
-            l == r->n_layers - 1 && (r->rule->output_post == HWM_OUTPUT_ACTION ||
-                                     (r->rule->output_post == HWM_OUTPUT_DEFAULT && mod3));
-        double pre[REF_UNITS_MAX], post[REF_UNITS_MAX], M = 1;
+        double pre[REF_UNITS_MAX], post[REF_UNITS_MAX];
         memcpy(pre, r->x[l], sizeof pre);
-        memcpy(post, output_u ? u : r->x[l + 1], sizeof(double) * (size_t)y->P);
-        if (mod3) {
-            const double *a = find(r, l, "m_x", NULL), *b = find(r, l, "m_h", NULL);
-            M = 0;
-            for (int j = 0; j < r->inputs; j++) {
-                M += a[j] * r->x[0][j];
-            }
-            for (int j = 0; b && j < r->layer[r->n_layers - 1].Q; j++) {
-                M += b[j] * r->x[r->n_layers - 1][j];
-            }
-            M = tanh(M);
+        memcpy(post, r->x[l + 1], sizeof post);
+        if (naive) {
+            naive_layer(r, l, pre, post);
         }
-        const double* px = mod3 ? y->old_pre : pre;
-        const double* py = mod3 ? y->old_post : post;
-        double largest = 0;
-        for (int i = 0; i < y->P; i++) {
+        if (output_u && l == r->n_layers - 1) {
+            memcpy(post, u, sizeof(double) * (size_t)y->P);
+        }
+        if (average > 1 && (int)r->phase >= every - average) {
             for (int j = 0; j < y->Q; j++) {
-                double eta = r->rule->eta * coefficient(r, l, "eta", i, j, 1);
-                double dw = eta * (coefficient(r, l, "A", i, j, 0) * px[j] * py[i] +
-                                   coefficient(r, l, "B", i, j, 0) * px[j] +
-                                   coefficient(r, l, "C", i, j, 0) * py[i] +
-                                   coefficient(r, l, "D", i, j, 0)) +
-                            coefficient(r, l, "E", i, j, 0);
-                y->w[i * y->Q + j] += M * dw;
-                largest = fmax(largest, fabs(y->w[i * y->Q + j]));
+                pre[j] = y->mean_pre[j] += pre[j] / average;
+            }
+            for (int i = 0; i < y->P; i++) {
+                post[i] = y->mean_post[i] += post[i] / average;
             }
         }
-        r->m[l] = fmax(1, largest / r->rule->w_max);
-        if (frozen_m) {
-            r->m[l] = frozen_m[n_plastic];
+        if (update && !naive) {
+            learned_layer(r, l, pre, post, modulator(r, l, mean_before));
+            memset(y->mean_pre, 0, sizeof y->mean_pre);
+            memset(y->mean_post, 0, sizeof y->mean_post);
         }
-        for (int k = 0; k < y->P * y->Q; k++) {
-            if (r->rule->bound == HWM_BOUND_MAX_NORM) {
-                y->w[k] /= r->m[l];
-            } else if (r->rule->bound == HWM_BOUND_CLIP) {
-                y->w[k] = fmax(-r->rule->w_max, fmin(r->rule->w_max, y->w[k]));
-            }
+        r->m[l] = 1;
+        if (naive || update) {
+            bound(r, l, frozen_m ? &frozen_m[n_plastic] : NULL, &r->m[l]);
         }
-        memcpy(y->old_pre, pre, sizeof(double) * (size_t)y->Q);
-        memcpy(y->old_post, post, sizeof(double) * (size_t)y->P);
         n_plastic++;
     }
+    memcpy(r->old_x, r->x[0], sizeof(double) * (size_t)r->inputs);
+    r->phase = every > 1 ? ((int)r->phase + 1) % every : 0;
+    r->naive[7] += naive;
 }

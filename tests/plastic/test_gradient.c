@@ -30,10 +30,22 @@ typedef struct fixture {
     int n_plastic;
 } fixture;
 
+// Everything a case allocates, given back at its end.
+static void* pool[256];
+static int n_pool;
+
 static double* reals(size_t n) {
     double* p = calloc(n + 1, sizeof *p);
     assert_non_null(p);
+    assert_true(n_pool < 256);
+    pool[n_pool++] = p;
     return p;
+}
+
+static void free_all(void) {
+    while (n_pool > 0) {
+        free(pool[--n_pool]);
+    }
 }
 
 static void random_fill(double* x, size_t n, hwm_rng* rng, double std) {
@@ -42,37 +54,83 @@ static void random_fill(double* x, size_t n, hwm_rng* rng, double std) {
     }
 }
 
+// Parts of the state that are no real numbers: the phase of updates, and the constants of a naive
+// episode.
+static void start_whole_numbers(fixture* f, hwm_rng* rng) {
+    hwm_tensor_spec keys[HWM_KEYS_MAX];
+    int n = hwm_controller_keys(f->c, keys);
+    size_t at = 0;
+    for (int k = 0; k < n; k++) {
+        for (int b = 0; b < B; b++) {
+            double* x = f->start + (size_t)b * f->n_state + at;
+            if (strcmp(keys[k].name, "phase") == 0) {
+                *x = b % (int)f->rule.update_every;
+            } else if (strcmp(keys[k].name, "naive") == 0) {
+                hwm_real* lanes = reals(hwm_lanes_size(B, (int)f->n_state));
+                hwm_real* all = reals((size_t)B * f->n_state);
+                hwm_controller_naive(f->c, rng, lanes, b);
+                hwm_lanes_unpack(all, lanes, B, (int)f->n_state);
+                for (int i = 0; i < 8; i++) {
+                    x[i] = (double)all[(size_t)b * f->n_state + at + (size_t)i];
+                }
+                // where it is an option, every other sample takes it
+                x[0] = f->rule.naive && b % 2 ? 0 : x[0];
+            }
+        }
+        at += hwm_tensor_count(&keys[k]);
+    }
+}
+
 static const char* const choose_inputs[] = {"o", "d", "a", "r", "1"};
 
-static void setup(fixture* f, int kind, int granularity, int bound, const char* terms, int n_hidden,
-                  int plastic_from, bool mean, bool wide_inputs) {
+// What a case differs in from the defaults.
+typedef struct variant {
+    int kind, granularity, bound, modulator;
+    const char* terms;
+    int n_hidden, plastic_from;
+    bool mean, wide_inputs;
+    double oja;
+    int every, average;
+    int naive;
+} variant;
+
+static void setup(fixture* f, const variant* v) {
     memset(f, 0, sizeof *f);
     hwm_config_section sections[2] = {{&hwm_controller_table, &f->config, {0}},
                                       {&hwm_rule_table, &f->rule, {0}}};
     hwm_config_defaults(sections, 2);
-    f->config.hidden.n = n_hidden;
+    f->config.hidden.n = v->n_hidden;
     f->config.hidden.v[0] = 5;
     f->config.hidden.v[1] = 4;
-    f->config.inputs.n = wide_inputs ? 5 : 1;
+    f->config.inputs.n = v->wide_inputs ? 5 : 1;
     for (int k = 0; k < f->config.inputs.n; k++) {
         strcpy(f->config.inputs.v[k], choose_inputs[k]);
     }
     f->config.plastic.n = 0;
-    for (int l = 0; l <= n_hidden; l++) {
-        f->plastic[l] = l >= plastic_from;
+    for (int l = 0; l <= v->n_hidden; l++) {
+        f->plastic[l] = l >= v->plastic_from;
         if (f->plastic[l]) {
             sprintf(f->config.plastic.v[f->config.plastic.n++], "%d", l + 1);
             f->n_plastic++;
         }
     }
     f->config.weights_scale = 0.4;
-    f->config.weights_mean = mean;
-    f->rule.kind = kind;
-    f->rule.granularity = granularity;
-    f->rule.bound = bound;
+    f->config.weights_mean = v->mean;
+    f->rule.kind = v->kind;
+    f->rule.granularity = v->granularity;
+    f->rule.shared_rules = 3;
+    f->rule.bound = v->bound;
     f->rule.w_max = 0.5;
+    f->rule.decay = 0.2;
     f->rule.phi_std = 0.5;
-    strcpy(f->rule.terms, terms);
+    f->rule.eta = 0.3;
+    f->rule.units = 3;
+    f->rule.modulator = v->modulator;
+    f->rule.oja = v->oja;
+    f->rule.update_every = v->every ? v->every : 1;
+    f->rule.average = v->average ? v->average : 1;
+    f->rule.naive = v->naive;
+    strcpy(f->rule.terms, v->terms ? v->terms : "ABCDE");
     float scale[O] = {0.5f, 1.0f, 2.0f};
     hwm_error err;
     assert_int_equal(hwm_controller_create(&f->c, &f->config, &f->rule, O, scale, OUT, false, &err),
@@ -93,10 +151,16 @@ static void setup(fixture* f, int kind, int granularity, int bound, const char* 
     hwm_rng rng;
     hwm_rng_init(&rng, 7, HWM_PURPOSE_TEST, 0, 0, 0);
     hwm_controller_init(f->c, &rng, f->phi);
-    for (size_t k = 0; k < f->n_phi; k++) {
-        f->phi[k] += 0.1 * (double)hwm_rng_normal(&rng);
+    const hwm_param_list* list = hwm_controller_params(f->c);
+    for (int e = 0; e < list->n; e++) {
+        for (size_t k = 0; k < hwm_tensor_count(&list->entry[e].spec); k++) {
+            // a shared rule is chosen by a whole number
+            f->phi[list->entry[e].offset + k] +=
+                hwm_controller_is_learned(f->c, e) ? 0.1 * (double)hwm_rng_normal(&rng) : 0;
+        }
     }
     random_fill(f->start, f->n_state * B, &rng, 0.3);
+    start_whole_numbers(f, &rng);
     random_fill(f->obs, T * B * O, &rng, 1);
     random_fill(f->u, T * B * OUT, &rng, 0.7);
     random_fill(f->reward, T * B, &rng, 1);
@@ -109,11 +173,7 @@ static void setup(fixture* f, int kind, int granularity, int bound, const char* 
 
 static void teardown(fixture* f) {
     hwm_controller_destroy(&f->c);
-    double* all[] = {f->phi,   f->start,   f->obs,   f->u, f->reward,
-                     f->r_act, f->r_state, f->delta, f->m};
-    for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
-        free(all[k]);
-    }
+    free_all();
 }
 
 // Loss of the reference. record: keep the scales of the bound; else those kept are used.
@@ -122,9 +182,9 @@ static double reference_loss(fixture* f, bool record, double* final_state, doubl
     const float scale[O] = {0.5f, 1.0f, 2.0f};
     double loss = 0;
     double state[4096];
+    ref_init(&r, &f->config, &f->rule, hwm_controller_params(f->c), f->phi,
+             hwm_controller_inputs(f->c), OUT, f->plastic);
     for (int b = 0; b < B; b++) {
-        ref_init(&r, &f->config, &f->rule, hwm_controller_params(f->c), f->phi,
-                 hwm_controller_inputs(f->c), OUT, f->plastic);
         ref_set_state(&r, f->start + (size_t)b * f->n_state);
         for (int t = 0; t < T; t++) {
             const double* o = f->obs + (size_t)(t * B + b) * O;
@@ -145,7 +205,7 @@ static double reference_loss(fixture* f, bool record, double* final_state, doubl
                 x0[n++] = t ? f->reward[t * B + b] : 0;
                 x0[n++] = 1;
             }
-            ref_act(&r, x0);
+            ref_act(&r, x0, t ? f->reward[t * B + b] : 0);
             double* m = f->m + (size_t)(t * B + b) * REF_LAYERS_MAX;
             ref_learn(&r, f->u + (size_t)(t * B + b) * OUT, record ? NULL : m);
             for (int l = 0, p = 0; record && l < r.n_layers; l++) {
@@ -154,8 +214,20 @@ static double reference_loss(fixture* f, bool record, double* final_state, doubl
                 }
             }
             size_t at = (size_t)(t * B + b) * f->n_act;
+            size_t units_all = (size_t)r.inputs;
+            for (int l = 0; l < r.n_layers; l++) {
+                units_all += (size_t)r.layer[l].P;
+            }
             for (int l = 0; l <= r.n_layers; l++) {
                 int units = l ? r.layer[l - 1].P : r.inputs;
+                if (l == 1 && units_all < f->n_act) {
+                    // between x_0 and x_1 stands the reward
+                    loss += f->r_act[at] * r.reward;
+                    if (all_act) {
+                        all_act[at] = r.reward;
+                    }
+                    at++;
+                }
                 for (int k = 0; k < units; k++, at++) {
                     loss += f->r_act[at] * r.x[l][k];
                     if (all_act) {
@@ -190,20 +262,53 @@ static void near_all(const char* what, const double* got, const double* want, si
     }
 }
 
-// Central differences of the reference's loss with respect to x (n), against g.
+static double moved(fixture* f, double* x, double to) {
+    double keep = *x;
+    *x = to;
+    double loss = reference_loss(f, false, NULL, NULL);
+    *x = keep;
+    return loss;
+}
+
+// Central differences of the reference's loss with respect to x (n), against g: of fourth order
+// with a wide step, and, where a kink (clip, the floor of oja) may lie within it, of second order
+// with a narrow one.
 static void check_difference(fixture* f, const char* what, double* x, const double* g, size_t n,
                              size_t stride) {
     for (size_t k = 0; k < n; k += stride) {
-        double keep = x[k], h = 1e-5;
-        x[k] = keep + h;
-        double up = reference_loss(f, false, NULL, NULL);
-        x[k] = keep - h;
-        double down = reference_loss(f, false, NULL, NULL);
-        x[k] = keep;
-        double want = (up - down) / (2 * h);
-        if (!(fabs(g[k] - want) <= 2e-7 * (1 + fabs(want)))) {
+        double want = 0;
+        bool near = false;
+        for (int order = 4; order >= 2 && !near; order -= 2) {
+            const double h = order == 4 ? 1e-4 : 2e-6;
+            double d1 = moved(f, &x[k], x[k] + h) - moved(f, &x[k], x[k] - h);
+            want = d1 / (2 * h);
+            if (order == 4) {
+                double d2 = moved(f, &x[k], x[k] + 2 * h) - moved(f, &x[k], x[k] - 2 * h);
+                want = (8 * d1 - d2) / (12 * h);
+            }
+            near = fabs(g[k] - want) <= 3e-7 * (1 + fabs(want));
+        }
+        if (!near) {
             fail_msg("gradient of %s[%zu]: %.10g, central difference %.10g", what, k, g[k], want);
         }
+    }
+}
+
+// The start state of some samples, but for what has no gradient: the phase, what rewards left
+// behind, naive constants.
+static void check_start(fixture* f, const double* g) {
+    hwm_tensor_spec keys[HWM_KEYS_MAX];
+    int n = hwm_controller_keys(f->c, keys);
+    size_t at = 0;
+    for (int k = 0; k < n; k++) {
+        size_t count = hwm_tensor_count(&keys[k]);
+        bool given = strcmp(keys[k].name, "phase") == 0 ||
+                     strcmp(keys[k].name, "reward_mean") == 0 || strcmp(keys[k].name, "naive") == 0;
+        for (size_t b = 0; !given && b < B; b += 9) {
+            size_t from = b * f->n_state + at;
+            check_difference(f, keys[k].name, f->start + from, g + from, count, 1 + count / 5);
+        }
+        at += count;
     }
 }
 
@@ -249,6 +354,10 @@ static void check(fixture* f) {
         assert_true(largest > 1);  // the bound was at work
     }
 
+    if (!hwm_controller_differentiable(f->c) || f->rule.naive) {
+        return;
+    }
+
     // backward
     double *g_state = packed(f->r_state, f->n_state),
            *g_coef = reals((size_t)hwm_controller_coef_count(f->c));
@@ -269,81 +378,158 @@ static void check(fixture* f) {
                                     g_coef);
         hwm_controller_input_backward(f->c, B, f->delta, first[t], g_act, g_obs[t],
                                       t ? g_obs[t - 1] : g_none, t ? g_u[t - 1] : g_none);
-        free(g_act);
     }
     double* g_phi = reals(f->n_phi);
     hwm_controller_prepare_backward(f->c, f->phi, coef, g_coef, g_phi);
 
     // against differences: every entry of phi, a part of the rest
     reference_loss(f, true, NULL, NULL);
-    size_t learned = f->n_phi;
-    if (hwm_param_list_find(hwm_controller_params(f->c), "input.delta_scale") >= 0) {
-        learned -= O;  // given by the learner, not learned; the reference reads its own
-    }
-    check_difference(f, "phi", f->phi, g_phi, learned, 1);
-    double* g_rows = reals(B * (f->n_state + O + OUT));
-    hwm_lanes_unpack(g_rows, g_state, B, (int)f->n_state);
-    check_difference(f, "start", f->start, g_rows, B * f->n_state, 13);
-    for (int t = 0; t < T; t++) {
-        hwm_lanes_unpack(g_rows, g_obs[t], B, O);
-        check_difference(f, "obs", f->obs + t * B * O, g_rows, B * O, 5);
-        hwm_lanes_unpack(g_rows, g_u[t], B, OUT);
-        check_difference(f, "u", f->u + t * B * OUT, g_rows, B * OUT, 3);
-        double* give[] = {obs[t], u[t], reward[t], first[t], g_obs[t], g_u[t]};
-        for (int k = 0; k < 6; k++) {
-            free(give[k]);
+    const hwm_param_list* list = hwm_controller_params(f->c);
+    for (int e = 0; e < list->n; e++) {
+        size_t at = list->entry[e].offset;
+        if (hwm_controller_is_learned(f->c, e)) {
+            check_difference(f, list->entry[e].spec.name, f->phi + at, g_phi + at,
+                             hwm_tensor_count(&list->entry[e].spec), 3);
         }
     }
-    double* give[] = {coef, state,   act,    record, before, want_state, want_act,
-                      rows, g_state, g_coef, g_none, g_phi,  g_rows};
-    for (size_t k = 0; k < sizeof give / sizeof give[0]; k++) {
-        free(give[k]);
+    double* g_rows = reals(B * (f->n_state + O + OUT));
+    hwm_lanes_unpack(g_rows, g_state, B, (int)f->n_state);
+    check_start(f, g_rows);
+    for (int t = 0; t < T; t++) {
+        hwm_lanes_unpack(g_rows, g_obs[t], B, O);
+        check_difference(f, "obs", f->obs + t * B * O, g_rows, B * O, 11);
+        hwm_lanes_unpack(g_rows, g_u[t], B, OUT);
+        check_difference(f, "u", f->u + t * B * OUT, g_rows, B * OUT, 7);
     }
 }
 
-static void run(int kind, int granularity, int bound, const char* terms, int n_hidden,
-                int plastic_from, bool mean, bool wide) {
+static void run(variant v) {
+    static const char* const kind[] = {"abcd",    "mod3", "shifted", "trace",
+                                       "network", "hebb", "oja",     "bcm"};
     fixture f;
-    setup(&f, kind, granularity, bound, terms, n_hidden, plastic_from, mean, wide);
+    print_message("  %s granularity %d bound %d modulator %d every %d average %d oja %g\n",
+                  kind[v.kind], v.granularity, v.bound, v.modulator, v.every, v.average, v.oja);
+    setup(&f, &v);
     check(&f);
     teardown(&f);
 }
 
-static void test_abcd_all_layers(void** state) {
+static void test_granularities_and_bounds(void** state) {
     (void)state;
-    run(HWM_RULE_ABCD, HWM_PER_SYNAPSE, HWM_BOUND_MAX_NORM, "ABCD", 2, 0, false, false);
-    run(HWM_RULE_ABCD, HWM_PER_SYNAPSE, HWM_BOUND_NONE, "ABCDE", 1, 0, false, true);
+    static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_SHIFTED, HWM_RULE_TRACE};
+    for (int k = 0; k < 4; k++) {
+        for (int g = HWM_PER_SYNAPSE; g <= HWM_SHARED; g++) {
+            for (int b = HWM_BOUND_NONE; b <= HWM_BOUND_DECAY; b++) {
+                run((variant){.kind = kinds[k], .granularity = g, .bound = b, .n_hidden = 1});
+            }
+        }
+    }
 }
 
-static void test_abcd_per_layer(void** state) {
+static void test_network_rule(void** state) {
     (void)state;
-    run(HWM_RULE_ABCD, HWM_PER_LAYER, HWM_BOUND_MAX_NORM, "ABCDE", 2, 0, false, false);
+    for (int b = HWM_BOUND_NONE; b <= HWM_BOUND_DECAY; b++) {
+        run((variant){.kind = HWM_RULE_NETWORK, .bound = b, .n_hidden = 1});
+    }
+    run((variant){.kind = HWM_RULE_NETWORK,
+                  .bound = HWM_BOUND_CLIP,
+                  .n_hidden = 1,
+                  .modulator = HWM_MODULATOR_LINEAR,
+                  .oja = 0.4,
+                  .every = 2});
 }
 
-static void test_static_trunk_and_plastic_head(void** state) {
+static void test_modulators(void** state) {
     (void)state;
-    run(HWM_RULE_ABCD, HWM_PER_SYNAPSE, HWM_BOUND_MAX_NORM, "ABC", 2, 2, false, true);
-    run(HWM_RULE_MOD3, HWM_PER_SYNAPSE, HWM_BOUND_MAX_NORM, "AC", 2, 2, false, true);
+    static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_TRACE};
+    for (int k = 0; k < 3; k++) {
+        for (int m = HWM_MODULATOR_NONE; m <= HWM_MODULATOR_PREDICTION; m++) {
+            run((variant){.kind = kinds[k],
+                          .bound = HWM_BOUND_MAX_NORM,
+                          .modulator = m,
+                          .n_hidden = 2,
+                          .plastic_from = 1,
+                          .terms = "AC"});
+        }
+    }
 }
 
-static void test_mod3_all_layers(void** state) {
+static void test_oja_decay(void** state) {
     (void)state;
-    run(HWM_RULE_MOD3, HWM_PER_SYNAPSE, HWM_BOUND_MAX_NORM, "ABCD", 2, 0, false, true);
-    run(HWM_RULE_MOD3, HWM_PER_LAYER, HWM_BOUND_NONE, "ABCDE", 0, 0, false, false);
+    static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_SHIFTED, HWM_RULE_TRACE};
+    for (int k = 0; k < 4; k++) {
+        run((variant){.kind = kinds[k], .bound = HWM_BOUND_MAX_NORM, .n_hidden = 1, .oja = 0.45});
+        run((variant){.kind = kinds[k], .bound = HWM_BOUND_CLIP, .n_hidden = 1, .oja = 0.45});
+    }
+}
+
+static void test_updates_every_k_steps(void** state) {
+    (void)state;
+    static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_TRACE};
+    for (int k = 0; k < 3; k++) {
+        run((variant){.kind = kinds[k], .bound = HWM_BOUND_MAX_NORM, .n_hidden = 1, .every = 3});
+        run((variant){.kind = kinds[k],
+                      .bound = HWM_BOUND_MAX_NORM,
+                      .n_hidden = 1,
+                      .every = 2,
+                      .average = 2});
+        run((variant){
+            .kind = kinds[k], .bound = HWM_BOUND_DECAY, .n_hidden = 1, .every = 3, .average = 2});
+    }
+}
+
+static void test_inputs_and_learned_mean(void** state) {
+    (void)state;
+    run((variant){.kind = HWM_RULE_ABCD,
+                  .bound = HWM_BOUND_MAX_NORM,
+                  .terms = "ABC",
+                  .n_hidden = 2,
+                  .plastic_from = 2,
+                  .mean = true,
+                  .wide_inputs = true});
+    run((variant){.kind = HWM_RULE_MOD3,
+                  .terms = "AC",
+                  .n_hidden = 2,
+                  .plastic_from = 2,
+                  .wide_inputs = true});
+    run((variant){.kind = HWM_RULE_MOD3,
+                  .terms = "ABCD",
+                  .n_hidden = 0,
+                  .wide_inputs = true,
+                  .modulator = HWM_MODULATOR_PREDICTION});
 }
 
 static void test_static_network(void** state) {
     (void)state;
-    run(HWM_RULE_ABCD, HWM_PER_SYNAPSE, HWM_BOUND_MAX_NORM, "ABCD", 2, 3, false, true);
+    run((variant){.kind = HWM_RULE_ABCD, .n_hidden = 2, .plastic_from = 3, .wide_inputs = true});
+}
+
+static void test_naive_rules_forward(void** state) {
+    (void)state;
+    for (int k = HWM_RULE_HEBB; k <= HWM_RULE_BCM; k++) {
+        for (int b = HWM_BOUND_NONE; b <= HWM_BOUND_DECAY; b++) {
+            run((variant){.kind = k, .bound = b, .n_hidden = 1});
+        }
+    }
+    // every other sample follows the naive rule
+    for (int n = HWM_NAIVE_HEBB; n <= HWM_NAIVE_BCM; n++) {
+        run((variant){
+            .kind = HWM_RULE_ABCD, .bound = HWM_BOUND_MAX_NORM, .n_hidden = 1, .naive = n});
+        run((variant){
+            .kind = HWM_RULE_MOD3, .bound = HWM_BOUND_CLIP, .n_hidden = 1, .naive = n, .every = 2});
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_abcd_all_layers),
-        cmocka_unit_test(test_abcd_per_layer),
-        cmocka_unit_test(test_static_trunk_and_plastic_head),
-        cmocka_unit_test(test_mod3_all_layers),
+        cmocka_unit_test(test_granularities_and_bounds),
+        cmocka_unit_test(test_network_rule),
+        cmocka_unit_test(test_modulators),
+        cmocka_unit_test(test_oja_decay),
+        cmocka_unit_test(test_updates_every_k_steps),
+        cmocka_unit_test(test_inputs_and_learned_mean),
         cmocka_unit_test(test_static_network),
+        cmocka_unit_test(test_naive_rules_forward),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
