@@ -16,7 +16,13 @@
 #include "worker/tasks.h"
 
 enum { EXIT_STOPPED = 0, EXIT_SERVER = 1, EXIT_CONFIG = 2 };
-enum { CONNECT_TRY_MS = 2000, LINGER_MS = 5000, TASK_POLL_MS = 300, LINK_POLL_MS = 2 };
+enum {
+    CONNECT_TRY_MS = 2000,
+    LINGER_MS = 5000,
+    QUIET_MS = 500,
+    TASK_POLL_MS = 300,
+    LINK_POLL_MS = 2
+};
 
 // One assignment of the server: an index range of one experiment. A new hello begins a new one.
 typedef struct assignment {
@@ -35,6 +41,7 @@ typedef struct worker {
     int environments;
     assignment now;
     int64_t polled_ns, task_polled_ns, connected_ns;
+    uint64_t appended;  // chunks handed to this client
     double blocked_s;
     bool away;  // the server is, and we said so
     hwm_metric *steps, *episodes, *chunks, *blocked, *version, *backlog;
@@ -181,24 +188,61 @@ static hwm_status poll_link(worker* w, int wait_ms, hwm_error* err) {
     return reborn ? HWM_EAGAIN : HWM_OK;
 }
 
-// Queue the chunk of environment i; waits as long as the backlog is full, and counts that.
+static void fetch_parameters(worker* w) {
+    hwm_error err = {HWM_OK, ""};
+    hwm_status s = hwm_feed_update(w->now.feed, w->client, &err);
+    if (s && s != HWM_ETIMEDOUT) {
+        hwm_log(HWM_LOG_WARN, "feed", "parameters not fetched", "status=%s reason=\"%s\"",
+                hwm_status_name(s), err.text);
+    }
+}
+
+// What goes on whether we step or wait: tasks, and figures for the server's statistics.
+static void attend(worker* w) {
+    int64_t now = hwm_clock_ns();
+    if (w->away || now - w->task_polled_ns < TASK_POLL_MS * 1000000LL) {
+        return;
+    }
+    w->task_polled_ns = now;
+    hwm_tasks_poll(w->now.tasks, w->client);
+    hwm_client_progress(w->client, (uint64_t)w->now.rollout->env_steps,
+                        hwm_feed_version(w->now.feed), w->blocked_s);
+    hwm_metric_set(w->backlog, (double)hwm_client_backlog_bytes(w->client));
+}
+
+// May another chunk go out? Experience that waits is experience made with old parameters.
+static bool window_open(const worker* w) {
+    uint64_t window = (uint64_t)w->now.experiment->worker.window_chunks * (uint64_t)w->environments;
+    return w->appended - hwm_client_acknowledged(w->client) < window;
+}
+
+// Queue the chunk of environment i. Waits while the window or the backlog is full: a worker never
+// drops, it stops stepping.
 static hwm_status send_chunk(worker* w, int i, hwm_error* err) {
     hwm_chunk chunk;
     if (!hwm_chunker_peek(w->now.chunker, i, &chunk)) {
         return HWM_OK;
     }
     int64_t started = 0;
-    hwm_status s;
-    while ((s = hwm_client_append(w->client, hwm_chunker_signature(w->now.chunker), &chunk, err)) ==
-           HWM_EAGAIN) {
+    hwm_status s = HWM_EAGAIN;
+    while (s == HWM_EAGAIN) {
+        if (window_open(w)) {
+            s = hwm_client_append(w->client, hwm_chunker_signature(w->now.chunker), &chunk, err);
+            if (s != HWM_EAGAIN) {
+                break;
+            }
+        }
         started = started ? started : hwm_clock_ns();
         if (hwm_signals_stop_requested()) {
-            return hwm_fail(err, HWM_ECLOSED, "asked to stop with a full backlog");
+            return hwm_fail(err, HWM_ECLOSED, "asked to stop while waiting for the server");
         }
         s = poll_link(w, 20, err);
         if (s) {
             return s;
         }
+        attend(w);
+        fetch_parameters(w);
+        s = HWM_EAGAIN;
     }
     if (started) {
         double waited = (double)(hwm_clock_ns() - started) * 1e-9;
@@ -206,18 +250,41 @@ static hwm_status send_chunk(worker* w, int i, hwm_error* err) {
         hwm_metric_add(w->blocked, waited);
     }
     if (s == HWM_OK) {
+        w->appended++;
         hwm_metric_add(w->chunks, 1);
         hwm_chunker_release(w->now.chunker, i);
     }
     return s;
 }
 
-static hwm_status send_all(worker* w, hwm_error* err) {
-    hwm_status s = HWM_OK;
-    for (int i = 0; i < w->environments && s == HWM_OK; i++) {
-        s = send_chunk(w, i, err);
+// Wait for acknowledgements as long as they keep coming.
+static void linger(worker* w) {
+    hwm_error err;
+    const double started = hwm_clock_s();
+    double heard = started;
+    uint64_t before = hwm_client_acknowledged(w->client);
+    while (hwm_client_backlog_bytes(w->client) > 0 && hwm_clock_s() - started < LINGER_MS * 1e-3 &&
+           hwm_clock_s() - heard < QUIET_MS * 1e-3) {
+        if (poll_link(w, 20, &err) != HWM_OK) {
+            break;
+        }
+        uint64_t now = hwm_client_acknowledged(w->client);
+        heard = now != before ? hwm_clock_s() : heard;
+        before = now;
     }
-    return s;
+}
+
+// On the way out: what is unfinished goes to the link as it is, window or not.
+static void send_rest(worker* w) {
+    hwm_error err;
+    for (int i = 0; i < w->environments; i++) {
+        hwm_chunk chunk;
+        if (hwm_chunker_peek(w->now.chunker, i, &chunk) &&
+            hwm_client_append(w->client, hwm_chunker_signature(w->now.chunker), &chunk, &err) ==
+                HWM_OK) {
+            hwm_chunker_release(w->now.chunker, i);
+        }
+    }
 }
 
 // ---- rolling out
@@ -268,16 +335,6 @@ static hwm_status roll(worker* w, hwm_error* err) {
     return HWM_OK;
 }
 
-static void update_parameters(worker* w) {
-    assignment* a = &w->now;
-    hwm_error err;
-    hwm_status s = hwm_feed_update(a->feed, w->client, &err);
-    if (s && s != HWM_ETIMEDOUT) {
-        hwm_log(HWM_LOG_WARN, "feed", "parameters not fetched", "status=%s reason=\"%s\"",
-                hwm_status_name(s), err.text);
-    }
-}
-
 // At a boundary, where no chunk is open: newer parameters act from here on.
 static void apply_parameters(worker* w) {
     assignment* a = &w->now;
@@ -303,16 +360,9 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
         if (s) {
             return s;
         }
-        int64_t now = hwm_clock_ns();
-        if (now - w->task_polled_ns > TASK_POLL_MS * 1000000LL && !w->away) {
-            w->task_polled_ns = now;
-            hwm_tasks_poll(w->now.tasks, w->client);
-            hwm_client_progress(w->client, (uint64_t)w->now.rollout->env_steps,
-                                hwm_feed_version(w->now.feed), w->blocked_s);
-            hwm_metric_set(w->backlog, (double)hwm_client_backlog_bytes(w->client));
-        }
+        attend(w);
         if (hwm_chunker_empty(w->now.chunker)) {
-            update_parameters(w);
+            fetch_parameters(w);
             apply_parameters(w);
         }
         if (hwm_feed_version(w->now.feed) > 0) {
@@ -362,15 +412,17 @@ int hwm_worker_run(const hwm_worker_options* options) {
         if (s == HWM_EAGAIN) {
             hwm_log(HWM_LOG_WARN, "worker", "the server had given us up: beginning anew",
                     "env_steps=%lld", (long long)w.now.rollout->env_steps);
+            send_rest(&w);
             s = HWM_OK;
         }
     }
-    if (s == HWM_OK && w.now.chunker) {
-        s = send_all(&w, &err);
+    if (w.client && w.now.chunker && (s == HWM_OK || s == HWM_ECLOSED)) {
+        send_rest(&w);
+        linger(&w);
     }
     uint64_t lost = 0;
     if (w.client) {
-        hwm_client_destroy(&w.client, LINGER_MS, &lost);
+        hwm_client_destroy(&w.client, 0, &lost);
     }
     if (lost > 0) {
         hwm_log(HWM_LOG_WARN, "worker", "chunks given up", "unacknowledged=%llu",

@@ -41,6 +41,8 @@ static const hwm_config_field worker_fields[] = {
     {WORKER(environments), "16", 1, 65536, NULL, "environments per worker"},
     {WORKER(threads), "1", 1, 256, NULL, "threads that step environments, per worker"},
     {WORKER(chunk_steps), "8", 1, 4096, NULL, "steps per chunk: the unit that is sent and stored"},
+    {WORKER(window_chunks), "2", 1, 1e6, NULL,
+     "chunks per environment that may wait for their acknowledgement; then stepping stops"},
     {WORKER(flush_ms), "0", 0, 600000, NULL,
      "send a chunk after so long even when it is not full; 0: only when full or at an episode's "
      "end"},

@@ -20,7 +20,9 @@ typedef struct hwm_worker_config {
     int64_t environments;  // per worker, unless its command line says otherwise
     int64_t threads;
     int64_t chunk_steps;
-    int64_t flush_ms;  // a chunk is sent after so long even when it is not full; 0: only when full
+    int64_t
+        window_chunks;  // per environment, sent and not yet acknowledged; then it stops stepping
+    int64_t flush_ms;   // a chunk is sent after so long even when it is not full; 0: only when full
     // exploration, also used in imagination: continuous u = clip(a + std n), sign p(+1) = (1 + a (1
     // - eps)) / 2
     double explore_std;
