@@ -372,9 +372,10 @@ hwm_status hwm_checkpoint_load(const char* dir, hwm_agent* agent, hwm_progress_s
 
 hwm_status hwm_checkpoint_resume(const char* run_dir, hwm_agent* agent, hwm_progress_state* state,
                                  hwm_error* err) {
-    static const char* const names[] = {"latest", "previous"};
+    // the last one: a crash between the renames of a save left it complete under its temporary name
+    static const char* const names[] = {"latest", "previous", ".latest.tmp"};
     hwm_status status = HWM_ENOTFOUND;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         char dir[PATH_MAX];
         const int n = snprintf(dir, sizeof dir, "%s/checkpoints/%s", run_dir, names[i]);
         if (n < 0 || n >= (int)sizeof dir)
