@@ -3,7 +3,6 @@
 
 #include <stddef.h>
 
-#include "base/log.h"
 #include "base/signals.h"
 #include "learner.h"
 
@@ -42,7 +41,6 @@ static hwm_exit run(const void* given, const char* const* operands, int n_operan
         return HWM_EXIT_USAGE;
     }
     hwm_signals_install();
-    hwm_log_setup("hwm-learner", HWM_LOG_INFO, HWM_LOG_TEXT);
     const hwm_learner_options l = {
         .server = o->server,
         .key_dir = o->key_dir,

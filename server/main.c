@@ -1,5 +1,6 @@
+// hwm-server: everything is in the library.
 #include "server/server.h"
 
 int main(int argc, char** argv) {
-    return hwm_server_main(argc, argv);
+    return hwm_command_main(&hwm_server_command, argc, argv);
 }

@@ -1,127 +1,100 @@
-// hwm-server's command line. Every option can also be given as HWM_<NAME> in the environment.
-#include <getopt.h>
+// The command line of hwm-server.
+#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/log.h"
 #include "base/signals.h"
 #include "server/server.h"
 
-enum { OVERRIDES_MAX = 64 };
+typedef struct options {
+    const char *listen, *dir, *key_dir, *http, *config;
+    hwm_text_list set;
+    bool insecure;
+} options;
 
-static void usage(FILE* out, hwm_config_section* sections, int n) {
-    fprintf(
-        out,
-        "usage: hwm-server --listen ENDPOINT --dir DIR [options]\n\n"
-        "The replay service: workers, learners and operators talk to it alone.\n\n"
-        "  --listen ENDPOINT   ipc:///path or tcp://host:port (HWM_LISTEN)\n"
-        "  --dir DIR           where the store lies; made when missing (HWM_DIR)\n"
-        "  --key-dir DIR       CURVE keys, made by hwm keygen (HWM_KEY_DIR)\n"
-        "  --http ADDR:PORT    /metrics, /healthz, /readyz, /api/stats; a bare port listens on "
-        "loopback (HWM_HTTP)\n"
-        "  --insecure          allow plain text on addresses that are neither ipc nor loopback\n"
-        "  --config FILE       YAML with the sections below (HWM_CONFIG)\n"
-        "  --set A.B=V         override one value; may be repeated\n"
-        "  --log-json          log as JSON lines\n"
-        "  --version, --help\n\n");
-    hwm_config_help(sections, n, out);
-}
+#define OPTION(name, argument, type, field, help)                                                  \
+    { name, argument, type, offsetof(options, field), NULL, 0, 0, help }
+static const hwm_option rows[] = {
+    OPTION("--listen", "ENDPOINT", HWM_OPTION_TEXT, listen,
+           "Where clients connect: ipc:///path or tcp://host:port."),
+    OPTION("--dir", "DIR", HWM_OPTION_TEXT, dir, "Where the store lies; made when missing."),
+    OPTION("--key-dir", "DIR", HWM_OPTION_TEXT, key_dir, "CURVE keys, as `hwm keygen` makes them."),
+    OPTION(
+        "--http", "ADDR:PORT", HWM_OPTION_TEXT, http,
+        "Serve /metrics, /healthz, /readyz and /api/stats there; a bare port listens on loopback."),
+    OPTION("--insecure", NULL, HWM_OPTION_FLAG, insecure,
+           "Allow plain text on addresses that are neither ipc nor loopback."),
+    OPTION("--config", "FILE", HWM_OPTION_TEXT, config, "YAML with the sections below."),
+    OPTION("--set", "SECTION.NAME=VALUE", HWM_OPTION_LIST, set, "Override one value of them."),
+};
 
-int hwm_server_main(int argc, char** argv) {
-    static const struct option long_options[] = {{"listen", required_argument, NULL, 'l'},
-                                                 {"dir", required_argument, NULL, 'd'},
-                                                 {"key-dir", required_argument, NULL, 'k'},
-                                                 {"http", required_argument, NULL, 'p'},
-                                                 {"insecure", no_argument, NULL, 'i'},
-                                                 {"config", required_argument, NULL, 'c'},
-                                                 {"set", required_argument, NULL, 's'},
-                                                 {"log-json", no_argument, NULL, 'j'},
-                                                 {"version", no_argument, NULL, 'v'},
-                                                 {"help", no_argument, NULL, 'h'},
-                                                 {NULL, 0, NULL, 0}};
-    const char* overrides[OVERRIDES_MAX];
-    int n_overrides = 0;
-    const char* dir = getenv("HWM_DIR");
-    const char* file = getenv("HWM_CONFIG");
-    hwm_log_format format = HWM_LOG_TEXT;
+static void print_sections(FILE* out) {
     hwm_server_config config;
     hwm_server_default_config(&config);
     hwm_config_section sections[] = {{.table = &hwm_service_table, .target = &config.service},
                                      {.table = &hwm_replay_table, .target = &config.replay}};
-    config.endpoint = getenv("HWM_LISTEN");
-    config.key_dir = getenv("HWM_KEY_DIR");
-    config.http = getenv("HWM_HTTP");
+    hwm_config_help(sections, 2, out);
+}
 
-    int option;
-    while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-        switch (option) {
-        case 'l':
-            config.endpoint = optarg;
-            break;
-        case 'd':
-            dir = optarg;
-            break;
-        case 'k':
-            config.key_dir = optarg;
-            break;
-        case 'p':
-            config.http = optarg;
-            break;
-        case 'i':
-            config.insecure = true;
-            break;
-        case 'c':
-            file = optarg;
-            break;
-        case 's':
-            if (n_overrides == OVERRIDES_MAX) {
-                fprintf(stderr, "hwm-server: more than %d --set\n", OVERRIDES_MAX);
-                return 2;
-            }
-            overrides[n_overrides++] = optarg;
-            break;
-        case 'j':
-            format = HWM_LOG_JSON;
-            break;
-        case 'v':
-            printf("hwm-server %s\n", HWM_VERSION);
-            return 0;
-        case 'h':
-            usage(stdout, sections, 2);
-            return 0;
-        default:
-            fprintf(stderr, "hwm-server: --help lists the options\n");
-            return 2;
-        }
+static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
+    const options* o = given;
+    (void)operands;
+    (void)n_operands;
+    hwm_server_config config;
+    hwm_server_default_config(&config);
+    hwm_config_section sections[] = {{.table = &hwm_service_table, .target = &config.service},
+                                     {.table = &hwm_replay_table, .target = &config.replay}};
+    const char* missing = !o->listen ? "--listen" : !o->dir ? "--dir" : NULL;
+    if (missing) {
+        fprintf(stderr, "hwm-server: %s is missing; `hwm-server --help` explains it\n", missing);
+        return HWM_EXIT_USAGE;
     }
-    if (optind < argc || config.endpoint == NULL || dir == NULL) {
-        fprintf(stderr, "hwm-server: %s%s; --help lists the options\n",
-                optind < argc ? "unknown argument " : "--listen and --dir are needed",
-                optind < argc ? argv[optind] : "");
-        return 2;
-    }
-    hwm_log_setup("hwm-server", HWM_LOG_INFO, format);
-    hwm_signals_install();
-
     hwm_error err = {0};
-    hwm_status s = hwm_config_load(sections, 2, file, NULL, overrides, n_overrides, &err);
-    if (s == HWM_OK && strlen(dir) >= sizeof config.replay.dir) {
-        s = hwm_fail(&err, HWM_EINVAL, "--dir has %zu bytes; at most %zu are allowed", strlen(dir),
-                     sizeof config.replay.dir - 1);
-    }
-    hwm_server* server = NULL;
-    if (s == HWM_OK) {
-        snprintf(config.replay.dir, sizeof config.replay.dir, "%s", dir);
-        mkdir(dir, 0755);  // that it is missing for another reason, the store says
-        s = hwm_server_create(&server, &config, &err);
+    hwm_status s = hwm_config_load(sections, 2, o->config, NULL, o->set.v, o->set.n, &err);
+    if (s == HWM_OK && strlen(o->dir) >= sizeof config.replay.dir) {
+        s = hwm_fail(&err, HWM_EINVAL, "--dir has %zu bytes; at most %zu are allowed",
+                     strlen(o->dir), sizeof config.replay.dir - 1);
     }
     if (s != HWM_OK) {
         fprintf(stderr, "hwm-server: %s\n", err.text);
-        return 1;
+        return s == HWM_EINVAL ? HWM_EXIT_USAGE : HWM_EXIT_FAILED;
+    }
+    config.endpoint = o->listen;
+    config.key_dir = o->key_dir;
+    config.http = o->http;
+    config.insecure = o->insecure;
+    snprintf(config.replay.dir, sizeof config.replay.dir, "%s", o->dir);
+    if (mkdir(o->dir, 0755) != 0 && errno != EEXIST) {
+        fprintf(stderr, "hwm-server: %s cannot be made: %s\n", o->dir, strerror(errno));
+        return HWM_EXIT_FAILED;
+    }
+    hwm_signals_install();
+    hwm_server* server = NULL;
+    s = hwm_server_create(&server, &config, &err);
+    if (s != HWM_OK) {
+        fprintf(stderr, "hwm-server: %s\n", err.text);
+        return HWM_EXIT_FAILED;
     }
     s = hwm_server_run(server, true);
     hwm_server_destroy(&server);
-    return s == HWM_OK ? 0 : 1;
+    return s == HWM_OK ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
 }
+
+const hwm_command hwm_server_command = {
+    .name = "hwm-server",
+    .operands = "",
+    .summary = "The replay service: workers, learners and operators talk to it alone",
+    .details = "SIGTERM commits what is under way and exits 0. Plain text is for ipc and loopback; "
+               "any other "
+               "address needs keys.",
+    .example = "hwm-server --listen ipc:///run/hwm/server.sock --dir /var/lib/hwm\n"
+               "hwm-server --listen tcp://0.0.0.0:5555 --key-dir ~/.hwm/server --dir /var/lib/hwm "
+               "--http 9100",
+    .options = rows,
+    .n_options = sizeof rows / sizeof rows[0],
+    .options_bytes = sizeof(options),
+    .run = run,
+    .is_program = true,
+    .more_help = print_sections,
+};

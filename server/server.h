@@ -11,6 +11,7 @@
 #ifndef HWM_SERVER_SERVER_H
 #define HWM_SERVER_SERVER_H
 
+#include "base/command.h"
 #include "server/replay.h"
 
 typedef struct hwm_service_config {
@@ -46,7 +47,7 @@ hwm_status hwm_server_run(hwm_server* server, bool signals);
 void hwm_server_stop(hwm_server* server);  // from any thread
 void hwm_server_destroy(hwm_server** server);
 
-// The program: options, run, exit status.
-int hwm_server_main(int argc, char** argv);
+// The program's command line.
+extern const hwm_command hwm_server_command;
 
 #endif

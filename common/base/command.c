@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 enum { NAME_LENGTH_MAX = 64 };
 
 // Number of insertions, deletions, substitutions and swaps of neighbours that lead from a to b.
@@ -94,6 +96,48 @@ static hwm_status option_set(const hwm_option* o, const char* text, char* option
     return HWM_OK;
 }
 
+// What every program has on top of its own options. One set per process, as there is one log.
+typedef struct common_options {
+    const char* log;
+    const char* log_level;
+} common_options;
+static common_options common;
+
+static const hwm_option common_rows[] = {
+    {"--log", "FORMAT", HWM_OPTION_TEXT, offsetof(common_options, log), "text", 0, 0,
+     "Form of the log's lines: text or json."},
+    {"--log-level", "LEVEL", HWM_OPTION_TEXT, offsetof(common_options, log_level), "info", 0, 0,
+     "Least severe line that is written: debug, info, warn or error."},
+};
+
+static int rows_of(const hwm_command* c) {
+    return c->n_options + (c->is_program ? (int)(sizeof common_rows / sizeof common_rows[0]) : 0);
+}
+
+static const hwm_option* row_of(const hwm_command* c, int i) {
+    return i < c->n_options ? &c->options[i] : &common_rows[i - c->n_options];
+}
+
+// The struct that row i fills.
+static void* target_of(const hwm_command* c, int i, void* options) {
+    return i < c->n_options ? options : &common;
+}
+
+static hwm_status setup_log(const hwm_command* c, hwm_error* err) {
+    static const char* const levels[] = {"debug", "info", "warn", "error"};
+    int level = 0;
+    while (level < 4 && strcmp(common.log_level, levels[level]) != 0)
+        level++;
+    if (level == 4)
+        return hwm_fail(err, HWM_EINVAL, "--log-level %s: must be debug, info, warn or error",
+                        common.log_level);
+    bool json = strcmp(common.log, "json") == 0;
+    if (!json && strcmp(common.log, "text") != 0)
+        return hwm_fail(err, HWM_EINVAL, "--log %s: must be text or json", common.log);
+    hwm_log_setup(c->name, (hwm_log_level)level, json ? HWM_LOG_JSON : HWM_LOG_TEXT);
+    return HWM_OK;
+}
+
 // "--run-dir" -> "HWM_RUN_DIR"
 static void environment_name(const hwm_option* o, char* name, size_t size) {
     snprintf(name, size, "HWM_%s", o->name + 2);
@@ -106,8 +150,8 @@ static hwm_status unknown_option(const hwm_command* c, const char* name, hwm_err
     char typed[64];
     const char* names[64];
     int n = 0;
-    for (int i = 0; i < c->n_options && n < 64; i++) {
-        names[n++] = c->options[i].name;
+    for (int i = 0; i < rows_of(c) && n < 64; i++) {
+        names[n++] = row_of(c, i)->name;
     }
     const char* near = hwm_nearest_name(name, names, n);
     if (near) {
@@ -124,21 +168,21 @@ hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, 
     typed_name(command, typed);
     memset(options, 0, command->options_bytes);
     *n_operands = 0;
-    for (int i = 0; i < command->n_options; i++) {
-        const hwm_option* o = &command->options[i];
+    for (int i = 0; i < rows_of(command); i++) {
+        const hwm_option* o = row_of(command, i);
         if (o->default_text) {
-            hwm_status s = option_set(o, o->default_text, options, err);
+            hwm_status s = option_set(o, o->default_text, target_of(command, i, options), err);
             HWM_ASSERT(s == HWM_OK);
         }
     }
     // what the environment says, as HWM_RUN_DIR for --run-dir
-    for (int i = 0; i < command->n_options; i++) {
-        const hwm_option* o = &command->options[i];
+    for (int i = 0; i < rows_of(command); i++) {
+        const hwm_option* o = row_of(command, i);
         char name[64];
         environment_name(o, name, sizeof name);
         const char* text =
             o->type == HWM_OPTION_FLAG || o->type == HWM_OPTION_LIST ? NULL : getenv(name);
-        if (text && option_set(o, text, options, err) != HWM_OK) {
+        if (text && option_set(o, text, target_of(command, i, options), err) != HWM_OK) {
             return hwm_fail(err, HWM_EINVAL, "%s=%s in the environment is not a value of %s", name,
                             text, o->name);
         }
@@ -167,9 +211,11 @@ hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, 
         memcpy(name, arg, length);
         name[length] = '\0';
         const hwm_option* o = NULL;
-        for (int i = 0; i < command->n_options; i++) {
-            if (strcmp(command->options[i].name, name) == 0) {
-                o = &command->options[i];
+        void* target = NULL;
+        for (int i = 0; i < rows_of(command) && !o; i++) {
+            if (strcmp(row_of(command, i)->name, name) == 0) {
+                o = row_of(command, i);
+                target = target_of(command, i, options);
             }
         }
         if (!o) {
@@ -180,7 +226,7 @@ hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, 
                 return hwm_fail(err, HWM_EINVAL, "%s takes no value", name);
             }
             bool yes = true;
-            memcpy((char*)options + o->offset, &yes, sizeof yes);
+            memcpy((char*)target + o->offset, &yes, sizeof yes);
             continue;
         }
         const char* value = arg[length] == '=' ? arg + length + 1 : NULL;
@@ -191,7 +237,7 @@ hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, 
             }
             value = argv[++a];
         }
-        hwm_status s = option_set(o, value, options, err);
+        hwm_status s = option_set(o, value, target, err);
         if (s != HWM_OK) {
             return s;
         }
@@ -200,7 +246,7 @@ hwm_status hwm_command_parse(const hwm_command* command, int argc, char** argv, 
         return hwm_fail(err, HWM_EINVAL, "%s is missing; usage: %s %s", command->operands, typed,
                         command->operands);
     }
-    return HWM_OK;
+    return command->is_program ? setup_log(command, err) : HWM_OK;
 }
 
 // Print text in lines of at most `width` columns, each after the first indented by `indent`.
@@ -255,17 +301,21 @@ static void option_help(const hwm_option* o, FILE* out) {
 void hwm_command_help(const hwm_command* c, FILE* out) {
     char typed[64];
     fprintf(out, "usage: %s%s%s%s\n\n%s\n", typed_name(c, typed), c->operands[0] ? " " : "",
-            c->operands, c->n_options ? " [options]" : "", c->summary);
+            c->operands, rows_of(c) ? " [options]" : "", c->summary);
     if (c->details) {
         fputc('\n', out);
         print_wrapped(out, c->details, 0, 0, 100);
     }
     fprintf(out, "\noptions:\n");
-    for (int i = 0; i < c->n_options; i++) {
-        option_help(&c->options[i], out);
+    for (int i = 0; i < rows_of(c); i++) {
+        option_help(row_of(c, i), out);
     }
     static const hwm_option help = {"--help", NULL, HWM_OPTION_FLAG, 0, NULL, 0, 0, "Print this."};
     option_help(&help, out);
+    if (c->more_help) {
+        fputc('\n', out);
+        c->more_help(out);
+    }
     if (c->example) {
         fprintf(out, "\nexample:\n  ");
         for (const char* p = c->example; *p; p++) {
@@ -280,11 +330,11 @@ void hwm_command_markdown(const hwm_command* c, FILE* out) {
     fprintf(out, "#### `%s%s%s`\n\n%s", typed_name(c, typed), c->operands[0] ? " " : "",
             c->operands, c->summary);
     fprintf(out, c->details ? ". %s\n" : ".\n%s", c->details ? c->details : "");
-    if (c->n_options) {
+    if (rows_of(c)) {
         fprintf(out, "\n| option | |\n|---|---|\n");
     }
-    for (int j = 0; j < c->n_options; j++) {
-        const hwm_option* o = &c->options[j];
+    for (int j = 0; j < rows_of(c); j++) {
+        const hwm_option* o = row_of(c, j);
         fprintf(out, "| `%s%s%s` | ", o->name, o->argument ? " " : "",
                 o->argument ? o->argument : "");
         for (const char* p = o->help; *p; p++) {
@@ -303,8 +353,8 @@ void hwm_command_markdown(const hwm_command* c, FILE* out) {
 
 void hwm_command_words(const hwm_command* c, FILE* out) {
     fputs("--help", out);
-    for (int i = 0; i < c->n_options; i++) {
-        fprintf(out, " %s", c->options[i].name);
+    for (int i = 0; i < rows_of(c); i++) {
+        fprintf(out, " %s", row_of(c, i)->name);
     }
 }
 

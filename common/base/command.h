@@ -57,7 +57,9 @@ typedef struct hwm_command {
     int n_options;
     size_t options_bytes;  // size of the options struct, at most HWM_OPTIONS_BYTES_MAX
     hwm_exit (*run)(const void* options, const char* const* operands, int n_operands);
-    bool is_program;  // a program of its own; otherwise a command of `hwm`
+    // a program of its own, with --log and --log-level on top; otherwise a command of `hwm`
+    bool is_program;
+    void (*more_help)(FILE* out);  // printed between options and example; may be NULL
 } hwm_command;
 
 enum { HWM_OPTIONS_BYTES_MAX = 4096 };

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/command.h"
+#include "base/log.h"
 
 typedef struct options {
     bool quiet;
@@ -18,12 +19,17 @@ typedef struct options {
 
 static options seen;
 static int runs;
+static bool logs;  // say something while running
 static const char* operand;
 
 static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
     memcpy(&seen, given, sizeof seen);
     operand = n_operands ? operands[0] : NULL;
     runs++;
+    if (logs) {
+        hwm_log(HWM_LOG_INFO, "test", "quiet", "a=1");
+        hwm_log(HWM_LOG_WARN, "test", "loud", "a=1");
+    }
     return HWM_EXIT_FAILED;
 }
 
@@ -128,6 +134,22 @@ static void test_help_and_version_run_nothing(void** state) {
     assert_int_equal(runs, 0);
 }
 
+static void test_log_options_are_common_to_all_programs(void** state) {
+    (void)state;
+    runs = 0;
+    assert_int_equal(PROGRAM(2, "hwm-test", "--log", "xml"), HWM_EXIT_USAGE);
+    assert_string_equal(printed, "hwm-test: --log xml: must be text or json\n");
+    assert_int_equal(PROGRAM(2, "hwm-test", "--log-level=loud"), HWM_EXIT_USAGE);
+    assert_string_equal(printed,
+                        "hwm-test: --log-level loud: must be debug, info, warn or error\n");
+    assert_int_equal(runs, 0);
+    logs = true;
+    assert_int_equal(PROGRAM(2, "hwm-test", "--log=json", "--log-level", "warn"), HWM_EXIT_FAILED);
+    logs = false;
+    assert_non_null(strstr(printed, "\"level\":\"warn\",\"program\":\"hwm-test\""));
+    assert_null(strstr(printed, "\"level\":\"info\""));
+}
+
 static void test_reference_and_completion_name_every_option(void** state) {
     (void)state;
     char* text = NULL;
@@ -138,7 +160,7 @@ static void test_reference_and_completion_name_every_option(void** state) {
     fclose(f);
     assert_non_null(strstr(text, "#### `hwm-test [FILE]`"));
     assert_non_null(strstr(text, "| `--threads N` | Threads. (default `2`) |"));
-    assert_non_null(strstr(text, "--help --quiet --dir --threads --ratio --set"));
+    assert_non_null(strstr(text, "--help --quiet --dir --threads --ratio --set --log --log-level"));
     free(text);
 }
 
@@ -147,6 +169,7 @@ int main(void) {
         cmocka_unit_test(test_defaults_environment_and_arguments_in_this_order),
         cmocka_unit_test(test_wrong_command_lines_are_explained),
         cmocka_unit_test(test_help_and_version_run_nothing),
+        cmocka_unit_test(test_log_options_are_common_to_all_programs),
         cmocka_unit_test(test_reference_and_completion_name_every_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
