@@ -12,6 +12,7 @@ const hwm_command* const hwm_commands[] = {
     &hwm_command_export,
     &hwm_command_config,
     &hwm_command_stats,
+    &hwm_command_top,
     &hwm_command_ping,
     &hwm_command_keygen,
     &hwm_command_envs,

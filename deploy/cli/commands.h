@@ -11,6 +11,7 @@ extern const hwm_command hwm_command_plot;
 extern const hwm_command hwm_command_export;
 extern const hwm_command hwm_command_config;
 extern const hwm_command hwm_command_stats;
+extern const hwm_command hwm_command_top;
 extern const hwm_command hwm_command_ping;
 extern const hwm_command hwm_command_keygen;
 extern const hwm_command hwm_command_envs;

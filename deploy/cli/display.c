@@ -52,7 +52,7 @@ void hwm_display_count(double value, char* text, size_t size) {
     text[out] = '\0';
 }
 
-static void bytes_text(double bytes, char* text, size_t size) {
+void hwm_display_bytes(double bytes, char* text, size_t size) {
     static const char* const unit[] = {"B", "KB", "MB", "GB", "TB"};
     int u = 0;
     while (bytes >= 1000.0 && u < 4) {
@@ -62,7 +62,7 @@ static void bytes_text(double bytes, char* text, size_t size) {
     snprintf(text, size, isfinite(bytes) ? "%.3g %s" : "-", bytes, unit[u]);
 }
 
-static void number_text(double value, char* text, size_t size) {
+void hwm_display_number(double value, char* text, size_t size) {
     if (!isfinite(value)) {
         snprintf(text, size, "-");
     } else if (fabs(value) >= 99.95) {
@@ -209,16 +209,16 @@ int hwm_display_block(const hwm_progress* p, int width, bool utf8, bool colour, 
     hwm_display_count(p->updates, y, sizeof y);
     part(&b, "  %s updates", y);
     end_line(&b);
-    number_text(p->env_steps_per_s, x, sizeof x);
-    number_text(p->updates_per_s, y, sizeof y);
+    hwm_display_number(p->env_steps_per_s, x, sizeof x);
+    hwm_display_number(p->updates_per_s, y, sizeof y);
     part(&b, "  speed     %s env steps/s", x);
     part(&b, "  %s updates/s", y);
     end_line(&b);
 
     // how well
-    number_text(p->return_mean, x, sizeof x);
-    number_text(p->eval_mean, y, sizeof y);
-    number_text(p->eval_best, z, sizeof z);
+    hwm_display_number(p->return_mean, x, sizeof x);
+    hwm_display_number(p->eval_mean, y, sizeof y);
+    hwm_display_number(p->eval_best, z, sizeof z);
     part(&b, "  return    train %s", x);
     part(&b, "  eval %s", y);
     part(&b, "  best %s", z);
@@ -230,18 +230,18 @@ int hwm_display_block(const hwm_progress* p, int width, bool utf8, bool colour, 
         part(&b, "  %s", line);
     }
     end_line(&b);
-    number_text(p->imagined_return, x, sizeof x);
-    number_text(p->real_return, y, sizeof y);
+    hwm_display_number(p->imagined_return, x, sizeof x);
+    hwm_display_number(p->real_return, y, sizeof y);
     if (!part(&b, "  imagined  %s against %s real", x, y)) {
         part(&b, "  imagined  %s", x);
     }
-    number_text(p->model_loss, x, sizeof x);
+    hwm_display_number(p->model_loss, x, sizeof x);
     part(&b, "  model loss %s", x);
     end_line(&b);
 
     // by whom, from what
     hwm_display_count(p->replay_steps, x, sizeof x);
-    bytes_text(p->replay_bytes, y, sizeof y);
+    hwm_display_bytes(p->replay_bytes, y, sizeof y);
     part(&b, "  replay    %s steps", x);
     part(&b, "  %s", y);
     end_line(&b);
@@ -312,13 +312,13 @@ static void print_line(const hwm_progress* p) {
     hwm_display_duration(hwm_progress_eta_s(p), eta, sizeof eta);
     hwm_display_count(p->env_steps, steps, sizeof steps);
     hwm_display_count(p->updates, updates, sizeof updates);
-    number_text(p->env_steps_per_s, rate, sizeof rate);
-    number_text(p->updates_per_s, update_rate, sizeof update_rate);
-    number_text(p->return_mean, train, sizeof train);
-    number_text(p->eval_mean, eval, sizeof eval);
-    number_text(p->eval_best, best, sizeof best);
-    number_text(p->imagined_return, imagined, sizeof imagined);
-    number_text(p->real_return, real, sizeof real);
+    hwm_display_number(p->env_steps_per_s, rate, sizeof rate);
+    hwm_display_number(p->updates_per_s, update_rate, sizeof update_rate);
+    hwm_display_number(p->return_mean, train, sizeof train);
+    hwm_display_number(p->eval_mean, eval, sizeof eval);
+    hwm_display_number(p->eval_best, best, sizeof best);
+    hwm_display_number(p->imagined_return, imagined, sizeof imagined);
+    hwm_display_number(p->real_return, real, sizeof real);
     hwm_display_count(p->replay_steps, replay, sizeof replay);
     printf(
         "%s  %s  env steps %s (%s/s)  updates %s (%s/s)  return %s  eval %s  best %s  imagined %s  "

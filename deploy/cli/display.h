@@ -42,6 +42,9 @@ int hwm_display_block(const hwm_progress* progress, int width, bool utf8, bool c
 void hwm_display_duration(double seconds, char* text, size_t size);
 // "1,234,567"; "-" when not known.
 void hwm_display_count(double value, char* text, size_t size);
+// "1.23 MB"; "0.0123", "123"; "-" when not known.
+void hwm_display_bytes(double bytes, char* text, size_t size);
+void hwm_display_number(double value, char* text, size_t size);
 // A line of n block characters (utf8) or of "_.-=#" from values; returns bytes written.
 int hwm_display_sparkline(const double* values, int n_values, int columns, bool utf8, char* text,
                           size_t size);

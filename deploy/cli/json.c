@@ -54,6 +54,10 @@ const char* hwm_json_text(const hwm_json* json, const char* path, const char* fa
     return json_is_string(at) ? json_string_value(at) : fallback;
 }
 
+bool hwm_json_true(const hwm_json* json, const char* path) {
+    return json_is_true(plain(hwm_json_at(json, path)));
+}
+
 size_t hwm_json_size(const hwm_json* json, const char* path) {
     const json_t* at = plain(hwm_json_at(json, path));
     return json_is_array(at) ? json_array_size(at) : json_object_size(at);

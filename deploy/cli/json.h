@@ -18,6 +18,7 @@ void hwm_json_free(hwm_json** json);
 const hwm_json* hwm_json_at(const hwm_json* json, const char* path);  // NULL: not there
 double hwm_json_number(const hwm_json* json, const char* path, double fallback);
 const char* hwm_json_text(const hwm_json* json, const char* path, const char* fallback);
+bool hwm_json_true(const hwm_json* json, const char* path);    // the value is true
 size_t hwm_json_size(const hwm_json* json, const char* path);  // elements of an array or object
 // Key and value of the i-th member of an object, in file order. NULL beyond the end.
 const char* hwm_json_key(const hwm_json* json, size_t i);

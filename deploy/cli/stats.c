@@ -11,12 +11,13 @@
 #include "json.h"
 #include "net/client.h"
 #include "run_dir.h"
+#include "view.h"
 
 typedef struct server_options {
     const char* server;
     const char* key_dir;
     bool insecure;
-    bool json;
+    bool json, values, watch;
     int64_t count;
 } server_options;
 
@@ -41,7 +42,8 @@ static hwm_exit connect_server(const char* command, const server_options* o, hwm
     return s == HWM_OK ? HWM_EXIT_DONE : s == HWM_EINVAL ? HWM_EXIT_USAGE : HWM_EXIT_FAILED;
 }
 
-// One line per value, nested objects as key.key: readable, and easy to grep.
+// One page, or the object itself. values: every value on a line of its own, as key.key value: easy
+// to grep.
 static void print_values(const hwm_json* json, const char* prefix) {
     size_t n = hwm_json_size(json, "");
     for (size_t i = 0; i < n; i++) {
@@ -56,35 +58,68 @@ static void print_values(const hwm_json* json, const char* prefix) {
         } else if (hwm_json_is_number(value)) {
             printf("%-48s %.12g\n", key, hwm_json_number(value, "", NAN));
         } else {
-            printf("%-48s %s\n", key, hwm_json_text(value, "", "-"));
+            printf("%-48s %s\n", key,
+                   hwm_json_text(value, "", hwm_json_true(value, "") ? "yes" : "no"));
         }
     }
 }
 
-static hwm_exit run_stats(const void* options, const char* const* operands, int n_operands) {
-    (void)operands;
-    (void)n_operands;
-    const server_options* o = options;
-    hwm_client* client = NULL;
-    hwm_exit code = connect_server("stats", o, &client);
-    if (code != HWM_EXIT_DONE) {
-        return code;
-    }
-    char* text = NULL;
-    hwm_error err = {0};
-    if (hwm_client_stats(client, &text, &err) != HWM_OK) {
-        fprintf(stderr, "hwm stats: %s\n", err.text);
-        code = HWM_EXIT_FAILED;
-    } else if (o->json) {
-        printf("%s\n", text);
-    } else {
-        hwm_json* json = hwm_json_parse(text, strlen(text));
-        if (json) {
-            print_values(json, "");
+static void print_page(const hwm_json* json, const hwm_json* previous, double elapsed_s) {
+    static char text[1 << 18];
+    hwm_view_options o = {.width = 160, .previous = previous, .elapsed_s = elapsed_s};
+    hwm_view_page(json, &o, text, sizeof text);
+    fputs(text, stdout);
+    fflush(stdout);
+}
+
+// Ask once, or every interval until a signal comes.
+static hwm_exit ask(hwm_client* client, const server_options* o) {
+    hwm_json* previous = NULL;
+    double previous_s = 0.0;
+    hwm_exit code = HWM_EXIT_DONE;
+    do {
+        char* text = NULL;
+        hwm_error err = {0};
+        if (hwm_client_stats(client, &text, &err) != HWM_OK) {
+            fprintf(stderr, "hwm stats: %s\n", err.text);
+            code = HWM_EXIT_FAILED;
+            break;
         }
-        hwm_json_free(&json);
+        hwm_json* json = hwm_json_parse(text, strlen(text));
+        double now_s = hwm_clock_s();
+        if (o->json) {
+            printf("%s\n", text);
+            fflush(stdout);
+        } else if (json && o->values) {
+            print_values(json, "");
+        } else if (json) {
+            print_page(json, previous, now_s - previous_s);
+        }
+        free(text);
+        hwm_json_free(&previous);
+        previous = json;
+        previous_s = now_s;
+        for (int waited = 0; o->watch && waited < 2000 && !hwm_signals_stop_requested();
+             waited += 100) {
+            hwm_client_poll(client, 100, NULL);
+        }
+        if (o->watch && !o->json) {
+            printf("\n");
+        }
+    } while (o->watch && !hwm_signals_stop_requested() && !ferror(stdout));
+    hwm_json_free(&previous);
+    return code;
+}
+
+static hwm_exit run_stats(const void* options, const char* const* operands, int n_operands) {
+    const server_options* o = options;
+    server_options with = *o;
+    with.server = o->server ? o->server : n_operands ? operands[0] : NULL;
+    hwm_client* client = NULL;
+    hwm_exit code = connect_server("stats", &with, &client);
+    if (code == HWM_EXIT_DONE) {
+        code = ask(client, o);
     }
-    free(text);
     hwm_client_destroy(&client, 0, NULL);
     return code;
 }
@@ -144,10 +179,15 @@ static hwm_exit run_ping(const void* options, const char* const* operands, int n
 static const hwm_option stats_table[] = {
     SERVER_OPTIONS,
     {"--json", NULL, HWM_OPTION_FLAG, OPTION(json), NULL, 0, 0, "Print the server's JSON object."},
+    {"--values", NULL, HWM_OPTION_FLAG, OPTION(values), NULL, 0, 0,
+     "Print every value on a line of its own, as key.key value."},
+    {"--watch", NULL, HWM_OPTION_FLAG, OPTION(watch), NULL, 0, 0,
+     "Again every 2 seconds, with rates."},
 };
 const hwm_command hwm_command_stats = {
     .name = "stats",
-    .operands = "",
+    .operands = "[ENDPOINT]",
+    .operands_max = 1,
     .summary = "Print the counters of a server: tables, limiter, workers, link",
     .example =
         "hwm stats --server runs/cartpole-seed0\nhwm stats --server tcp://127.0.0.1:5555 --json",
