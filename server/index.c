@@ -280,6 +280,9 @@ static void starts_build(hwm_index* x, hwm_starts* s) {
     for (uint64_t id = x->oldest; id < x->next; id++) {
         uint32_t count[HWM_START_KINDS];
         const hwm_entry* e = hwm_index_entry(x, id);
+        if (e->steps == 0) {
+            continue;
+        }
         starts_of_chunk(&x->run[e->segment], e, s->length, count);
         for (int k = 0; k < HWM_START_KINDS; k++) {
             s->tree[k][slot_of(x, id) + 1] = count[k];
@@ -379,8 +382,10 @@ uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* star
         }
     }
     const hwm_entry* e = hwm_index_entry(index, lo);
-    uint32_t count[HWM_START_KINDS];
-    starts_of_chunk(&index->run[e->segment], e, starts->length, count);
+    uint32_t count[HWM_START_KINDS] = {0};
+    if (e->steps > 0) {
+        starts_of_chunk(&index->run[e->segment], e, starts->length, count);
+    }
     uint64_t skip = edge - e->inserted_before;
     uint64_t before = starts_before(index, starts, HWM_START_ANY, lo) +
                       (skip < count[HWM_START_ANY] ? skip : count[HWM_START_ANY]);
@@ -512,6 +517,12 @@ static void ring_grow(hwm_index* x) {
     }
 }
 
+static void ring_room(hwm_index* x) {
+    if (x->next - x->oldest == x->capacity) {
+        ring_grow(x);
+    }
+}
+
 static bool continues(const hwm_index* x, const hwm_stream_info* s, const hwm_chunk_meta* m) {
     if (s->segment == HWM_NONE || (m->edge & HWM_FLAG_FIRST) ||
         m->sequence != s->last_sequence + 1) {
@@ -528,10 +539,13 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
     if (x->oldest == x->next) {
         x->oldest = x->next = id;
     }
-    HWM_ASSERT(id == x->next);
-    if (x->next - x->oldest == x->capacity) {
-        ring_grow(x);
+    HWM_ASSERT(id >= x->next);
+    while (x->next < id) {  // removed by a repair: an entry without rows keeps the ids dense
+        ring_room(x);
+        x->entry[slot_of(x, x->next++)] =
+            (hwm_entry){.inserted_before = x->inserted, .verified = 1};
     }
+    ring_room(x);
     hwm_stream_info* s = stream_make(x, (hwm_stream){meta->env, meta->incarnation});
     if (!continues(x, s, meta)) {
         if (s->segment != HWM_NONE) {
@@ -595,6 +609,10 @@ void hwm_index_evict(hwm_index* index) {
     hwm_index* x = index;
     HWM_ASSERT(x->oldest < x->next);
     const hwm_entry* e = hwm_index_entry(x, x->oldest);
+    if (e->steps == 0) {
+        x->oldest++;
+        return;
+    }
     hwm_run* r = &x->run[e->segment];
     for (int i = 0; i < STARTS_MAX; i++) {
         if (x->starts[i].length > 0) {

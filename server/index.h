@@ -34,8 +34,8 @@ typedef struct hwm_entry {
     uint32_t segment;
     uint32_t row;       // of its first row in the segment
     uint32_t position;  // in the segment's list of chunks, counted from the segment's beginning
-    uint32_t steps;
-    uint32_t param;  // for hwm_index_param
+    uint32_t steps;     // 0: no such chunk any more
+    uint32_t param;     // for hwm_index_param
     uint32_t value_bytes;
     uint32_t value_crc;
     uint32_t verified;  // 1: the value's checksum was right when it was first read (or it was
@@ -77,7 +77,8 @@ void hwm_index_lock(hwm_index* index, bool write);
 void hwm_index_unlock(hwm_index* index);
 
 // ---- writer (write lock held)
-// id follows the newest one; `value` as in hwm_store_addresses. verified: written by this process.
+// id is above the newest one (ids in between were removed by a repair); `value` as in
+// hwm_store_addresses. verified: written by this process.
 void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
                       const uint8_t* value, bool verified);
 void hwm_index_evict(hwm_index* index);  // the oldest chunk

@@ -424,6 +424,9 @@ void hwm_replay_close(hwm_replay** replay) {
     for (int i = 0; i < r->n_samplers; i++) {
         pthread_join(r->sampler[i], NULL);
     }
+    if (r->snapshot_started) {
+        pthread_join(r->snapshot, NULL);
+    }
     for (hwm_sample_op* op; (op = hwm_sample_pop(&r->jobs)) != NULL;) {
         free(op);
     }

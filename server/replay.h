@@ -59,7 +59,18 @@ hwm_status hwm_replay_sample(hwm_replay* replay, int table, const hwm_sample_req
 // The requester is gone: forget its requests and give the limiter back what was counted for them.
 void hwm_replay_cancel(hwm_replay* replay, uint64_t token);
 
-typedef enum hwm_completion_kind { HWM_DONE_APPEND, HWM_DONE_SAMPLE } hwm_completion_kind;
+// Start a consistent copy of the whole store into the new directory `to`, while everything goes on.
+// Completion HWM_DONE_SNAPSHOT: HWM_OK when it is complete and on disk. HWM_EAGAIN: one is being
+// made already.
+hwm_status hwm_replay_snapshot(hwm_replay* replay, const char* to, uint64_t token);
+// Appends that were let in and not committed yet: what a clean stop waits for.
+size_t hwm_replay_admitted(hwm_replay* replay);
+
+typedef enum hwm_completion_kind {
+    HWM_DONE_APPEND,
+    HWM_DONE_SAMPLE,
+    HWM_DONE_SNAPSHOT
+} hwm_completion_kind;
 typedef struct hwm_completion {
     hwm_completion_kind kind;
     uint64_t token;

@@ -76,6 +76,7 @@ struct hwm_replay {
     bool stop_writer, stop_samplers;
     hwm_append_list ready;
     hwm_append_op* committing;  // the group that the writer has taken
+    size_t n_committing;
     hwm_sample_list jobs, running;
     hwm_completion* done;  // ring
     size_t done_head, n_done, done_capacity;
@@ -90,6 +91,10 @@ struct hwm_replay {
     int n_samplers;
     bool writer_started;
     int64_t last_commit_ns;
+    pthread_t snapshot;
+    bool snapshot_started, snapshot_running;  // started: to be joined
+    char snapshot_dir[HWM_CONFIG_STRING_MAX];
+    uint64_t snapshot_token;
     hwm_metric *commits, *commit_seconds, *commit_chunks, *failures;
 };
 

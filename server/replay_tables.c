@@ -409,6 +409,54 @@ void hwm_replay_blob_list(hwm_replay* replay, const char* prefix,
     hwm_store_blob_list(replay->store, prefix, visit, context);
 }
 
+// ---- snapshot
+
+static void* snapshot_main(void* argument) {
+    hwm_replay* replay = argument;
+    hwm_error err = {0};
+    hwm_status status = hwm_store_snapshot(replay->store, replay->snapshot_dir, &err);
+    hwm_completion c = {
+        .kind = HWM_DONE_SNAPSHOT, .token = replay->snapshot_token, .status = status};
+    snprintf(c.text, sizeof c.text, "%.*s", (int)sizeof c.text - 1, err.text);
+    pthread_mutex_lock(&replay->queue);
+    replay->snapshot_running = false;
+    hwm_replay_done(replay, &c);
+    pthread_mutex_unlock(&replay->queue);
+    return NULL;
+}
+
+hwm_status hwm_replay_snapshot(hwm_replay* replay, const char* to, uint64_t token) {
+    if (strlen(to) >= sizeof replay->snapshot_dir) {
+        return HWM_EINVAL;
+    }
+    pthread_mutex_lock(&replay->queue);
+    bool running = replay->snapshot_running;
+    pthread_mutex_unlock(&replay->queue);
+    if (running) {
+        return HWM_EAGAIN;
+    }
+    if (replay->snapshot_started) {
+        pthread_join(replay->snapshot, NULL);
+        replay->snapshot_started = false;
+    }
+    strcpy(replay->snapshot_dir, to);
+    replay->snapshot_token = token;
+    replay->snapshot_running = true;  // no other thread yet
+    if (pthread_create(&replay->snapshot, NULL, snapshot_main, replay) != 0) {
+        replay->snapshot_running = false;
+        return HWM_EAGAIN;
+    }
+    replay->snapshot_started = true;
+    return HWM_OK;
+}
+
+size_t hwm_replay_admitted(hwm_replay* replay) {
+    pthread_mutex_lock(&replay->queue);
+    size_t n = replay->ready.n + replay->n_committing;
+    pthread_mutex_unlock(&replay->queue);
+    return n;
+}
+
 // ---- statistics
 
 static void count_stream(void* context, const hwm_stream_info* stream) {

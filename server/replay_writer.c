@@ -35,6 +35,10 @@ static hwm_status evict_for(hwm_replay* replay, hwm_store_txn* txn, int table, p
             (t->config.capacity_bytes > 0 && p->bytes > (uint64_t)t->config.capacity_bytes) ||
             *live_bytes > map_limit)) {
         const hwm_entry* e = hwm_index_entry(t->index, p->oldest);
+        if (e->steps == 0) {
+            p->oldest++;
+            continue;
+        }
         hwm_status status = hwm_store_chunk_delete(txn, table, p->oldest, err);
         if (status != HWM_OK) {
             return status;
@@ -235,6 +239,7 @@ static void report(hwm_replay* replay, hwm_append_op* ops, const hwm_error* err)
     uint64_t touched = 0;
     pthread_mutex_lock(&replay->queue);
     replay->committing = NULL;
+    replay->n_committing = 0;
     for (hwm_append_op *op = ops, *next; op != NULL; op = next) {
         next = op->next;
         hwm_replay_slot* t = &replay->table[op->table];
@@ -295,6 +300,7 @@ void* hwm_replay_writer_main(void* argument) {
             hwm_append_push(&group, hwm_append_pop(&replay->ready));
         }
         replay->committing = group.head;
+        replay->n_committing = group.n;
         pthread_mutex_unlock(&replay->queue);
 
         hwm_error err = {0};

@@ -406,10 +406,11 @@ hwm_status hwm_store_chunk_put(hwm_store_txn* txn, int table, uint64_t id, hwm_c
 hwm_status hwm_store_chunk_delete(hwm_store_txn* txn, int table, uint64_t id, hwm_error* err) {
     const table_handles* t = &txn->store->table[table];
     MDB_val key = {sizeof id, &id};
+    // one half may be missing where a damaged chunk is removed
     int rc = mdb_del(txn->txn, t->chunks, &key, NULL);
     int rc_value = mdb_del(txn->txn, t->values, &key, NULL);
     if (rc == 0 || rc == MDB_NOTFOUND) {
-        rc = rc_value != 0 ? rc_value : rc;
+        rc = rc_value != 0 && (rc_value != MDB_NOTFOUND || rc == MDB_NOTFOUND) ? rc_value : 0;
     }
     return rc == 0 ? HWM_OK : failed(err, rc, "deleting a chunk");
 }
@@ -601,6 +602,91 @@ hwm_status hwm_store_each_chunk(hwm_store* store, int table, hwm_visit_chunk vis
     return status != HWM_OK || rc == 0 || rc == MDB_NOTFOUND
                ? status
                : failed(err, rc, "reading the chunks");
+}
+
+static const char* record_problem(const hwm_chunk_meta* meta, const MDB_val* value, int n_offsets) {
+    if (value->mv_size < meta->value_bytes) {
+        return "its value is shorter than its metadata says";
+    }
+    for (int i = 0; i < n_offsets; i++) {
+        if (meta->offset[i] > meta->value_bytes) {
+            return "its metadata points outside its value";
+        }
+    }
+    return hwm_crc32c(0, value->mv_data, meta->value_bytes) == meta->value_crc
+               ? NULL
+               : "its value fails its checksum";
+}
+
+hwm_status hwm_store_each_record(hwm_store* store, int table, hwm_visit_record visit, void* context,
+                                 hwm_error* err) {
+    const table_handles* t = &store->table[table];
+    walk w;
+    MDB_cursor* values = NULL;
+    MDB_val key, meta_value, value_key, value;
+    int rc = walk_begin(&w, store, t->chunks);
+    if (rc == 0) {
+        rc = mdb_cursor_open(w.txn, t->values, &values);
+    }
+    if (rc == 0) {
+        // a merge of the two trees by id
+        uint64_t id = 0, value_id = 0;
+        int more = mdb_cursor_get(w.cursor, &key, &meta_value, MDB_NEXT);
+        int more_values = mdb_cursor_get(values, &value_key, &value, MDB_NEXT);
+        while (more == 0 || more_values == 0) {
+            hwm_chunk_meta meta;
+            hwm_error damage;
+            memcpy(&id, more == 0 ? key.mv_data : value_key.mv_data, sizeof id);
+            memcpy(&value_id, more_values == 0 ? value_key.mv_data : key.mv_data, sizeof value_id);
+            bool has_meta = more == 0 && (more_values != 0 || id <= value_id);
+            bool has_value = more_values == 0 && (more != 0 || value_id <= id);
+            if (!has_value) {
+                visit(context, id, NULL, "it has metadata but no value");
+            } else if (!has_meta) {
+                visit(context, value_id, NULL, "it has a value but no metadata");
+            } else if (meta_read(&meta_value, t->n_offsets, id, &meta, &damage) != HWM_OK) {
+                visit(context, id, NULL, "its metadata are damaged");
+            } else {
+                visit(context, id, &meta, record_problem(&meta, &value, t->n_offsets));
+            }
+            if (has_meta) {
+                more = mdb_cursor_get(w.cursor, &key, &meta_value, MDB_NEXT);
+            }
+            if (has_value) {
+                more_values = mdb_cursor_get(values, &value_key, &value, MDB_NEXT);
+            }
+        }
+        rc = more != MDB_NOTFOUND ? more : more_values != MDB_NOTFOUND ? more_values : 0;
+    }
+    if (values != NULL) {
+        mdb_cursor_close(values);
+    }
+    walk_end(&w);
+    return rc == 0 ? HWM_OK : failed(err, rc, "reading the chunks");
+}
+
+hwm_status hwm_store_open_reader(hwm_store** out, const char* dir, hwm_error* err) {
+    *out = NULL;
+    hwm_store* store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        return hwm_fail(err, HWM_ENOMEM, "no memory for the store");
+    }
+    store->lock_fd = -1;
+    int rc = mdb_env_create(&store->env);
+    if (rc == 0) {
+        rc = mdb_env_open(store->env, dir, MDB_RDONLY | MDB_NOTLS, 0666);
+    }
+    if (rc != 0) {
+        hwm_store_close(&store);
+        return failed(err, rc, dir);
+    }
+    *out = store;
+    return HWM_OK;
+}
+
+hwm_status hwm_store_copy(hwm_store* store, const char* dir, hwm_error* err) {
+    int rc = mdb_env_copy2(store->env, dir, 0);
+    return rc == 0 ? HWM_OK : failed(err, rc, dir);
 }
 
 hwm_status hwm_store_each_stream(hwm_store* store, int table, hwm_visit_stream visit, void* context,

@@ -144,6 +144,21 @@ hwm_status hwm_store_each_stream(hwm_store* store, int table, hwm_visit_stream v
 hwm_status hwm_store_ranges_get(hwm_store* store, int table, hwm_env_range** range, int* n,
                                 hwm_error* err);
 
+// Every record, also the damaged ones: problem is NULL, or says what is wrong; then meta or value
+// may be NULL. Reads every value, to check it against its CRC.
+typedef void (*hwm_visit_record)(void* context, uint64_t id, const hwm_chunk_meta* meta,
+                                 const char* problem);
+hwm_status hwm_store_each_record(hwm_store* store, int table, hwm_visit_record visit, void* context,
+                                 hwm_error* err);
+// A consistent copy into an existing empty directory, while appends go on. The store may be owned
+// by another process: hwm_store_open_reader.
+hwm_status hwm_store_copy(hwm_store* store, const char* dir, hwm_error* err);
+// The same into a new directory under that name, complete and on disk before the name appears
+// (maintain.c).
+hwm_status hwm_store_snapshot(hwm_store* store, const char* to, hwm_error* err);
+// Only for copies: opens what another process may own, without writing to it.
+hwm_status hwm_store_open_reader(hwm_store** out, const char* dir, hwm_error* err);
+
 // ---- views: one per thread, refreshed for every batch
 hwm_status hwm_store_view_create(hwm_store* store, hwm_store_view** view, hwm_error* err);
 void hwm_store_view_destroy(hwm_store_view** view);

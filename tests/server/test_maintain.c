@@ -1,0 +1,238 @@
+// check, repair, snapshot and restore on real directories, with damage done to the file by hand.
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "server/maintain.h"
+#include "tests/server/fixture.h"
+
+enum { CHUNKS = 12, STEPS = 8 };
+
+static hwm_replay* open_replay(const char* dir) {
+    hwm_replay* replay;
+    hwm_error err = {0};
+    hwm_replay_config config = fixture_config(dir);
+    if (hwm_replay_open(&replay, &config, &err) != HWM_OK) {
+        fail_msg("%s", err.text);
+    }
+    return replay;
+}
+
+// One stream of one long episode, then closed.
+static void fill(const char* dir) {
+    hwm_replay* replay = open_replay(dir);
+    hwm_table_config t = fixture_table(100000);
+    int table;
+    assert_int_equal(hwm_replay_table_create(replay, &t, &table, NULL), HWM_OK);
+    writer_state w = writer_begin(0, 0);
+    for (int i = 0; i < CHUNKS; i++) {
+        assert_int_equal(fixture_append(replay, table, &w, STEPS, 0), HWM_OK);
+    }
+    assert_int_equal(hwm_replay_blob_put(replay, "params/1", "0123456789abcdef", 16), HWM_OK);
+    hwm_replay_close(&replay);
+}
+
+// Flips a bit in the middle of the first place where `bytes` stand in the file.
+static void damage(const char* dir, const void* bytes, size_t size) {
+    char path[192];
+    snprintf(path, sizeof path, "%s/data.mdb", dir);
+    int fd = open(path, O_RDWR);
+    struct stat s;
+    assert_true(fd >= 0 && fstat(fd, &s) == 0);
+    uint8_t* map = mmap(NULL, (size_t)s.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(map != MAP_FAILED);
+    uint8_t* at = memmem(map, (size_t)s.st_size, bytes, size);
+    assert_non_null(at);
+    at[size / 2] ^= 4;
+    munmap(map, (size_t)s.st_size);
+    close(fd);
+}
+
+static void damage_chunk(const char* dir, int which) {
+    static uint8_t bytes[CHUNK_BYTES_MAX];
+    writer_state w = writer_begin(0, 0);
+    hwm_chunk chunk;
+    size_t size = 0;
+    for (int i = 0; i <= which; i++) {
+        size = writer_chunk(&w, STEPS, 0, bytes, &chunk);
+    }
+    damage(dir, bytes, size);
+}
+
+static hwm_status check(const char* dir, bool repair, hwm_check_report* report, char* text,
+                        size_t size) {
+    FILE* out = fmemopen(text, size, "w");
+    hwm_error err = {0};
+    hwm_status status = hwm_replay_check(dir, repair, false, out, report, &err);
+    fclose(out);
+    return status;
+}
+
+static void test_check_finds_nothing_in_a_sound_store(void** state) {
+    (void)state;
+    scratch_dir dir = scratch_make();
+    hwm_check_report r;
+    char text[1024] = "";
+    assert_int_equal(check(dir.path, false, &r, text, sizeof text), HWM_ENOTFOUND);
+    fill(dir.path);
+    assert_int_equal(check(dir.path, false, &r, text, sizeof text), HWM_OK);
+    assert_int_equal(r.tables, 1);
+    assert_int_equal(r.chunks, CHUNKS);
+    assert_int_equal(r.steps, CHUNKS * STEPS);
+    assert_int_equal(r.blobs, 1);
+    assert_int_equal(r.bad_chunks + r.bad_blobs, 0);
+    // not beside a running server
+    hwm_replay* replay = open_replay(dir.path);
+    assert_int_equal(check(dir.path, false, &r, text, sizeof text), HWM_EEXIST);
+    hwm_replay_close(&replay);
+    scratch_remove(&dir);
+}
+
+static void test_repair_removes_the_damaged_and_cuts_its_stream(void** state) {
+    (void)state;
+    scratch_dir dir = scratch_make();
+    fill(dir.path);
+    damage_chunk(dir.path, 5);
+    damage(dir.path, "0123456789abcdef", 16);
+    hwm_check_report r;
+    char text[1024] = "";
+    assert_int_equal(check(dir.path, false, &r, text, sizeof text), HWM_ECORRUPT);
+    assert_int_equal(r.bad_chunks, 1);
+    assert_int_equal(r.bad_blobs, 1);
+    assert_non_null(
+        strstr(text, "chunk 6 (stream 0/0, sequence 6, 8 steps): its value fails its checksum"));
+    assert_non_null(strstr(text, "blob params/1"));
+
+    // unrepaired, a sample that meets the record is refused, not served
+    hwm_replay* replay = open_replay(dir.path);
+    hwm_sample_request q = {.batch = CHUNKS * STEPS, .length = 1, .selector = HWM_SELECT_OLDEST};
+    hwm_status status;
+    assert_null(fixture_sample(replay, 0, &q, &status));
+    assert_int_equal(status, HWM_ECORRUPT);
+    hwm_replay_close(&replay);
+
+    assert_int_equal(check(dir.path, true, &r, text, sizeof text), HWM_OK);
+    assert_int_equal(r.removed_chunks, 1);
+    assert_int_equal(r.removed_blobs, 1);
+    assert_non_null(strstr(text, "removed"));
+    assert_int_equal(check(dir.path, false, &r, text, sizeof text), HWM_OK);
+    assert_int_equal(r.chunks, CHUNKS - 1);
+
+    // nothing crosses the hole, the end before it is closed, and the stream goes on where it was
+    replay = open_replay(dir.path);
+    hwm_signature g = fixture_signature();
+    writer_state w = writer_begin(0, 0);
+    static uint8_t bytes[CHUNK_BYTES_MAX];
+    hwm_chunk chunk;
+    for (int i = 0; i < CHUNKS; i++) {
+        writer_chunk(&w, STEPS, 0, bytes, &chunk);
+    }
+    assert_int_equal(fixture_append(replay, 0, &w, STEPS, HWM_FLAG_LAST), HWM_OK);
+    q = (hwm_sample_request){.batch = 500, .length = 20};
+    hwm_batch* b = fixture_sample(replay, 0, &q, &status);
+    assert_int_equal(status, HWM_OK);
+    fixture_check(b, &g);
+    int at_end = 0;
+    for (int i = 0; i < b->batch; i++) {
+        assert_true(b->step[i] + 20 <= 5 * STEPS || b->step[i] >= 6 * STEPS);
+        if (b->step[i] + 20 == 5 * STEPS) {
+            at_end++;
+            assert_true(((uint8_t*)b->column[0])[b->row[i + 1] - 1] & HWM_FLAG_LAST);
+        }
+    }
+    assert_true(at_end > 0);
+    hwm_replay_batch_free(replay, &b);
+    hwm_replay_close(&replay);
+    scratch_remove(&dir);
+}
+
+static void test_snapshot_is_consistent_while_appends_go_on(void** state) {
+    (void)state;
+    scratch_dir dir = scratch_make(), parent = scratch_make();
+    fill(dir.path);
+    hwm_replay* replay = open_replay(dir.path);
+    static uint8_t bytes[CHUNK_BYTES_MAX];
+    writer_state w = writer_begin(1, 0);
+    int in_flight = 0;
+    char name[160];
+    hwm_error err = {0};
+    for (int i = 0; i < 400; i++, in_flight++) {
+        hwm_chunk chunk;
+        size_t size = writer_chunk(&w, STEPS, 0, bytes, &chunk);
+        assert_int_equal(hwm_replay_append(replay, 0, &chunk, bytes, size, 1), HWM_OK);
+        if (i == 200) {
+            snprintf(name, sizeof name, "%s/copy", parent.path);
+            assert_int_equal(hwm_replay_snapshot(replay, name, 2), HWM_OK);
+            in_flight++;
+        }
+    }
+    while (in_flight > 0) {
+        hwm_completion c = fixture_wait(replay);
+        assert_int_equal(c.status, HWM_OK);
+        assert_int_equal(c.kind, c.token == 2 ? HWM_DONE_SNAPSHOT : HWM_DONE_APPEND);
+        in_flight--;
+    }
+    assert_int_equal(hwm_replay_admitted(replay), 0);
+    // the same name again is refused
+    assert_int_equal(hwm_replay_snapshot(replay, name, 3), HWM_OK);
+    assert_int_equal(fixture_wait(replay).status, HWM_EEXIST);
+    hwm_replay_close(&replay);
+    hwm_check_report r, whole;
+    char text[1024];
+    assert_int_equal(check(name, false, &r, text, sizeof text), HWM_OK);
+    assert_int_equal(check(dir.path, false, &whole, text, sizeof text), HWM_OK);
+    assert_true(r.chunks >= CHUNKS && r.chunks < whole.chunks);
+    assert_int_equal(whole.chunks, CHUNKS + 400);
+
+    // a copy made from outside, by another process than the owner
+    char other[160];
+    snprintf(other, sizeof other, "%s/other", parent.path);
+    replay = open_replay(dir.path);
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(hwm_replay_copy(dir.path, other, NULL) == HWM_OK ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    hwm_replay_close(&replay);
+    assert_int_equal(check(other, false, &whole, text, sizeof text), HWM_OK);
+    assert_int_equal(whole.chunks, CHUNKS + 400);
+
+    // back over the newer store, only where it is asked for
+    assert_int_equal(hwm_replay_restore(name, dir.path, false, &err), HWM_EEXIST);
+    assert_int_equal(hwm_replay_restore(name, dir.path, true, &err), HWM_OK);
+    assert_int_equal(check(dir.path, false, &whole, text, sizeof text), HWM_OK);
+    assert_int_equal(whole.chunks, r.chunks);
+    // a damaged snapshot is not restored
+    damage_chunk(name, 3);
+    assert_int_equal(hwm_replay_restore(name, dir.path, true, &err), HWM_ECORRUPT);
+    scratch_dir copy;
+    snprintf(copy.path, sizeof copy.path, "%.100s/copy", parent.path);
+    scratch_remove(&copy);
+    snprintf(copy.path, sizeof copy.path, "%.100s/other", parent.path);
+    scratch_remove(&copy);
+    scratch_remove(&parent);
+    scratch_remove(&dir);
+}
+
+int main(void) {
+    hwm_log_setup("test", HWM_LOG_ERROR, HWM_LOG_TEXT);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_check_finds_nothing_in_a_sound_store),
+        cmocka_unit_test(test_repair_removes_the_damaged_and_cuts_its_stream),
+        cmocka_unit_test(test_snapshot_is_consistent_while_appends_go_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
