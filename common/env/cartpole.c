@@ -171,6 +171,23 @@ static void cartpole_physics(void* self, int i, const env_physics* physics) {
     }
 }
 
+static void cartpole_draw(const void* self, int i, env_canvas* canvas, uint8_t* rgb, int width,
+                          int height) {
+    const cartpole* c = self;
+    double x = c->x[i], theta = c->theta[i];
+    // the rail fills the width
+    double view = (x_limit + 0.3) * (width < height ? 1.0 : (double)height / width);
+    env_draw_begin(canvas, rgb, width, height, 0.0, 0.4, view, (env_color){238, 242, 246});
+    env_draw_box(canvas, 0.0, -0.1, x_limit, 0.015, (env_color){90, 94, 104});
+    for (int side = -1; side <= 1; side += 2) {
+        env_draw_box(canvas, side * x_limit, 0.0, 0.02, 0.15, (env_color){180, 70, 60});
+    }
+    env_draw_box(canvas, x, 0.0, 0.25, 0.12, (env_color){64, 90, 140});
+    env_draw_capsule(canvas, x, 0.05, x + 2.0 * length * sin(theta),
+                     0.05 + 2.0 * length * cos(theta), 0.05, (env_color){217, 128, 64});
+    env_draw_capsule(canvas, x, 0.05, x, 0.05, 0.03, (env_color){40, 44, 52});
+}
+
 const env_kind env_kind_cartpole = {
     .name = "cartpole",
     .help = "balance a pole on a cart pushed left or right (Gymnasium CartPole-v1, native)",
@@ -185,4 +202,5 @@ const env_kind env_kind_cartpole = {
     .set_state = cartpole_set_state,
     .parts = cartpole_parts,
     .physics = cartpole_physics,
+    .draw = cartpole_draw,
 };

@@ -272,3 +272,21 @@ void hwm_envs_set_state(hwm_envs* envs, int i, const double* state, float* obs) 
         observe_one(envs, i, obs);
     }
 }
+
+hwm_status hwm_envs_render(hwm_envs* envs, int i, int width, int height, uint8_t* rgb,
+                           hwm_error* err) {
+    HWM_ASSERT(i >= 0 && i < envs->count);
+    if (width < 16 || height < 16 || width > 4096 || height > 4096) {
+        return hwm_fail(err, HWM_EINVAL, "a picture of %d x %d: 16 to 4096 pixels a side", width,
+                        height);
+    }
+    if (envs->kind->render) {
+        return envs->kind->render(envs->sim, i, width, height, rgb, err);
+    }
+    if (!envs->kind->draw) {
+        return hwm_fail(err, HWM_EUNSUPPORTED, "%s cannot be drawn", envs->spec.name);
+    }
+    env_canvas canvas;
+    envs->kind->draw(envs->sim, i, &canvas, rgb, width, height);
+    return HWM_OK;
+}

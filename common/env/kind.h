@@ -9,6 +9,7 @@
 #define HWM_ENV_KIND_H
 
 #include "base/rng.h"
+#include "env/draw.h"
 #include "env/env_config.h"
 
 // What variants can change in an environment of a kind.
@@ -58,6 +59,9 @@ typedef struct env_kind {
     // Physics of environment i from now on (NULL where has == 0). Called before every reset that
     // changes it.
     void (*physics)(void* self, int i, const env_physics* physics);
+    // One of these: draw fills the canvas itself, render the pixels.
+    void (*draw)(const void* self, int i, env_canvas* canvas, uint8_t* rgb, int width, int height);
+    hwm_status (*render)(void* self, int i, int width, int height, uint8_t* rgb, hwm_error* err);
 } env_kind;
 
 extern const env_kind env_kind_cartpole;

@@ -26,6 +26,7 @@ typedef struct mj_embedded {
 extern const mj_embedded mj_models[];  // ends with a NULL name
 
 typedef struct mj_batch mj_batch;
+typedef struct mj_renderer mj_renderer;
 
 typedef struct mj_task {
     const char* name;
@@ -56,11 +57,12 @@ struct mj_batch {
     int frame_skip;
     double dt;  // s, of a control step
     mjModel* base;
-    mjModel** model;       // (E) base, or a copy of its own
-    mjData** data;         // (E)
-    double* memory;        // (E, MJ_MEMORY)
-    mjData* scratch;       // for constants derived from a changed model
-    pthread_mutex_t lock;  // of scratch
+    mjModel** model;        // (E) base, or a copy of its own
+    mjData** data;          // (E)
+    double* memory;         // (E, MJ_MEMORY)
+    mjData* scratch;        // for constants derived from a changed model
+    pthread_mutex_t lock;   // of scratch
+    mj_renderer* renderer;  // from the first picture on
 };
 
 // mj_model.c
@@ -77,6 +79,13 @@ const char* mj_last_error(void);
 
 // Up vector of a free body in the world: third column entry of its rotation, from its quaternion.
 void mj_rotation(const double* quat, double* r);  // r (3,3) row-major
+
+// mj_render.c; HWM_EUNSUPPORTED without OSMesa, with a sentence that says what to install. One
+// thread at a time.
+hwm_status mj_renderer_create(mj_renderer** out, const mjModel* m, hwm_error* err);
+hwm_status mj_renderer_draw(mj_renderer* r, const mjModel* m, const mjData* d, int width,
+                            int height, uint8_t* rgb, hwm_error* err);
+void mj_renderer_destroy(mj_renderer* r);
 
 extern const mj_task mj_task_cartpole_balance, mj_task_cartpole_swingup, mj_task_pendulum_swingup,
     mj_task_quadruped, mj_task_halfcheetah, mj_task_hopper, mj_task_walker, mj_task_mjcf;

@@ -29,6 +29,8 @@ static void on_warning(const char* message) {
     hwm_log(HWM_LOG_DEBUG, "env", "mujoco warning", "message=\"%s\"", message);
 }
 
+enum { PICTURE_WIDTH_MAX = 1280, PICTURE_HEIGHT_MAX = 960 };
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 // the XML reader of MuJoCo keeps global state
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
@@ -114,6 +116,11 @@ hwm_status mj_model_load(mjModel** out, const mj_task* task, const hwm_env_confi
         return hwm_fail(err, HWM_EINVAL, "%s: cannot load the model%s%s: %s", config->name,
                         task->model ? "" : " ", task->model ? "" : config->mjcf, error);
     }
+    // room for pictures
+    m->vis.global.offwidth =
+        m->vis.global.offwidth > PICTURE_WIDTH_MAX ? m->vis.global.offwidth : PICTURE_WIDTH_MAX;
+    m->vis.global.offheight =
+        m->vis.global.offheight > PICTURE_HEIGHT_MAX ? m->vis.global.offheight : PICTURE_HEIGHT_MAX;
     if (task->adapt) {
         task->adapt(m, config);
     }

@@ -76,6 +76,7 @@ static void mujoco_destroy(void* self) {
             mj_deleteModel(b->model[i]);
         }
     }
+    mj_renderer_destroy(b->renderer);
     if (b->scratch) {
         mj_deleteData(b->scratch);
     }
@@ -276,6 +277,15 @@ static void mujoco_physics(void* self, int i, const env_physics* physics) {
     pthread_mutex_unlock(&b->lock);
 }
 
+static hwm_status mujoco_render(void* self, int i, int width, int height, uint8_t* rgb,
+                                hwm_error* err) {
+    mj_batch* b = self;
+    hwm_status code = b->renderer ? HWM_OK : mj_renderer_create(&b->renderer, b->base, err);
+    return code == HWM_OK
+               ? mj_renderer_draw(b->renderer, b->model[i], b->data[i], width, height, rgb, err)
+               : code;
+}
+
 #define MUJOCO_KIND(id, text)                                                                      \
     const env_kind env_kind_##id = {                                                               \
         .name = #id,                                                                               \
@@ -291,6 +301,7 @@ static void mujoco_physics(void* self, int i, const env_physics* physics) {
         .set_state = mujoco_set_state,                                                             \
         .parts = mujoco_parts,                                                                     \
         .physics = mujoco_physics,                                                                 \
+        .render = mujoco_render,                                                                   \
     }
 
 MUJOCO_KIND(cartpole_balance,
