@@ -239,7 +239,7 @@ static void imagine(hwm_dreamer* d, const hwm_rssm_vars* frozen, const hwm_head_
         memcpy(o->cont + at, judgement[1]->x, bytes);
         memcpy(o->slow + at, judgement[2]->x, bytes);
         o->value[t] = hwm_head_forward(value, tape, feat);
-        memcpy(o->V + at, nn_twohot_mean(tape, nn_stop(tape, o->value[t]), d->rssm.bins)->x, bytes);
+        memcpy(o->V + at, nn_twohot_values(tape, o->value[t], d->rssm.bins), bytes);
         for (int n = 0; n < N; n++)
             o->weight[at + (size_t)n] =
                 (t ? o->weight[at + (size_t)n - (size_t)N] : 1) * o->cont[at + (size_t)n];
@@ -287,16 +287,14 @@ static void behaviour_losses(hwm_dreamer* d, rollout* o, hwm_dreamer_losses* los
         }
         nn_var policy = nn_mean(tape, log_prob, factor + at);
         nn_var spread = nn_mean(tape, entropy, w);
-        nn_var value = nn_mean(tape, nn_twohot_loss(tape, o->value[t], o->R + at, d->rssm.bins), w);
-        nn_var follow =
-            nn_mean(tape, nn_twohot_loss(tape, o->value[t], o->slow + at, d->rssm.bins), w);
+        nn_var value = nn_mean(
+            tape, nn_twohot_loss2(tape, o->value[t], o->R + at, o->slow + at, d->rssm.bins), w);
         nn_seed(policy, each);
         nn_seed(spread, -(hwm_real)c->entropy_scale * each);
         nn_seed(value, each);
-        nn_seed(follow, each);
         losses->policy += (double)(policy->x[0] - (hwm_real)c->entropy_scale * spread->x[0]) / H;
         losses->entropy += (double)spread->x[0] / H;
-        losses->value += (double)(value->x[0] + follow->x[0]) / H;
+        losses->value += (double)value->x[0] / H;
     }
 }
 
@@ -331,11 +329,9 @@ static void replay_value_loss(hwm_dreamer* d, const hwm_rssm_batch* b, const hwm
             w[at] = last[row] != 0 ? 0 : b->weight ? b->weight[row] : 1;
         }
     }
-    nn_var value_loss = nn_mean(tape, nn_twohot_loss(tape, logits, R, d->rssm.bins), w);
-    nn_var follow = nn_mean(tape, nn_twohot_loss(tape, logits, o->slow, d->rssm.bins), w);
-    nn_seed(value_loss, (hwm_real)c->replay_value_scale);
-    nn_seed(follow, (hwm_real)c->replay_value_scale);
-    losses->replay_value = (double)value_loss->x[0] + (double)follow->x[0];
+    nn_var loss = nn_mean(tape, nn_twohot_loss2(tape, logits, R, o->slow, d->rssm.bins), w);
+    nn_seed(loss, (hwm_real)c->replay_value_scale);
+    losses->replay_value = (double)loss->x[0];
 }
 
 void hwm_dreamer_gradient(hwm_dreamer* d, const hwm_rssm_batch* b, const hwm_real* last,

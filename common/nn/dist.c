@@ -11,17 +11,33 @@
 
 // ---- categorical
 
+static void categorical_piece(void* context, int piece, int from, int to) {
+    const call* k = context;
+    const int groups = k->y->cols / k->k;
+    const size_t at = (size_t)from * (size_t)k->y->cols;
+    (void)piece;
+    nn_softmax_forward(k->y->x + at, k->a->x + at, k->s, (to - from) * groups, k->k);
+}
+
+static void categorical_backward_piece(void* context, int piece, int from, int to) {
+    const call* k = context;
+    const int groups = k->y->cols / k->k;
+    const size_t at = (size_t)from * (size_t)k->y->cols;
+    (void)piece;
+    nn_softmax_backward(k->a->g + at, k->y->g + at, k->y->x + at, k->s, (to - from) * groups, k->k);
+}
+
 static void categorical_backward(void* context) {
     const call* k = context;
-    nn_softmax_backward(k->a->g, k->y->g, k->y->x, k->s, (int)(nn_count(k->y) / (size_t)k->k),
-                        k->k);
+    nn_over_rows(k->y->rows, k->y->cols, categorical_backward_piece, context);
 }
 
 nn_var nn_categorical(nn_tape* t, nn_var logits, int C, hwm_real mix) {
     HWM_ASSERT(C > 1 && logits->cols % C == 0 && mix >= 0 && mix < 1);
     nn_var p = nn_new(t, logits->rows, logits->cols, logits->g);
-    nn_softmax_forward(p->x, logits->x, mix, (int)(nn_count(p) / (size_t)C), C);
-    nn_record(t, categorical_backward, (call){.y = p, .a = logits, .s = mix, .k = C});
+    call c = {.y = p, .a = logits, .s = mix, .k = C};
+    nn_over_rows(p->rows, p->cols, categorical_piece, &c);
+    nn_record(t, categorical_backward, c);
     return p;
 }
 

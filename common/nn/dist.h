@@ -29,8 +29,13 @@ void nn_twohot_encode(const hwm_real bins[NN_BINS], hwm_real x, int* k, hwm_real
 // cross-entropy of logits (N, NN_BINS) against the two-hot code of target (N)
 nn_var nn_twohot_loss(nn_tape* t, nn_var logits, const hwm_real* target,
                       const hwm_real bins[NN_BINS]);
+// sum of the losses against two targets (a return and a slow value)
+nn_var nn_twohot_loss2(nn_tape* t, nn_var logits, const hwm_real* target, const hwm_real* second,
+                       const hwm_real bins[NN_BINS]);
 // expectation of the bins, summed symmetrically from both ends: equal logits give exactly 0
 nn_var nn_twohot_mean(nn_tape* t, nn_var logits, const hwm_real bins[NN_BINS]);
+// the same numbers without gradient, (N) on the tape
+const hwm_real* nn_twohot_values(nn_tape* t, nn_var logits, const hwm_real bins[NN_BINS]);
 
 // ---- normal with bounded spread: x (N,2A) -> (N,2A) means tanh(x), then deviations 0.9 sigmoid(x
 // + 2) + 0.1

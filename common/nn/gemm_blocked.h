@@ -2,7 +2,7 @@
 // KC and rows into pieces of MC, so that the piece of a stays in the L2 cache and a strip of b in
 // the L1 cache; copies a piece into the order in which it is read where its own order would touch
 // too many cache lines (a transposed, b with wide or transposed rows).
-enum { KC = 256, MC = 96, NC = NV * VL };
+enum { KC = VL == 16 ? 128 : 256, MC = 192, NC = NV * VL };
 
 // a (rows i0 .. i0+mc, columns k0 .. k0+kc) as [row block][k][mr]
 static void pack_a(float* to, nn_matrix a, const int* mr, int blocks, int kc) {
@@ -63,7 +63,7 @@ void GEMM_NAME(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_
                 }
                 const float* bj = b.p + k0 * b.row + j * b.col;
                 ptrdiff_t ldb = b.row;
-                if (b.col != 1 || (b.row >= 256 && kc >= 32 && mc >= 4 * most)) {
+                if (b.col != 1 || (b.row >= 1024 && kc >= 32 && mc >= MC)) {
                     pack_b(packed_b, (nn_matrix){bj, b.row, b.col}, kc, width);
                     bj = packed_b;
                     ldb = NC;

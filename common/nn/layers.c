@@ -13,19 +13,53 @@ static const hwm_real norm_eps = (hwm_real)1e-4;
 
 // ---- normalised layers
 
+// What forward and backward of a normalised layer share, and where each piece of rows puts its part
+// of the gain's gradient.
+typedef struct normalised {
+    nn_var y, x, g;
+    hwm_real* rrms;   // (rows)
+    hwm_real* parts;  // (pieces, 3, cols): sum for dg, two rows of scratch
+    int silu;
+} normalised;
+
+static void norm_piece(void* context, int piece, int from, int to) {
+    const normalised* k = context;
+    (void)piece;
+    const size_t at = (size_t)from * (size_t)k->x->cols;
+    nn_rms_forward(k->y->x + at, k->rrms + from, k->x->x + at, k->g->x, norm_eps, k->silu,
+                   to - from, k->x->cols);
+}
+
+static void norm_backward_piece(void* context, int piece, int from, int to) {
+    const normalised* k = context;
+    const int D = k->x->cols;
+    const size_t at = (size_t)from * (size_t)D;
+    hwm_real* part = k->parts + (size_t)piece * 3 * (size_t)D;
+    nn_rms_backward(k->x->g ? k->x->g + at : NULL, k->g->g ? part : NULL, k->y->g + at,
+                    k->x->x + at, k->g->x, k->rrms + from, k->silu, part + D, to - from, D);
+}
+
 static void norm_backward(void* context) {
-    const call* k = context;  // k->c holds the 1/rms of the rows
-    nn_rms_backward(k->a->g, k->b->g, k->y->g, k->a->x, k->b->x, k->c->x, k->k,
-                    k->c->x + k->y->rows, k->y->rows, k->y->cols);
+    const normalised* k = context;
+    const int rows = k->x->rows, D = k->x->cols;
+    nn_over_rows(rows, D, norm_backward_piece, context);
+    if (k->g->g)
+        for (int i = 0; i < nn_pieces(rows, D); i++)
+            nn_accumulate(k->g->g, k->parts + (size_t)i * 3 * (size_t)D, D);
 }
 
 static nn_var norm(nn_tape* t, nn_var x, nn_var g, int silu) {
     HWM_ASSERT(g->rows == 1 && g->cols == x->cols);
     nn_var y = nn_new(t, x->rows, x->cols, x->g || g->g);
-    // 1/rms of each row, then scratch for the backward pass
-    nn_var cache = nn_new(t, 1, x->rows + (y->g ? 2 * x->cols : 0), false);
-    nn_rms_forward(y->x, cache->x, x->x, g->x, norm_eps, silu, x->rows, x->cols);
-    nn_record(t, norm_backward, (call){.y = y, .a = x, .b = g, .c = cache, .k = silu});
+    normalised* k = nn_tape_alloc(t, sizeof *k);
+    *k = (normalised){.y = y, .x = x, .g = g, .silu = silu};
+    k->rrms = nn_new(t, 1, x->rows, false)->x;
+    nn_over_rows(x->rows, x->cols, norm_piece, k);
+    if (y->g) {
+        k->parts = nn_tape_alloc(t, (size_t)nn_pieces(x->rows, x->cols) * 3 * (size_t)x->cols *
+                                        sizeof(hwm_real));
+        nn_custom(t, norm_backward, k);
+    }
     return y;
 }
 
@@ -88,36 +122,71 @@ static void block_input_backward(void* context) {
     }
 }
 
+static void block_input_piece(void* context, int piece, int from, int to) {
+    const call* k = context;
+    const int d = k->a->cols / k->k, n = k->b->cols;
+    (void)piece;
+    for (int i = from; i < to; i++) {
+        hwm_real* out = k->y->x + (size_t)i * (size_t)k->y->cols;
+        for (int g = 0; g < k->k; g++, out += d + n) {
+            memcpy(out, k->a->x + (size_t)i * (size_t)k->a->cols + g * d, (size_t)d * sizeof *out);
+            memcpy(out + d, k->b->x + (size_t)i * (size_t)n, (size_t)n * sizeof *out);
+        }
+    }
+}
+
 nn_var nn_block_input(nn_tape* t, nn_var h, nn_var shared, int blocks) {
     HWM_ASSERT(blocks > 0 && h->cols % blocks == 0 && h->rows == shared->rows);
     const int d = h->cols / blocks, n = shared->cols;
     nn_var y = nn_new(t, h->rows, blocks * (d + n), h->g || shared->g);
-    for (int i = 0; i < h->rows; i++) {
-        hwm_real* to = y->x + (size_t)i * (size_t)y->cols;
-        for (int g = 0; g < blocks; g++, to += d + n) {
-            memcpy(to, h->x + (size_t)i * (size_t)h->cols + g * d, (size_t)d * sizeof *to);
-            memcpy(to + d, shared->x + (size_t)i * (size_t)n, (size_t)n * sizeof *to);
-        }
-    }
-    nn_record(t, block_input_backward, (call){.y = y, .a = h, .b = shared, .k = blocks});
+    call c = {.y = y, .a = h, .b = shared, .k = blocks};
+    nn_over_rows(y->rows, y->cols, block_input_piece, &c);
+    nn_record(t, block_input_backward, c);
     return y;
 }
 
 // ---- recurrent cell
 
+typedef struct gates {
+    nn_var y, z, h;
+    hwm_real* cache;  // (rows, 3, D)
+    hwm_real* spare;  // gradient of gates that nobody asked for, or NULL
+    int blocks;
+} gates;
+
+static void gru_piece(void* context, int piece, int from, int to) {
+    const gates* k = context;
+    (void)piece;
+    const size_t at = (size_t)from * (size_t)k->y->cols;
+    nn_gru_forward(k->y->x + at, k->cache + 3 * at, k->z->x + 3 * at, k->h->x + at, to - from,
+                   k->y->cols, k->blocks);
+}
+
+static void gru_backward_piece(void* context, int piece, int from, int to) {
+    const gates* k = context;
+    (void)piece;
+    const size_t at = (size_t)from * (size_t)k->y->cols;
+    nn_gru_backward((k->z->g ? k->z->g : k->spare) + 3 * at, k->h->g ? k->h->g + at : NULL,
+                    k->y->g + at, k->cache + 3 * at, k->z->x + 3 * at, k->h->x + at, to - from,
+                    k->y->cols, k->blocks);
+}
+
 static void gru_backward(void* context) {
-    const call* k = context;
-    nn_gru_backward(k->a->g ? k->a->g : k->c->x + 3 * nn_count(k->y), k->b->g, k->y->g, k->c->x,
-                    k->a->x, k->b->x, k->y->rows, k->y->cols, k->k);
+    const gates* k = context;
+    nn_over_rows(k->y->rows, 3 * k->y->cols, gru_backward_piece, context);
 }
 
 nn_var nn_gru(nn_tape* t, nn_var z, nn_var h, int blocks) {
     HWM_ASSERT(z->rows == h->rows && z->cols == 3 * h->cols && h->cols % blocks == 0);
     nn_var y = nn_new(t, h->rows, h->cols, z->g || h->g);
-    // gates; behind them a place for gradients of gates that nobody asked for
-    nn_var cache = nn_new(t, h->rows, (y->g && !z->g ? 6 : 3) * h->cols, false);
-    nn_gru_forward(y->x, cache->x, z->x, h->x, h->rows, h->cols, blocks);
-    nn_record(t, gru_backward, (call){.y = y, .a = z, .b = h, .c = cache, .k = blocks});
+    gates* k = nn_tape_alloc(t, sizeof *k);
+    *k = (gates){.y = y, .z = z, .h = h, .blocks = blocks};
+    k->cache = nn_new(t, z->rows, z->cols, false)->x;
+    if (y->g && !z->g)
+        k->spare = nn_new(t, z->rows, z->cols, false)->x;
+    nn_over_rows(y->rows, 3 * y->cols, gru_piece, k);
+    if (y->g)
+        nn_custom(t, gru_backward, k);
     return y;
 }
 

@@ -116,10 +116,42 @@ static void gru_backward(R* restrict dz, R* restrict dh, const R* restrict dy,
 }
 
 INLINE R largest(const R* x, int n) {
-    R m = x[0];
-    for (int i = 1; i < n; i++)
-        m = x[i] > m ? x[i] : m;
-    return m;
+    if (n < LANES) {
+        R m = x[0];
+        for (int i = 1; i < n; i++)
+            m = x[i] > m ? x[i] : m;
+        return m;
+    }
+    R m[LANES];
+    for (int j = 0; j < LANES; j++)
+        m[j] = x[j];
+    int i = LANES;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
+    for (int j = 0; i + j < n; j++)
+        m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++)
+            m[j] = m[j + half] > m[j] ? m[j + half] : m[j];
+    return m[0];
+}
+
+INLINE R total(const R* x, int n) {
+    if (n < LANES) {
+        R s = x[0];
+        for (int i = 1; i < n; i++)
+            s += x[i];
+        return s;
+    }
+    R s[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            s[j] += x[i + j];
+    for (int j = 0; i + j < n; j++)
+        s[j] += x[i + j];
+    return lanes_sum(s);
 }
 
 // In blocks of about 512 numbers that stay in the L1 cache: maxima, one long run of exp, then sums
@@ -138,14 +170,7 @@ static void softmax_forward(R* restrict p, const R* restrict x, R mix, int rows,
         for (int i = 0; i < count * C; i++)
             q[i] = one_exp(q[i]);
         for (int k = 0; k < count; k++, q += C) {
-            R s[LANES] = {0};
-            int i = 0;
-            for (; i + LANES <= C; i += LANES)
-                for (int j = 0; j < LANES; j++)
-                    s[j] += q[i + j];
-            for (int j = 0; i + j < C; j++)
-                s[j] += q[i + j];
-            const R scale = ((R)1 - mix) / lanes_sum(s), floor = mix / (R)C;
+            const R scale = ((R)1 - mix) / total(q, C), floor = mix / (R)C;
             for (int j = 0; j < C; j++)
                 q[j] = q[j] * scale + floor;
         }
@@ -157,14 +182,21 @@ static void softmax_backward(R* restrict dx, const R* restrict dp, const R* rest
                              int rows, int C) {
     const R floor = mix / (R)C, rest = (R)1 / ((R)1 - mix);
     for (int n = 0; n < rows; n++, p += C, dp += C, dx += C) {
-        R s[LANES] = {0};
-        int i = 0;
-        for (; i + LANES <= C; i += LANES)
-            for (int j = 0; j < LANES; j++)
+        R mean = 0;
+        if (C < LANES) {
+            for (int i = 0; i < C; i++)
+                mean += (p[i] - floor) * dp[i];
+        } else {
+            R s[LANES] = {0};
+            int i = 0;
+            for (; i + LANES <= C; i += LANES)
+                for (int j = 0; j < LANES; j++)
+                    s[j] += (p[i + j] - floor) * dp[i + j];
+            for (int j = 0; i + j < C; j++)
                 s[j] += (p[i + j] - floor) * dp[i + j];
-        for (int j = 0; i + j < C; j++)
-            s[j] += (p[i + j] - floor) * dp[i + j];
-        const R mean = lanes_sum(s) * rest;
+            mean = lanes_sum(s);
+        }
+        mean *= rest;
         for (int q = 0; q < C; q++)
             dx[q] += (p[q] - floor) * (dp[q] - mean);
     }

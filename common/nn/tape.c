@@ -2,6 +2,7 @@
 #include "nn/tape.h"
 
 #include "nn/gemm.h"
+#include "nn/pool.h"
 #include "nn/tape_inside.h"
 
 #include <stdlib.h>
@@ -37,7 +38,8 @@ typedef struct weight_products {
 struct nn_tape {
     unsigned char* base;
     size_t size, used, high_water;
-    size_t top;  // memory from here on outlives segments: transposed copies
+    size_t top;    // memory from here on outlives segments: what belongs to values made outside
+    size_t inner;  // where the innermost segment's memory begins; 0 outside
     op* newest;
     weight_products *first_weight, *last_weight;
     bool record;
@@ -75,6 +77,7 @@ void nn_tape_destroy(nn_tape** tape) {
 void nn_tape_reset(nn_tape* t) {
     t->used = 0;
     t->top = t->size;
+    t->inner = 0;
     t->newest = NULL;
     t->first_weight = t->last_weight = NULL;
 }
@@ -107,6 +110,12 @@ static void* take_top(nn_tape* t, size_t bytes) {
     if (nn_tape_used(t) > t->high_water)
         t->high_water = nn_tape_used(t);
     return t->base + t->top;
+}
+
+void* nn_beside(nn_tape* t, nn_var v, size_t bytes) {
+    const unsigned char* at = (const unsigned char*)v;
+    const bool within = at >= t->base + t->inner && at < t->base + t->used;
+    return within ? take(t, bytes) : take_top(t, bytes);
 }
 
 void* nn_tape_alloc(nn_tape* t, size_t bytes) {
@@ -166,7 +175,7 @@ const hwm_real* nn_transposed(nn_tape* t, nn_var w, int blocks) {
     if (!w->xt) {
         const int rows = w->rows / blocks;
         const size_t block = (size_t)rows * (size_t)w->cols;
-        w->xt = take_top(t, nn_count(w) * sizeof(hwm_real));
+        w->xt = nn_beside(t, w, nn_count(w) * sizeof(hwm_real));
         w->xt_blocks = blocks;
         for (int b = 0; b < blocks; b++)
             nn_transpose(rows, w->cols, w->x + (size_t)b * block, w->xt + (size_t)b * block);
@@ -258,6 +267,36 @@ void nn_tape_backward(nn_tape* t) {
     run_backward(t);
 }
 
+// ---- rows over threads
+
+enum { PIECE = 16384 };
+
+static int rows_of_piece(int cols) {
+    return cols < PIECE ? PIECE / cols : 1;
+}
+
+int nn_pieces(int rows, int cols) {
+    const int each = rows_of_piece(cols);
+    return (rows + each - 1) / each;
+}
+
+typedef struct rows_task {
+    nn_rows_fn fn;
+    void* context;
+    int rows, each;
+} rows_task;
+
+static void run_piece(void* context, int i) {
+    const rows_task* k = context;
+    const int from = i * k->each, to = from + k->each;
+    k->fn(k->context, i, from, to < k->rows ? to : k->rows);
+}
+
+void nn_over_rows(int rows, int cols, nn_rows_fn fn, void* context) {
+    rows_task k = {fn, context, rows, rows_of_piece(cols)};
+    nn_parallel(nn_pieces(rows, cols), run_piece, &k);
+}
+
 // ---- segments
 
 enum { OUT_MAX = 32 };
@@ -272,8 +311,9 @@ typedef struct segment {
 static void segment_backward(void* context) {
     const segment* s = context;
     nn_tape* t = s->tape;
-    const size_t mark = t->used;
+    const size_t mark = t->used, outside = t->inner;
     op* const outer = t->newest;
+    t->inner = mark;
     t->newest = NULL;
     t->record = true;
     nn_var again[OUT_MAX];
@@ -284,6 +324,7 @@ static void segment_backward(void* context) {
                 again[i]->g[j] += s->out[i]->g[j];
     run_backward(t);
     t->newest = outer;
+    t->inner = outside;
     t->used = mark;
 }
 
@@ -292,12 +333,14 @@ static void segment_backward(void* context) {
 static void run_and_compact(nn_tape* t, nn_segment_fn fn, void* context, int n_out, nn_var* out,
                             bool grad) {
     HWM_ASSERT(n_out > 0 && n_out <= OUT_MAX);
-    const size_t mark = t->used;
+    const size_t mark = t->used, outside = t->inner;
     const bool record = t->record;
     t->record = false;
+    t->inner = mark;
     nn_var inner[OUT_MAX];
     fn(t, context, inner);
     t->record = record;
+    t->inner = outside;
     size_t bytes = 0;
     for (int i = 0; i < n_out; i++)
         bytes += 2 * (nn_count(inner[i]) * sizeof(hwm_real) + ALIGN) + sizeof(nn_value) + ALIGN;

@@ -26,6 +26,8 @@ typedef struct nn_value {
     hwm_real*
         xt;  // transposed copy, made by the first layer that uses this value as its weight, or NULL
     int xt_blocks;  // ... of how many blocks
+    hwm_real*
+        soft;  // softmax of the rows, made by the first two-hot operation on this value, or NULL
     void* pending;  // products of its gradient that were put off, or NULL
 } nn_value;
 typedef nn_value* nn_var;  // lives on the tape until reset

@@ -17,6 +17,17 @@ static inline size_t nn_count(nn_var v) {
     return (size_t)v->rows * (size_t)v->cols;
 }
 
+// Memory that lives as long as the value v: until reset, or, where v was made inside a segment,
+// until its end.
+void* nn_beside(nn_tape* t, nn_var v, size_t bytes);
+
+// fn(context, from, to) over rows [0, rows) in pieces of about 16 k numbers, spread over the
+// threads. The pieces depend on the sizes only; piece is the running number of the piece that
+// starts at `from`.
+typedef void (*nn_rows_fn)(void* context, int piece, int from, int to);
+int nn_pieces(int rows, int cols);
+void nn_over_rows(int rows, int cols, nn_rows_fn fn, void* context);
+
 // Record backward for c.y; nothing where c.y has no gradient.
 void nn_record(nn_tape* t, nn_backward_fn backward, call c);
 // The transposed copy of a weight in `blocks` blocks of rows, made at the first call.
