@@ -1,0 +1,231 @@
+// One update of everything against numbers from an independent implementation (golden/golden.py):
+// every loss, gradient and parameter change of the ensemble, of the context model, and of explicit
+// imagination with `abcd` and `mod3`.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+// cmocka wants the four above first
+#include <cmocka.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "batch.h"
+
+enum { O = 4, A = 1, B = 8, N = 16 };
+
+// The numbers that both sides use for everything: n of a stream.
+static double v(int stream, size_t k) {
+    return sin(12.9898 * (double)(k + 1) + 78.233 * stream);
+}
+
+static void fill(double* x, size_t n, int stream, double scale) {
+    for (size_t k = 0; k < n; k++)
+        x[k] = scale * v(stream, k);
+}
+
+static void close_to(const char* what, double have, double want) {
+    if (fabs(have - want) > 1e-9 * fmax(1, fabs(want)))
+        fail_msg("%s: have %.15g, want %.15g", what, have, want);
+}
+
+static void all_close(const char* what, const double* have, size_t n, const json_t* want) {
+    assert_int_equal(json_array_size(want), n);
+    for (size_t i = 0; i < n; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "%s[%zu]", what, i);
+        close_to(text, have[i], json_number_value(json_array_get(want, i)));
+    }
+}
+
+// The lists have the same names, shapes and order on both sides.
+static void same_entries(const hwm_param_list* list, const json_t* want) {
+    assert_int_equal(json_array_size(want), (size_t)list->n);
+    for (int i = 0; i < list->n; i++) {
+        const hwm_tensor_spec* s = &list->entry[i].spec;
+        char text[128];
+        int used = snprintf(text, sizeof text, "%s ", s->name);
+        for (int d = 0; d < s->ndim; d++)
+            used += snprintf(text + used, sizeof text - (size_t)used, "%s%u", d ? "x" : "",
+                             s->shape[d]);
+        assert_string_equal(text, json_string_value(json_array_get(want, (size_t)i)));
+    }
+}
+
+static double number(const json_t* o, const char* key) {
+    const json_t* x = json_object_get(o, key);
+    assert_true(json_is_number(x));
+    return json_number_value(x);
+}
+
+static hwm_agent* agent_create(const char* text, hwm_experiment** e) {
+    static const char common[] =
+        "imagination: {batch: 8, horizon: 5, entropy: 0.05}\n"
+        "worker: {explore_std: 0}\n"
+        "train: {gamma: 0.9, lambda: 0.8, lr: 0.003, clip_norm: 0.05, critic_units: 8}\n";
+    char whole[2048];
+    snprintf(whole, sizeof whole, "%s%s", common, text);
+    hwm_error err = {0};
+    if (hwm_experiment_load(e, NULL, whole, NULL, 0, &err) != HWM_OK)
+        fail_msg("%s", err.text);
+    hwm_env_spec* spec = calloc(1, sizeof *spec);
+    hwm_agent* a;
+    assert_int_equal(hwm_env_describe(&(*e)->env, spec, &err), HWM_OK);
+    spec->discrete = false;  // a sampled sign would need the same random numbers on both sides
+    if (hwm_agent_create(&a, *e, spec, &err) != HWM_OK)
+        fail_msg("%s", err.text);
+    free(spec);
+
+    nn_params* p = hwm_model_params(a->model);
+    fill(p->value, p->list.count, 2, 0.5);
+    for (int j = 0; j < O; j++) {
+        p->value[p->list.entry[hwm_param_list_find(&p->list, "delta_scale")].offset + (size_t)j] =
+            0.2 + 0.05 * j;
+        p->value[p->list.entry[hwm_param_list_find(&p->list, "obs_min")].offset + (size_t)j] = -1;
+        p->value[p->list.entry[hwm_param_list_find(&p->list, "obs_max")].offset + (size_t)j] = 1;
+    }
+    double* range = p->value + p->list.entry[hwm_param_list_find(&p->list, "reward_range")].offset;
+    range[0] = -0.5;
+    range[1] = 0.6;
+    p->value[p->list.count - 1] = 1;
+    fill(a->phi->value, a->phi->list.count, 1, 0.4);
+    const int scale = hwm_param_list_find(&a->phi->list, "input.delta_scale");
+    for (size_t j = 0; scale >= 0 && j < O; j++)
+        a->phi->value[a->phi->list.entry[scale].offset + j] = 0.6;
+    fill(a->critic->params->value, a->critic->params->list.count, 3, 0.3);
+    fill(a->critic->slow->value, a->critic->slow->list.count, 4, 0.3);
+    return a;
+}
+
+static void check_model(hwm_agent* a, const json_t* want) {
+    hwm_sequences s;
+    const int C = hwm_model_context(a->model);
+    assert_int_equal(hwm_sequences_alloc(&s, N, 2, C, O, A), HWM_OK);
+    fill(s.obs, N * 2 * O, 9, 0.6);
+    fill(s.action, N * 2 * A, 10, 1);
+    fill(s.reward, N * 2, 11, 0.5);
+    fill(s.hindsight, (size_t)(N * C * (2 * O + A)), 12, 0.5);
+    for (int i = 0; i < N; i++) {
+        s.valid[2 * i] = 1;
+        s.valid[2 * i + 1] = i % 7 != 6;
+        s.terminal[2 * i + 1] = i % 5 == 0;
+    }
+    nn_params* p = hwm_model_params(a->model);
+    same_entries(&p->list, json_object_get(want, "entries"));
+    hwm_model_losses losses;
+    hwm_error err = {0};
+    hwm_rng rng;
+    hwm_rng_init(&rng, 0, HWM_PURPOSE_TEST, 0, 0, 0);
+    hwm_model_gradient(a->model, &s, &rng, &losses);
+    close_to("model total", losses.total, number(want, "total"));
+    close_to("model obs", losses.obs, number(want, "obs"));
+    close_to("model reward", losses.reward, number(want, "reward"));
+    close_to("model continue", losses.cont, number(want, "continue"));
+    all_close("model gradient", p->grad, p->list.count, json_object_get(want, "gradient"));
+    for (size_t t = 0; t < 3; t++) {
+        assert_int_equal(hwm_model_update(a->model, &s, &rng, &losses, &err), HWM_OK);
+        close_to("model norm", losses.gradient_norm,
+                 json_number_value(json_array_get(json_object_get(want, "norms"), t)));
+    }
+    all_close("model after", p->value, p->list.count, json_object_get(want, "after"));
+    hwm_sequences_free(&s);
+}
+
+static void check_behaviour(hwm_agent* a, const json_t* want, const json_t* want_critic) {
+    hwm_starts* s = hwm_imagination_starts(a->imagination);
+    const size_t Z = (size_t)hwm_model_latent(a->model);
+    const int S = hwm_controller_state_size(a->controller);
+    fill(s->z, B * Z, 5, 0.5);
+    double* state = calloc((size_t)(B * S), sizeof *state);
+    fill(state, (size_t)(B * S), 6, 0.4);
+    hwm_lanes_pack(s->state, state, B, S);
+    free(state);
+    fill(s->previous_obs, B * O, 7, 0.5);
+    fill(s->previous_action, B * A, 8, 1);
+    for (int i = 0; i < B; i++) {
+        s->previous_reward[i] = 0;
+        s->first[i] = i % 4 == 0;
+        s->alive[i] = i != 3;
+        s->fresh[i] = 0;
+        s->age[i] = 0;
+    }
+    nn_params* phi = a->phi;
+    same_entries(&phi->list, json_object_get(want, "entries"));
+    same_entries(&a->critic->params->list, json_object_get(want_critic, "entries"));
+    hwm_imagination_report report = {0};
+    hwm_error err = {0};
+    const size_t rows = (size_t)(B * 5), F = (size_t)hwm_model_features(a->model);
+    double* features = calloc(rows * F, sizeof *features);
+    double *returns = calloc(rows, sizeof *returns), *weights = calloc(rows, sizeof *weights);
+    for (size_t t = 0; t < 3; t++) {
+        double norm;
+        hwm_imagination_gradient(a->imagination, phi->value, 0, phi->grad, &report);
+        if (t == 0) {
+            close_to("actor loss", report.actor_loss, number(want, "loss"));
+            all_close("gradient", phi->grad, phi->list.count, json_object_get(want, "gradient"));
+            memcpy(features, hwm_imagination_features(a->imagination), rows * F * sizeof *features);
+            memcpy(returns, hwm_imagination_returns(a->imagination), rows * sizeof *returns);
+            memcpy(weights, hwm_imagination_weights(a->imagination), rows * sizeof *weights);
+            all_close("returns", returns, rows, json_object_get(want, "returns"));
+            all_close("weights", weights, rows, json_object_get(want, "weights"));
+        }
+        assert_int_equal(nn_optim_apply(a->phi_optim, phi, &norm, &err), HWM_OK);
+        close_to("norm", norm,
+                 json_number_value(json_array_get(json_object_get(want, "norms"), t)));
+    }
+    all_close("phi after", phi->value, phi->list.count, json_object_get(want, "after"));
+    for (int t = 0; t < 3; t++) {
+        double loss;
+        assert_int_equal(
+            hwm_critic_update(a->critic, (int)rows, features, returns, weights, &loss, &err),
+            HWM_OK);
+        if (t == 0)
+            close_to("critic loss", loss, number(want_critic, "loss"));
+    }
+    all_close("critic after", a->critic->params->value, a->critic->params->list.count,
+              json_object_get(want_critic, "after"));
+    free(features);
+    free(returns);
+    free(weights);
+}
+
+static void check_case(size_t index, const char* text) {
+    json_error_t bad;
+    json_t* all = json_load_file(GOLDEN, 0, &bad);
+    if (!all)
+        fail_msg("%s: %s", GOLDEN, bad.text);
+    const json_t* want = json_array_get(all, index);
+    hwm_experiment* e;
+    hwm_agent* a = agent_create(text, &e);
+    check_behaviour(a, json_object_get(want, "controller"), json_object_get(want, "critic"));
+    check_model(a, json_object_get(want, "model"));
+    hwm_agent_destroy(&a);
+    hwm_experiment_destroy(&e);
+    json_decref(all);
+}
+
+static void test_ensemble_and_abcd(void** state) {
+    (void)state;
+    check_case(0, "controller: {hidden: [5]}\nrule: {w_max: 0.5}\n"
+                  "model: {members: 2, units: 8, batch: 8, clip_norm: 1}\n");
+}
+
+static void test_context_and_mod3(void** state) {
+    (void)state;
+    check_case(1, "controller: {hidden: [5], inputs: [o, d], plastic: [last]}\n"
+                  "rule: {kind: mod3, terms: ABCD, w_max: 0.5}\n"
+                  "model: {kind: context, members: 2, units: 8, batch: 8, clip_norm: 1, "
+                  "context_units: 6, context_samples: 3}\n");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ensemble_and_abcd),
+        cmocka_unit_test(test_context_and_mod3),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
