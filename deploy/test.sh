@@ -49,9 +49,6 @@ install_readers() {
 }
 
 "$root/deploy/packages.sh" install "${stages[@]}" || exit 1
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1:allocator_may_return_null=1}
-export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:suppressions=$root/tests/tsan.txt}
 
 if [[ $coverage ]]; then
     configure "$root/build-coverage" -DCMAKE_BUILD_TYPE=Debug -DHWM_COVERAGE=on -DHWM_TESTS=on -DHWM_BENCH=off || exit 1
