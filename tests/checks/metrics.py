@@ -78,7 +78,7 @@ def glossary(metrics):
     lines = ["| metric | kind | what it says |\n|---|---|---|\n"]
     for name, (kind, help_text, labels, _) in sorted(metrics.items()):
         shown = name + ("{" + ", ".join(sorted(labels)) + "}" if labels else "")
-        text = help_text[0].upper() + help_text[1:].rstrip(".")
+        text = help_text[:1].upper() + help_text[1:].rstrip(".")
         lines.append(f"| `{shown}` | {kind} | {text} |\n".replace("\\%", "%"))
     return "".join(lines)
 
