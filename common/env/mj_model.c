@@ -116,7 +116,8 @@ hwm_status mj_model_load(mjModel** out, const mj_task* task, const hwm_env_confi
         return hwm_fail(err, HWM_EINVAL, "%s: cannot load the model%s%s: %s", config->name,
                         task->model ? "" : " ", task->model ? "" : config->mjcf, error);
     }
-    // room for pictures
+    // room for pictures, and shadows that a software renderer can afford
+    m->vis.quality.shadowsize = m->vis.quality.shadowsize < 1024 ? m->vis.quality.shadowsize : 1024;
     m->vis.global.offwidth =
         m->vis.global.offwidth > PICTURE_WIDTH_MAX ? m->vis.global.offwidth : PICTURE_WIDTH_MAX;
     m->vis.global.offheight =

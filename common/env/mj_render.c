@@ -1,8 +1,9 @@
 // Pictures of MuJoCo environments without a display: OSMesa, loaded at run time, so that only those
 // who want pictures need it.
 //
-// Drawing works on a copy of the state: what MuJoCo derives for a picture never touches the
-// simulation.
+// One OSMesa context serves the whole process and lives as long (the library never gives back all
+// that belongs to one); a renderer is MuJoCo's textures and buffers in it. Drawing works on a copy
+// of the state: what MuJoCo derives for a picture never touches the simulation.
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,16 +15,17 @@ typedef void* (*create_context_function)(unsigned format, int depth_bits, int st
                                          int accumulator_bits, void* share);
 typedef unsigned char (*make_current_function)(void* context, void* buffer, unsigned type,
                                                int width, int height);
-typedef void (*destroy_context_function)(void* context);
 enum { OSMESA_RGBA_FORMAT = 0x1908, UNSIGNED_BYTE_TYPE = 0x1401 };
 
+static pthread_mutex_t drawing = PTHREAD_MUTEX_INITIALIZER;  // held while the context is current
+static make_current_function make_current;
+static void* context;
+// OSMesa wants a window; drawing goes to MuJoCo's own buffer
+enum { WINDOW = 16 };
+static uint8_t window[4 * WINDOW * WINDOW];
+
 struct mj_renderer {
-    void* library;
-    make_current_function make_current;
-    destroy_context_function destroy_context;
-    void* context;
-    uint8_t window[4 * 16 * 16];  // OSMesa wants a window; drawing goes to MuJoCo's own buffer
-    mjData* data;                 // a copy to derive from
+    mjData* data;  // a copy to derive from
     mjvScene scene;
     mjvOption option;
     mjvCamera camera;
@@ -31,26 +33,35 @@ struct mj_renderer {
     bool has_scene, has_target;
 };
 
+static void enter(void) {
+    pthread_mutex_lock(&drawing);
+    if (context) {
+        make_current(context, window, UNSIGNED_BYTE_TYPE, WINDOW, WINDOW);
+    }
+}
+
+static void leave(void) {
+    if (context) {
+        make_current(NULL, NULL, 0, 0, 0);
+    }
+    pthread_mutex_unlock(&drawing);
+}
+
 void mj_renderer_destroy(mj_renderer* r) {
     if (!r) {
         return;
     }
-    if (r->context) {
-        r->make_current(r->context, r->window, UNSIGNED_BYTE_TYPE, 16, 16);
-    }
+    enter();
     if (r->has_target) {
         mjr_freeContext(&r->target);
     }
+    leave();
     if (r->has_scene) {
         mjv_freeScene(&r->scene);
-    }
-    if (r->context) {
-        r->destroy_context(r->context);
     }
     if (r->data) {
         mj_deleteData(r->data);
     }
-    // the library stays: its drivers keep threads
     free(r);
 }
 
@@ -61,30 +72,31 @@ static void open_target(const mjModel* m, mjData* d) {
     mjr_makeContext(m, &opening->target, mjFONTSCALE_100);
 }
 
-static hwm_status open_library(mj_renderer* r, hwm_error* err) {
-    r->library = dlopen("libOSMesa.so.8", RTLD_NOW | RTLD_GLOBAL);
-    if (!r->library) {
-        r->library = dlopen("libOSMesa.so", RTLD_NOW | RTLD_GLOBAL);
+// With the lock held: the process's context, at the first call.
+static hwm_status open_context(hwm_error* err) {
+    if (context) {
+        return HWM_OK;
     }
-    if (!r->library) {
+    void* library = dlopen("libOSMesa.so.8", RTLD_NOW | RTLD_GLOBAL);
+    if (!library) {
+        library = dlopen("libOSMesa.so", RTLD_NOW | RTLD_GLOBAL);
+    }
+    if (!library) {
         return hwm_fail(err, HWM_EUNSUPPORTED,
                         "pictures of MuJoCo environments need OSMesa, which is not installed: "
                         "apt-get install libosmesa6");
     }
-    create_context_function create;
     // POSIX lets a data pointer from dlsym stand for a function; C does not, hence the copies
-    void* symbol = dlsym(r->library, "OSMesaCreateContextExt");
+    create_context_function create;
+    void* symbol = dlsym(library, "OSMesaCreateContextExt");
     memcpy(&create, &symbol, sizeof symbol);
-    symbol = dlsym(r->library, "OSMesaMakeCurrent");
-    memcpy(&r->make_current, &symbol, sizeof symbol);
-    symbol = dlsym(r->library, "OSMesaDestroyContext");
-    memcpy(&r->destroy_context, &symbol, sizeof symbol);
-    if (create && r->make_current && r->destroy_context) {
-        r->context = create(OSMESA_RGBA_FORMAT, 24, 8, 0, NULL);
-    }
-    if (!r->context || !r->make_current(r->context, r->window, UNSIGNED_BYTE_TYPE, 16, 16)) {
+    symbol = dlsym(library, "OSMesaMakeCurrent");
+    memcpy(&make_current, &symbol, sizeof symbol);
+    void* made = create && make_current ? create(OSMESA_RGBA_FORMAT, 24, 8, 0, NULL) : NULL;
+    if (!made || !make_current(made, window, UNSIGNED_BYTE_TYPE, WINDOW, WINDOW)) {
         return hwm_fail(err, HWM_EUNSUPPORTED, "OSMesa gives no drawing context");
     }
+    context = made;
     return HWM_OK;
 }
 
@@ -94,9 +106,10 @@ hwm_status mj_renderer_create(mj_renderer** out, const mjModel* m, hwm_error* er
     if (!r) {
         return hwm_fail(err, HWM_ENOMEM, "pictures: out of memory");
     }
-    hwm_status code = open_library(r, err);
+    enter();
+    hwm_status code = open_context(err);
     if (code != HWM_OK) {
-        goto fail;
+        goto done;
     }
     r->data = mj_makeData(m);
     mjv_defaultScene(&r->scene);
@@ -117,15 +130,18 @@ hwm_status mj_renderer_create(mj_renderer** out, const mjModel* m, hwm_error* er
     if (!r->data || !mj_guard(open_target, m, r->data)) {
         code = hwm_fail(err, HWM_EUNSUPPORTED, "pictures: MuJoCo cannot draw here: %s",
                         mj_last_error());
-        goto fail;
+        goto done;
     }
     r->has_target = true;
     mjr_setBuffer(mjFB_OFFSCREEN, &r->target);
+done:
+    leave();
+    if (code != HWM_OK) {
+        mj_renderer_destroy(r);
+        return code;
+    }
     *out = r;
     return HWM_OK;
-fail:
-    mj_renderer_destroy(r);
-    return code;
 }
 
 hwm_status mj_renderer_draw(mj_renderer* r, const mjModel* m, const mjData* d, int width,
@@ -134,15 +150,16 @@ hwm_status mj_renderer_draw(mj_renderer* r, const mjModel* m, const mjData* d, i
         return hwm_fail(err, HWM_EINVAL, "a picture of %d x %d is larger than %d x %d", width,
                         height, r->target.offWidth, r->target.offHeight);
     }
-    r->make_current(r->context, r->window, UNSIGNED_BYTE_TYPE, 16, 16);
     memcpy(r->data->qpos, d->qpos, (size_t)m->nq * sizeof *d->qpos);
     memcpy(r->data->qvel, d->qvel, (size_t)m->nv * sizeof *d->qvel);
     memcpy(r->data->act, d->act, (size_t)m->na * sizeof *d->act);
     mj_guard(mj_forward, m, r->data);
     mjv_updateScene(m, r->data, &r->option, NULL, &r->camera, mjCAT_ALL, &r->scene);
+    enter();
     mjrRect rectangle = {0, 0, width, height};
     mjr_render(rectangle, &r->scene, &r->target);
     mjr_readPixels(rgb, NULL, rectangle, &r->target);
+    leave();
     // OpenGL's first row is the lowest
     size_t line = 3 * (size_t)width;
     for (int top = 0, low = height - 1; top < low; top++, low--) {
@@ -155,3 +172,11 @@ hwm_status mj_renderer_draw(mj_renderer* r, const mjModel* m, const mjData* d, i
     }
     return HWM_OK;
 }
+
+#ifdef __SANITIZE_ADDRESS__
+// A few bytes that the library takes when it is first used and never gives back.
+const char* __lsan_default_suppressions(void);
+const char* __lsan_default_suppressions(void) {
+    return "leak:libOSMesa\n";
+}
+#endif

@@ -68,7 +68,7 @@ static hwm_status user_describe(const mjModel* m, const hwm_env_config* config, 
         }
         for (int j = from; j < n; j++) {
             char name[24];
-            snprintf(name, sizeof name, "%.12s_%d", what, j);
+            snprintf(name, sizeof name, "%.10s_%d", what, j);
             env_spec_obs(spec, name, "", scale, -INFINITY, INFINITY);
         }
     }
