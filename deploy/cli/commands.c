@@ -9,6 +9,7 @@ const hwm_command* const hwm_commands[] = {
     &hwm_command_eval,
     &hwm_command_report,
     &hwm_command_plot,
+    &hwm_command_render,
     &hwm_command_export,
     &hwm_command_config,
     &hwm_command_stats,

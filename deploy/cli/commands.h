@@ -8,6 +8,7 @@ extern const hwm_command hwm_command_train;
 extern const hwm_command hwm_command_eval;
 extern const hwm_command hwm_command_report;
 extern const hwm_command hwm_command_plot;
+extern const hwm_command hwm_command_render;
 extern const hwm_command hwm_command_export;
 extern const hwm_command hwm_command_config;
 extern const hwm_command hwm_command_stats;

@@ -17,6 +17,12 @@ THIRD_PARTY = [
     (r"mujoco/.*|mujoco\.h", ["common/env/mj.h"]),
     (r"cblas\.h", ["common/nn/gemm.c"]),
     (r"lmdb\.h", ["server/store.c"]),
+    (r"mujoco/.*|mujoco\.h", ["common/env/"]),
+    (r"GL/.*", ["common/env/"]),
+    (r"cblas\.h|openblas.*|libxsmm.*|.*dnnl.*", ["common/nn/"]),
+    (r"jansson\.h", ["server/report.c", "deploy/cli/", "worker/", "learner/"]),
+    (r"cairo\.h|cairo-svg\.h", ["deploy/cli/figure.c"]),
+    (r"gif_lib\.h", ["deploy/cli/film.c"]),
     (r"microhttpd\.h", ["server/http.c"]),
     (r"cairo\.h|cairo-svg\.h", ["deploy/cli/figure.c"]),
     # every program writes its own JSON, and none is linked to another
