@@ -52,7 +52,8 @@ static hwm_status gif_open(hwm_film* f, hwm_error* err) {
     }
     f->index = malloc((size_t)f->width * (size_t)f->height);
     ColorMapObject* map = GifMakeMapObject(256, colour);
-    f->gif = f->index && map ? EGifOpenFileName(f->path, false, &code) : NULL;
+    int file = open(f->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    f->gif = f->index && map && file >= 0 ? EGifOpenFileHandle(file, &code) : NULL;
     hwm_status s = HWM_OK;
     if (!f->gif) {
         s = hwm_fail(err, HWM_EIO, "cannot write %s: %s", f->path, strerror(errno));

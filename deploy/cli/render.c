@@ -78,7 +78,7 @@ static void add_trace(scene* s, double reward) {
     s->trace[s->n_trace++] = reward;
 }
 
-// The weights of each plastic layer as a small map, outputs down, inputs across.
+// The weights of each plastic layer as a small map.
 static void draw_weights(hwm_figure* f, const hwm_rollout* r, double x, double y, double height) {
     hwm_tensor_spec keys[HWM_KEYS_MAX];
     int n = hwm_controller_keys(r->controller, keys),
@@ -97,22 +97,30 @@ static void draw_weights(hwm_figure* f, const hwm_rollout* r, double x, double y
     for (int i = 0; i < size; i++) {
         limit = fmax(limit, fabsf(row[i]));
     }
+    float* turned = malloc((size_t)size * sizeof *turned + 1);
     double slot = height / shown;
     int offset = 0;
-    for (int k = 0, drawn = 0; k < n; k++) {
+    for (int k = 0, drawn = 0; turned && k < n; k++) {
+        int rows = (int)keys[k].shape[0], columns = (int)keys[k].shape[1];
         if (keys[k].ndim == 2 && drawn < LAYERS_SHOWN) {
             char text[96];
-            int P = (int)keys[k].shape[0], Q = (int)keys[k].shape[1];
-            snprintf(text, sizeof text, "%s  %d x %d", keys[k].name, P, Q);
+            snprintf(text, sizeof text, "%.48s  %d x %d", keys[k].name, rows, columns);
             hwm_figure_text(f, x, y + slot * drawn + 11, 11, 0.0, text, muted);
-            double cell = fmin((SIDE - 32.0) / Q, (slot - 24.0) / P);
+            // a tall matrix is laid on its side: there is more room across
+            bool lies = rows > columns;
+            for (int i = 0; i < rows * columns; i++) {
+                turned[lies ? i % columns * rows + i / columns : i] = row[offset + i];
+            }
+            int down = lies ? columns : rows, across = lies ? rows : columns;
+            double cell = fmin((SIDE - 32.0) / across, fmax(slot - 24.0, 4.0) / down);
             hwm_panel panel = {
-                .x = x, .y = y + slot * drawn + 16, .width = cell * Q, .height = cell * P};
-            hwm_figure_heat(f, &panel, row + offset, P, Q, limit);
+                .x = x, .y = y + slot * drawn + 16, .width = cell * across, .height = cell * down};
+            hwm_figure_heat(f, &panel, turned, down, across, limit);
             drawn++;
         }
         offset += (int)hwm_tensor_count(&keys[k]);
     }
+    free(turned);
     free(row);
 }
 
@@ -259,7 +267,8 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
     const render_options* o = options;
     hwm_log_setup("hwm", HWM_LOG_ERROR, HWM_LOG_TEXT);
     hwm_signals_install();
-    static scene s;
+    static scene s;  // large: the rewards so far
+    memset(&s, 0, sizeof s);
     hwm_error err = {0};
     hwm_status status =
         o->checkpoint ? render_checkpoint(o, &s, &err) : render_actions(o, &s, &err);
