@@ -3,9 +3,9 @@
 // Appends and samples: handed to the store with a token, answered when it completes them. A token
 // is slot | generation << 32, so that the completion of a forgotten request finds nobody.
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "net/chunk_codec.h"
 #include "server/service.h"
@@ -28,7 +28,7 @@ static hwm_pending* pending_take(hwm_server* s, uint64_t* token) {
     hwm_pending* p = &s->pending[slot];
     uint32_t generation = p->generation + 1;
     s->free_pending = p->next_free;
-    *p = (hwm_pending){.used = true, .generation = generation, .since_ns = hwm_clock_ns()};
+    *p = (hwm_pending){.used = true, .generation = generation};
     *token = (uint64_t)generation << 32 | slot;
     return p;
 }
@@ -46,14 +46,6 @@ static hwm_pending* pending_find(hwm_server* s, uint64_t token) {
         return NULL;
     }
     return &s->pending[slot];
-}
-
-uint32_t hwm_ingest_pending_appends(const hwm_server* s) {
-    uint32_t n = 0;
-    for (uint32_t k = 0; k < s->n_pending; k++) {
-        n += s->pending[k].used && s->pending[k].kind == HWM_DONE_APPEND;
-    }
-    return n;
 }
 
 // The table a request names; refuses and returns -1 when there is none.
@@ -174,6 +166,40 @@ void hwm_ingest_sample(hwm_server* s, hwm_session* session, const hwm_request* r
     }
 }
 
+void hwm_ingest_snapshot(hwm_server* s, hwm_session* session, uint64_t request, const char* path) {
+    uint64_t token;
+    hwm_pending* p = pending_take(s, &token);
+    if (p == NULL) {
+        hwm_rpc_refuse(s, &session->peer, request, HWM_EAGAIN, "no memory for a request");
+        return;
+    }
+    p->kind = HWM_DONE_SNAPSHOT;
+    p->session = session->number;
+    p->slot = (int)(session - s->session);
+    p->request = request;
+    hwm_status status = hwm_replay_snapshot(s->replay, path, token);
+    if (status != HWM_OK) {
+        pending_give(s, p);
+        hwm_rpc_refuse(s, &session->peer, request, status, "snapshot %s: %s", path,
+                       hwm_status_text(status));
+        return;
+    }
+    snprintf(s->snapshot_path, sizeof s->snapshot_path, "%s", path);
+}
+
+static void complete_snapshot(hwm_server* s, const hwm_pending* p, const hwm_session* session,
+                              const hwm_completion* done) {
+    if (session == NULL) {
+        return;
+    }
+    if (done->status != HWM_OK) {
+        hwm_rpc_refuse(s, &session->peer, p->request, done->status, "snapshot: %s", done->text);
+        return;
+    }
+    hwm_reply reply = {.id = p->request, .kind = HWM_REPLY_SNAPSHOT, .text = s->snapshot_path};
+    hwm_rpc_reply(s, &session->peer, &reply);
+}
+
 static void complete_append(hwm_server* s, hwm_pending* p, hwm_session* session,
                             const hwm_completion* done) {
     s->ingest_bytes -= p->bytes;
@@ -232,8 +258,10 @@ bool hwm_ingest_complete(hwm_server* s) {
         hwm_session* session = hwm_sessions_by_number(s, p->slot, p->session);
         if (done.kind == HWM_DONE_APPEND) {
             complete_append(s, p, session, &done);
-        } else {
+        } else if (done.kind == HWM_DONE_SAMPLE) {
             complete_sample(s, p, session, &done);
+        } else {
+            complete_snapshot(s, p, session, &done);
         }
         pending_give(s, p);
     }

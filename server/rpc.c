@@ -1,10 +1,12 @@
 // Every request: unpack and check, who asks, may they, answer. Appends and samples go on to
 // ingest.c.
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -52,7 +54,6 @@ static const uint8_t allowed[HWM_REQUEST_KIND_END] = {
     [HWM_REQUEST_TABLE_CLOSE] = ROLE(LEARNER) | ROLE(OPERATOR),
     [HWM_REQUEST_APPEND] = ROLE(WORKER) | ROLE(OPERATOR),
     [HWM_REQUEST_SAMPLE] = ROLE(LEARNER) | ROLE(OPERATOR),
-    [HWM_REQUEST_PRIORITIES] = ROLE(LEARNER) | ROLE(OPERATOR),
     [HWM_REQUEST_EPISODE] = ROLE(WORKER) | ROLE(OPERATOR),
     [HWM_REQUEST_STATS] = EVERYBODY,
     [HWM_REQUEST_PUBLISH] = ROLE(LEARNER) | ROLE(OPERATOR),
@@ -110,10 +111,11 @@ static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, 
     }
     int table = hwm_replay_table_find(s->replay, h->table);
     if (table < 0 && (h->role == HWM_ROLE_WORKER || h->environments > 0)) {
-        hwm_rpc_refuse(s, &m->from, r->id, HWM_EAGAIN,
-                       h->table[0] ? "table \"%s\" does not exist yet: a learner creates it"
-                                   : "no table exists yet: a learner creates it%s",
-                       h->table);
+        hwm_rpc_refuse(
+            s, &m->from, r->id, HWM_EAGAIN,
+            h->table[0] ? "table \"%s\" does not exist yet: a learner creates it"
+                        : "no table exists yet (or more than one: name it): a learner creates it%s",
+            h->table);
         return;
     }
     if (s->draining) {
@@ -350,6 +352,21 @@ static void on_list_tasks(hwm_server* s, hwm_session* session, const hwm_request
     hwm_rpc_reply(s, &session->peer, &reply);
 }
 
+// ---- snapshots
+
+// Into DIR/snapshots/NAME beside the store; answered when it is on disk.
+static void on_snapshot(hwm_server* s, hwm_session* session, const hwm_request* r) {
+    char folder[HWM_CONFIG_STRING_MAX + 16], path[HWM_CONFIG_STRING_MAX + 96];
+    snprintf(folder, sizeof folder, "%s/snapshots", s->config.replay.dir);
+    snprintf(path, sizeof path, "%s/%s", folder, r->name);
+    if (mkdir(folder, 0755) != 0 && errno != EEXIST) {
+        hwm_rpc_refuse(s, &session->peer, r->id, HWM_EIO, "cannot make %s: %s", folder,
+                       strerror(errno));
+        return;
+    }
+    hwm_ingest_snapshot(s, session, r->id, path);
+}
+
 // ---- rounds
 
 static void on_barrier(hwm_server* s, hwm_session* session, const hwm_request* r) {
@@ -489,6 +506,9 @@ void hwm_rpc_message(hwm_server* s, const hwm_message* m) {
         break;
     case HWM_REQUEST_BARRIER:
         on_barrier(s, session, &r);
+        break;
+    case HWM_REQUEST_SNAPSHOT:
+        on_snapshot(s, session, &r);
         break;
     case HWM_REQUEST_SHUTDOWN:
         hwm_log(HWM_LOG_INFO, "service", "shutdown asked for", "client=%" PRIu64 " host=%s",

@@ -12,7 +12,7 @@
 #include "server/http.h"
 #include "server/service.h"
 
-enum { TICK_MS = 100, MESSAGES_PER_TURN = 256, COMPLETIONS_PER_TURN = 256, DRAIN_STALL_MS = 1000 };
+enum { TICK_MS = 100, MESSAGES_PER_TURN = 256, COMPLETIONS_PER_TURN = 256 };
 
 #define FIELD(name) offsetof(hwm_service_config, name)
 static const hwm_config_field fields[] = {
@@ -119,17 +119,14 @@ hwm_status hwm_server_run(hwm_server* s, bool signals) {
     // the end: nothing new is taken, what is queued is committed and acknowledged
     s->draining = true;
     // (what the limiter holds is never committed: its workers keep it)
-    int64_t now = hwm_clock_ns(), fell = now, end = now + s->config.service.drain_ms * 1000000;
-    uint32_t left = hwm_ingest_pending_appends(s);
-    while (left > 0 && now < end && now - fell < DRAIN_STALL_MS * 1000000LL) {
+    int64_t end = hwm_clock_ns() + s->config.service.drain_ms * 1000000;
+    while (hwm_replay_admitted(s->replay) > 0 && hwm_clock_ns() < end) {
         turn(s, 10);
-        uint32_t after = hwm_ingest_pending_appends(s);
-        now = hwm_clock_ns();
-        fell = after < left ? now : fell;
-        left = after;
     }
+    turn(s, 0);  // the last acknowledgements
+    size_t left = hwm_replay_admitted(s->replay);
     hwm_log(HWM_LOG_INFO, "service", "stopped",
-            "uptime_s=%.1f requests=%" PRIu64 " unacknowledged_appends=%u",
+            "uptime_s=%.1f requests=%" PRIu64 " unacknowledged_appends=%zu",
             (double)(hwm_clock_ns() - s->started_ns) * 1e-9, s->counters.requests, left);
     return HWM_OK;
 }

@@ -50,7 +50,6 @@ typedef struct hwm_pending {
     size_t bytes;
     uint32_t steps;
     int table;
-    int64_t since_ns;
     uint32_t next_free;
 } hwm_pending;
 
@@ -86,6 +85,7 @@ struct hwm_server {
     hwm_pending* pending;
     uint32_t n_pending, free_pending;  // index + 1, 0: none
     size_t ingest_bytes;
+    char snapshot_path[HWM_CONFIG_STRING_MAX + 96];  // one is made at a time
 
     hwm_barrier_wait barrier[BARRIER_MAX];
     int n_barrier;
@@ -108,9 +108,10 @@ void hwm_sessions_tick(hwm_server* server, int64_t now_ns);
 // ---- ingest.c
 void hwm_ingest_append(hwm_server* server, hwm_session* session, const hwm_request* request);
 void hwm_ingest_sample(hwm_server* server, hwm_session* session, const hwm_request* request);
+void hwm_ingest_snapshot(hwm_server* server, hwm_session* session, uint64_t request,
+                         const char* path);
 bool hwm_ingest_complete(hwm_server* server);  // one completion; false: none waits
 void hwm_ingest_forget(hwm_server* server, const hwm_session* session);
-uint32_t hwm_ingest_pending_appends(const hwm_server* server);
 
 // ---- rpc.c
 void hwm_rpc_message(hwm_server* server, const hwm_message* message);

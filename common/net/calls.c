@@ -432,3 +432,16 @@ hwm_status hwm_client_shutdown(hwm_client* c, hwm_error* err) {
     hwm_request r = {.kind = HWM_REQUEST_SHUTDOWN};
     return call_and_wait(c, &r, HWM_REPLY_NONE, NULL, NULL, CALL_TIMEOUT_MS, err);
 }
+
+hwm_status hwm_client_snapshot(hwm_client* c, const char* name, char* path, size_t path_bytes,
+                               hwm_error* err) {
+    hwm_request r = {.kind = HWM_REQUEST_SNAPSHOT, .name = name};
+    char* text = NULL;
+    hwm_status s =
+        call_and_wait(c, &r, HWM_REPLY_SNAPSHOT, take_text, &text, SNAPSHOT_TIMEOUT_MS, err);
+    if (s == HWM_OK && path != NULL) {
+        snprintf(path, path_bytes, "%s", text != NULL ? text : "");
+    }
+    free(text);
+    return s;
+}

@@ -193,6 +193,10 @@ void hwm_client_episode(hwm_client* client, uint32_t env, uint32_t episode, doub
 // Statistics as a JSON object; malloc'd: caller owns, free with free().
 hwm_status hwm_client_stats(hwm_client* client, char** json, hwm_error* err);
 hwm_status hwm_client_ping(hwm_client* client, int timeout_ms, hwm_error* err);
+// A consistent copy of the whole store, beside it on the server's machine, under this name; waits
+// until it is on disk. path (may be NULL) receives where it lies.
+hwm_status hwm_client_snapshot(hwm_client* client, const char* name, char* path, size_t path_bytes,
+                               hwm_error* err);
 // Ask the server to stop cleanly (operator or learner).
 hwm_status hwm_client_shutdown(hwm_client* client, hwm_error* err);
 

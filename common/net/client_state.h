@@ -20,7 +20,8 @@ enum {
     FULL_AGAIN_MS = 200,   // after a refused append that may be repeated
     SILENT_BEATS = 5,      // heartbeats without a sound: the server is gone
     TURN_MESSAGES = 256,   // handled before the timers are looked at again
-    CALL_TIMEOUT_MS = 30000
+    CALL_TIMEOUT_MS = 30000,
+    SNAPSHOT_TIMEOUT_MS = 600000
 };
 
 enum { ID_NONE, ID_HELLO, ID_HEARTBEAT, ID_APPEND, ID_SAMPLE, ID_CALL, ID_REPORT };

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zmq.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/link.h"
 
 enum { PATH_BYTES = 512, FILE_BYTES_MAX = 4096, KEYS_MAX = 4096 };
 
@@ -76,11 +76,6 @@ static bool read_line(const char* line, const char* name, char* value, size_t si
     return true;
 }
 
-static bool is_key(const char* text) {
-    uint8_t binary[32];
-    return strlen(text) == HWM_KEY_TEXT - 1 && zmq_z85_decode(binary, text) != NULL;
-}
-
 hwm_status hwm_keys_load(const char* path, hwm_key_pair* pair, hwm_error* err) {
     memset(pair, 0, sizeof *pair);
     FILE* f = fopen(path, "r");
@@ -98,7 +93,8 @@ hwm_status hwm_keys_load(const char* path, hwm_key_pair* pair, hwm_error* err) {
         }
     }
     fclose(f);
-    if (!is_key(pair->public_key) || (pair->secret_key[0] != '\0' && !is_key(pair->secret_key))) {
+    if (!hwm_curve_key_valid(pair->public_key) ||
+        (pair->secret_key[0] != '\0' && !hwm_curve_key_valid(pair->secret_key))) {
         return hwm_fail(err, HWM_ECORRUPT, "%s holds no CURVE key of 40 characters", path);
     }
     if (strcmp(role, "server") != 0 && !hwm_role_parse(role, &pair->role)) {
@@ -113,11 +109,7 @@ static hwm_status make_pair(hwm_key_pair* pair, const char* name, hwm_role role,
     memset(pair, 0, sizeof *pair);
     snprintf(pair->name, sizeof pair->name, "%s", name);
     pair->role = role;
-    if (zmq_curve_keypair(pair->public_key, pair->secret_key) != 0) {
-        return hwm_fail(err, HWM_EUNSUPPORTED, "this libzmq was built without CURVE: %s",
-                        zmq_strerror(zmq_errno()));
-    }
-    return HWM_OK;
+    return hwm_curve_keypair(pair->public_key, pair->secret_key, err);
 }
 
 static hwm_status make_folder(const char* path, mode_t mode, hwm_error* err) {

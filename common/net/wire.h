@@ -38,8 +38,7 @@ typedef enum hwm_request_kind {
     HWM_REQUEST_TABLE_CLOSE,
     HWM_REQUEST_APPEND,
     HWM_REQUEST_SAMPLE,
-    HWM_REQUEST_PRIORITIES,
-    HWM_REQUEST_EPISODE,
+    HWM_REQUEST_EPISODE = 17,
     HWM_REQUEST_STATS,
     HWM_REQUEST_PUBLISH,
     HWM_REQUEST_FETCH,
@@ -79,11 +78,6 @@ typedef struct hwm_wire_sample {
     const char* table;
     hwm_sample_request request;
 } hwm_wire_sample;
-
-typedef struct hwm_wire_priorities {
-    const char* table;
-    hwm_bytes env, incarnation, step, priority;  // u32, u32, i64, f64, N each
-} hwm_wire_priorities;
 
 typedef struct hwm_wire_episode {
     uint32_t env, episode;
@@ -136,7 +130,6 @@ typedef struct hwm_request {
             hwm_bytes chunk;    // APPEND: an encoded hwm.Chunk, inside the message
         } append;
         hwm_wire_sample sample;
-        hwm_wire_priorities priorities;
         hwm_wire_episode episode;
         hwm_wire_publish publish;
         hwm_wire_fetch fetch;

@@ -347,6 +347,33 @@ static void test_roles_bound_what_a_client_may_do(void** state) {
     hwm_client_destroy(&learner, 0, NULL);
 }
 
+static void test_snapshot_is_a_store_of_its_own(void** state) {
+    (void)state;
+    hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
+    fixture_create_table(learner);
+    hwm_client* worker = fixture_connect(&f, HWM_ROLE_WORKER);
+    fixture_append(worker, 0, 10);
+    assert_true(fixture_wait_acknowledged(worker, 10, 20));
+    char path[512];
+    hwm_error err = {0};
+    if (hwm_client_snapshot(learner, "first", path, sizeof path, &err) != HWM_OK) {
+        fail_msg("%s", err.text);
+    }
+    assert_int_equal(HWM_EINVAL, hwm_client_snapshot(learner, "../x", path, sizeof path, &err));
+    fixture_append(worker, 10, 12);
+    assert_true(fixture_wait_acknowledged(worker, 12, 20));
+    hwm_client_destroy(&worker, 0, NULL);
+    hwm_client_destroy(&learner, 0, NULL);
+
+    // a server on the copy has what was stored when it was made
+    fixture_stop(&f);
+    snprintf(f.config.replay.dir, sizeof f.config.replay.dir, "%.200s", path);
+    fixture_start(&f);
+    hwm_client* viewer = fixture_connect(&f, HWM_ROLE_VIEWER);
+    assert_int_equal(80, fixture_stat(viewer, "inserted_steps"));
+    hwm_client_destroy(&viewer, 0, NULL);
+}
+
 static void test_server_refuses_what_does_not_fit_the_table(void** state) {
     (void)state;
     hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
@@ -388,6 +415,7 @@ int main(void) {
         SERVED(test_hub_hands_out_whole_versions_only),
         SERVED(test_tasks_are_leased_again_and_count_once),
         SERVED(test_roles_bound_what_a_client_may_do),
+        SERVED(test_snapshot_is_a_store_of_its_own),
         SERVED(test_server_refuses_what_does_not_fit_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
