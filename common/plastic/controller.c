@@ -229,7 +229,7 @@ static void place_plastic(hwm_controller* c, hwm_layer* y, const char* name) {
 
 static void place_layer(hwm_controller* c, int l) {
     hwm_layer* y = &c->layer[l];
-    char name[16];
+    char name[24];
     snprintf(name, sizeof name, "layer%d", l + 1);
     if (y->plastic) {
         place_plastic(c, y, name);

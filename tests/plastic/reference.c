@@ -5,6 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+static double larger(double a, double b) {
+    return a > b ? a : b;
+}
+static double smaller(double a, double b) {
+    return a < b ? a : b;
+}
+
 static const double* find(const ref_controller* r, int l, const char* what, int* count) {
     char name[HWM_NAME_MAX];
     snprintf(name, sizeof name, "layer%d.%s", l + 1, what);
@@ -23,37 +30,35 @@ static const double* entry(const ref_controller* r, const char* name) {
     return k < 0 ? NULL : r->phi + r->params->entry[k].offset;
 }
 
-// Coefficient "A".."E" or "eta" of synapse (i, j), whatever it is shared with.
-static double find_term(const ref_controller* r, int l, const char* what, int i, int j) {
+// Coefficient "A".."E" or "eta" of every synapse of a layer, whatever it is shared with.
+static void find_term(ref_controller* r, int l, int term) {
+    static const char* const names[6] = {"A", "B", "C", "D", "E", "eta"};
+    const char* what = names[term];
+    const int granularity = r->rule->granularity;
+    ref_layer* y = &r->layer[l];
     char name[32];
-    const double absent = strcmp(what, "eta") == 0 ? 1 : 0;
-    const double* p;
-    int pre = j, post = r->inputs + i;
+    int first_pre = 0, first_post = r->inputs;
     for (int k = 0; k < l; k++) {
-        pre = k == l - 1 ? post - i + j : pre;
-        post += r->layer[k].P;
+        first_pre = first_post;
+        first_post += r->layer[k].P;
     }
-    switch (r->rule->granularity) {
-    case HWM_PER_NEURON:
-        snprintf(name, sizeof name, "unit.%s", what);
-        p = entry(r, name);
+    snprintf(name, sizeof name, "%s.%s", granularity == HWM_SHARED ? "shared" : "unit", what);
+    const double* p = granularity == HWM_SHARED || granularity == HWM_PER_NEURON
+                          ? entry(r, name)
+                          : find(r, l, what, NULL);
+    const double* which = find(r, l, "which", NULL);
+    for (int k = 0; k < y->P * y->Q; k++) {
+        double* to = &y->term[term][k];
         if (!p) {
-            return absent;
+            *to = term == 5 ? 1 : 0;
+        } else if (granularity == HWM_PER_NEURON) {
+            double pre = p[first_pre + k % y->Q], post = p[first_post + k / y->Q];
+            *to = term == 5 ? (pre + post) / 2 : term == 1 ? pre : term == 2 ? post : pre * post;
+        } else {
+            *to = granularity == HWM_SHARED      ? p[(int)which[k]]
+                  : granularity == HWM_PER_LAYER ? p[0]
+                                                 : p[k];
         }
-        if (strcmp(what, "eta") == 0) {
-            return (p[pre] + p[post]) / 2;
-        }
-        return what[0] == 'B' ? p[pre] : what[0] == 'C' ? p[post] : p[pre] * p[post];
-    case HWM_SHARED:
-        snprintf(name, sizeof name, "shared.%s", what);
-        p = entry(r, name);
-        return p ? p[(int)find(r, l, "which", NULL)[i * r->layer[l].Q + j]] : absent;
-    case HWM_PER_LAYER:
-        p = find(r, l, what, NULL);
-        return p ? p[0] : absent;
-    default:
-        p = find(r, l, what, NULL);
-        return p ? p[i * r->layer[l].Q + j] : absent;
     }
 }
 
@@ -72,11 +77,13 @@ void ref_init(ref_controller* r, const hwm_controller_config* config, const hwm_
         r->layer[l].Q = l ? r->layer[l - 1].P : inputs;
         r->layer[l].P = l < config->hidden.n ? (int)config->hidden.v[l] : outputs;
         r->layer[l].plastic = plastic[l] != 0;
-        static const char* const name[6] = {"A", "B", "C", "D", "E", "eta"};
-        for (int k = 0; plastic[l] && k < 6 * r->layer[l].P * r->layer[l].Q; k++) {
-            int at = k / 6, Q = r->layer[l].Q;
-            r->layer[l].term[k % 6][at] = find_term(r, l, name[k % 6], at / Q, at % Q);
+        for (int term = 0; plastic[l] && term < 6; term++) {
+            find_term(r, l, term);
         }
+        r->layer[l].m_x = find(r, l, "m_x", NULL);
+        r->layer[l].m_h = find(r, l, "m_h", NULL);
+        r->layer[l].net_in = find(r, l, "net_in", NULL);
+        r->layer[l].net_out = find(r, l, "net_out", NULL);
         if (!plastic[l]) {
             memcpy(r->layer[l].w, find(r, l, "W", NULL),
                    sizeof(double) * (size_t)(r->layer[l].P * r->layer[l].Q));
@@ -173,7 +180,7 @@ void ref_act(ref_controller* r, const double* x0, double reward) {
 }
 
 static double modulator(const ref_controller* r, int l, double mean_before) {
-    const double *a = find(r, l, "m_x", NULL), *b = find(r, l, "m_h", NULL);
+    const double *a = r->layer[l].m_x, *b = r->layer[l].m_h;
     const double* hidden = r->x[r->n_layers - 1];
     double z = 0;
     switch (modulator_of(r)) {
@@ -203,14 +210,14 @@ static void bound(const ref_controller* r, int l, const double* frozen_m, double
     ref_layer* y = (ref_layer*)(uintptr_t)&r->layer[l];
     double largest = 0;
     for (int k = 0; k < y->P * y->Q; k++) {
-        largest = fmax(largest, fabs(y->w[k]));
+        largest = larger(largest, fabs(y->w[k]));
     }
-    *m = frozen_m ? *frozen_m : fmax(1, largest / r->rule->w_max);
+    *m = frozen_m ? *frozen_m : larger(1, largest / r->rule->w_max);
     for (int k = 0; k < y->P * y->Q; k++) {
         if (r->rule->bound == HWM_BOUND_MAX_NORM) {
             y->w[k] /= *m;
         } else if (r->rule->bound == HWM_BOUND_CLIP) {
-            y->w[k] = fmax(-r->rule->w_max, fmin(r->rule->w_max, y->w[k]));
+            y->w[k] = larger(-r->rule->w_max, smaller(r->rule->w_max, y->w[k]));
         } else if (r->rule->bound == HWM_BOUND_DECAY) {
             y->w[k] = (1 - r->rule->decay) * y->w[k] + r->rule->decay * y->w0[k];
         }
@@ -242,7 +249,7 @@ static void naive_layer(ref_controller* r, int l, const double* pre, const doubl
 
 // dW of synapse (i, j) without the modulator.
 static double network_change(const ref_controller* r, int l, double x, double y, double w) {
-    const double *u = find(r, l, "net_in", NULL), *v = find(r, l, "net_out", NULL);
+    const double *u = r->layer[l].net_in, *v = r->layer[l].net_out;
     double change = 0;
     for (int k = 0; k < r->rule->units; k++, u += 5) {
         change += r->rule->eta * v[k] *
@@ -275,7 +282,7 @@ static void learned_layer(ref_controller* r, int l, const double* pre, const dou
                 double* e = &y->trace[i * y->Q + j];
                 change = *e = r->rule->trace_decay * *e + change;
             }
-            *w = *w * fmax(0.5, 1 - r->rule->oja * yy[i] * yy[i]) + M * change;
+            *w = *w * larger(0.5, 1 - r->rule->oja * yy[i] * yy[i]) + M * change;
         }
     }
     memcpy(y->old_pre, pre, sizeof(double) * (size_t)y->Q);

@@ -15,6 +15,7 @@ typedef struct ref_layer {
     double w0[REF_SYNAPSES_MAX], trace[REF_SYNAPSES_MAX];
     double old_pre[REF_UNITS_MAX], old_post[REF_UNITS_MAX];
     double mean_pre[REF_UNITS_MAX], mean_post[REF_UNITS_MAX], theta[REF_UNITS_MAX];
+    const double *m_x, *m_h, *net_in, *net_out;  // entries of phi
     double term[6][REF_SYNAPSES_MAX];  // A..E, eta of every synapse, whatever it is shared with
 } ref_layer;
 
