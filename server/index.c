@@ -1,64 +1,14 @@
 // data path  [7] sampler
-#include "server/index.h"
-
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { STARTS_MAX = 16, FIRST_CAPACITY = 1024 };
+#include "server/index_internal.h"
 
-struct hwm_starts {
-    uint32_t length;  // 0: unused
-    uint64_t used;    // clock of the last use
-    uint64_t total[HWM_START_KINDS];
-    uint32_t* tree[HWM_START_KINDS];  // (capacity + 1) Fenwick trees over the slots
-};
-
-// uint64 -> uint32, open addressing with linear probing; an empty place has value UINT32_MAX
-typedef struct map {
-    uint64_t* key;
-    uint32_t* value;
-    size_t n, capacity;  // power of two
-} map;
-
-struct hwm_index {
-    pthread_rwlock_t lock;
-    int n_offsets;
-
-    // ring of chunks: id lives in slot id & (capacity - 1)
-    uint64_t oldest, next;  // ids; empty when equal
-    size_t capacity;
-    hwm_entry* entry;  // (capacity)
-    uint32_t* offset;  // (capacity, n_offsets)
-
-    // segments, with a list of free places
-    hwm_run* run;
-    size_t n_runs, runs_capacity;
-    uint32_t* free_run;
-    size_t n_free_runs, live_runs;
-
-    hwm_stream_info* stream;
-    size_t n_streams, streams_capacity;
-    map stream_map;
-
-    struct param_slot {
-        hwm_param_ref ref;
-        uint64_t key;  // in param_map
-        uint64_t chunks;
-    } * param;
-    size_t n_params, params_capacity;
-    uint32_t* free_param;
-    size_t n_free_params;
-    map param_map;
-
-    uint64_t steps, bytes, inserted;
-    hwm_starts starts[STARTS_MAX];
-    uint64_t clock;
-};
+enum { FIRST_CAPACITY = 1024 };
 
 // Room for n elements, at least doubling. Running out of memory here is fatal: the index cannot be
 // less than the store.
-static void* grow(void* p, size_t* capacity, size_t n, size_t element) {
+void* hwm_grow(void* p, size_t* capacity, size_t n, size_t element) {
     if (n <= *capacity) {
         return p;
     }
@@ -171,9 +121,11 @@ void hwm_index_destroy(hwm_index** index) {
         return;
     }
     for (int i = 0; i < STARTS_MAX; i++) {
-        for (int k = 0; k < HWM_START_KINDS; k++) {
-            free(x->starts[i].tree[k]);
-        }
+        hwm_starts_free(&x->starts[i]);
+    }
+    hwm_priorities_free(x);
+    for (size_t i = 0; i < x->n_streams; i++) {
+        free(x->stream[i].id);
     }
     for (size_t i = 0; i < x->n_runs; i++) {
         free(x->run[i].id);
@@ -199,197 +151,6 @@ void hwm_index_lock(hwm_index* index, bool write) {
 
 void hwm_index_unlock(hwm_index* index) {
     pthread_rwlock_unlock(&index->lock);
-}
-
-// ---- starts
-
-static size_t slot_of(const hwm_index* x, uint64_t id) {
-    return id & (x->capacity - 1);
-}
-
-static void tree_add(uint32_t* tree, size_t capacity, size_t slot, uint32_t amount) {
-    for (size_t i = slot + 1; i <= capacity; i += i & -i) {
-        tree[i] += amount;
-    }
-}
-
-// Sum over slots 0 .. slot-1.
-static uint64_t tree_before(const uint32_t* tree, size_t slot) {
-    uint64_t sum = 0;
-    for (size_t i = slot; i > 0; i -= i & -i) {
-        sum += tree[i];
-    }
-    return sum;
-}
-
-static void starts_add(const hwm_index* x, hwm_starts* s, hwm_start_kind kind, uint64_t id,
-                       int64_t amount) {
-    if (amount != 0) {
-        tree_add(s->tree[kind], x->capacity, slot_of(x, id), (uint32_t)amount);
-        s->total[kind] += (uint64_t)amount;
-    }
-}
-
-// Starts of all kinds in a chunk, given how its segment stands now.
-static void starts_of_chunk(const hwm_run* r, const hwm_entry* e, uint32_t length,
-                            uint32_t count[HWM_START_KINDS]) {
-    memset(count, 0, HWM_START_KINDS * sizeof *count);
-    if (r->end - r->begin < length || r->end - length < e->row) {
-        return;
-    }
-    uint32_t past = r->end - length + 1;  // first row that is no start any more
-    count[HWM_START_ANY] = past - e->row < e->steps ? past - e->row : e->steps;
-    count[HWM_START_FIRST] = r->first && e->row == 0;
-    count[HWM_START_TERMINAL] = r->terminal && past - 1 - e->row < e->steps;
-}
-
-// A chunk was appended to the segment: the rows that have become starts lie in it and in chunks
-// before it.
-static void starts_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_t old_end) {
-    uint32_t length = s->length;
-    if (r->end - r->begin < length) {
-        return;
-    }
-    uint32_t hi = r->end - length + 1;
-    uint32_t lo = old_end >= length ? old_end - length + 1 : 0;  // rows below were starts before
-    lo = lo > r->begin ? lo : r->begin;
-    for (uint32_t i = r->n; i-- > r->head;) {
-        uint64_t id = r->id[i];
-        const hwm_entry* e = hwm_index_entry(x, id);
-        uint32_t a = lo > e->row ? lo : e->row;
-        uint32_t b = hi < e->row + e->steps ? hi : e->row + e->steps;
-        if (b > a) {
-            starts_add(x, s, HWM_START_ANY, id, b - a);
-            starts_add(x, s, HWM_START_FIRST, id, r->first && a == 0);
-            starts_add(x, s, HWM_START_TERMINAL, id, r->terminal && b == hi);
-        }
-        if (e->row <= lo) {
-            break;
-        }
-    }
-}
-
-static void starts_build(hwm_index* x, hwm_starts* s) {
-    for (int k = 0; k < HWM_START_KINDS; k++) {
-        free(s->tree[k]);
-        s->tree[k] = calloc(x->capacity + 1, sizeof *s->tree[k]);
-        HWM_ASSERT(s->tree[k] != NULL);
-        s->total[k] = 0;
-    }
-    // leaves first, then each node hands its sum to its parent: linear time
-    for (uint64_t id = x->oldest; id < x->next; id++) {
-        uint32_t count[HWM_START_KINDS];
-        const hwm_entry* e = hwm_index_entry(x, id);
-        if (e->steps == 0) {
-            continue;
-        }
-        starts_of_chunk(&x->run[e->segment], e, s->length, count);
-        for (int k = 0; k < HWM_START_KINDS; k++) {
-            s->tree[k][slot_of(x, id) + 1] = count[k];
-            s->total[k] += count[k];
-        }
-    }
-    for (int k = 0; k < HWM_START_KINDS; k++) {
-        for (size_t i = 1; i <= x->capacity; i++) {
-            size_t parent = i + (i & -i);
-            if (parent <= x->capacity) {
-                s->tree[k][parent] += s->tree[k][i];
-            }
-        }
-    }
-}
-
-const hwm_starts* hwm_index_starts(hwm_index* index, uint32_t length) {
-    for (int i = 0; i < STARTS_MAX; i++) {
-        if (index->starts[i].length == length) {
-            __atomic_store_n(&index->starts[i].used,
-                             __atomic_add_fetch(&index->clock, 1, __ATOMIC_RELAXED),
-                             __ATOMIC_RELAXED);
-            return &index->starts[i];
-        }
-    }
-    return NULL;
-}
-
-void hwm_index_starts_create(hwm_index* index, uint32_t length) {
-    HWM_ASSERT(length > 0);
-    if (hwm_index_starts(index, length) != NULL) {
-        return;  // another sampler was faster
-    }
-    hwm_starts* s = &index->starts[0];
-    for (int i = 1; i < STARTS_MAX; i++) {
-        s = index->starts[i].used < s->used ? &index->starts[i] : s;
-    }
-    s->length = length;
-    s->used = ++index->clock;
-    starts_build(index, s);
-}
-
-uint64_t hwm_starts_total(const hwm_starts* starts, hwm_start_kind kind) {
-    return starts->total[kind];
-}
-
-// Starts in chunks older than `id`, in insertion order: the ring is cut at the oldest chunk.
-static uint64_t starts_before(const hwm_index* x, const hwm_starts* s, hwm_start_kind kind,
-                              uint64_t id) {
-    uint64_t cut = tree_before(s->tree[kind], slot_of(x, x->oldest));
-    uint64_t at = tree_before(s->tree[kind], slot_of(x, id));
-    return slot_of(x, id) >= slot_of(x, x->oldest) ? at - cut : s->total[kind] - cut + at;
-}
-
-void hwm_starts_find(const hwm_index* index, const hwm_starts* starts, hwm_start_kind kind,
-                     uint64_t rank, uint64_t* id, uint32_t* row) {
-    const uint32_t* tree = starts->tree[kind];
-    size_t oldest_slot = slot_of(index, index->oldest);
-    uint64_t total = starts->total[kind];
-    rank += tree_before(tree, oldest_slot);
-    rank = rank >= total ? rank - total : rank;
-    // descend: the last slot whose sum of all before it is not above rank
-    size_t slot = 0;
-    for (size_t step = index->capacity; step > 0; step >>= 1) {
-        size_t next = slot + step;
-        if (next <= index->capacity && tree[next] <= rank) {
-            slot = next;
-            rank -= tree[next];
-        }
-    }
-    *id = index->oldest + ((slot - oldest_slot) & (index->capacity - 1));
-    if (kind == HWM_START_TERMINAL) {
-        const hwm_entry* e = hwm_index_entry(index, *id);
-        *row = index->run[e->segment].end - starts->length - e->row;
-    } else {
-        *row = kind == HWM_START_ANY ? (uint32_t)rank : 0;
-    }
-}
-
-uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* starts,
-                                  uint64_t steps) {
-    uint64_t total = starts->total[HWM_START_ANY];
-    if (index->oldest == index->next || steps >= index->inserted) {
-        return 0;
-    }
-    // the newest chunk that begins before the edge
-    uint64_t edge = index->inserted - steps, lo = index->oldest, hi = index->next;
-    if (hwm_index_entry(index, lo)->inserted_before >= edge) {
-        return 0;
-    }
-    while (hi - lo > 1) {
-        uint64_t mid = lo + (hi - lo) / 2;
-        if (hwm_index_entry(index, mid)->inserted_before < edge) {
-            lo = mid;
-        } else {
-            hi = mid;
-        }
-    }
-    const hwm_entry* e = hwm_index_entry(index, lo);
-    uint32_t count[HWM_START_KINDS] = {0};
-    if (e->steps > 0) {
-        starts_of_chunk(&index->run[e->segment], e, starts->length, count);
-    }
-    uint64_t skip = edge - e->inserted_before;
-    uint64_t before = starts_before(index, starts, HWM_START_ANY, lo) +
-                      (skip < count[HWM_START_ANY] ? skip : count[HWM_START_ANY]);
-    return before < total ? before : total;
 }
 
 // ---- parameters: each distinct reference once, with the number of chunks that use it
@@ -422,9 +183,9 @@ static uint32_t param_take(hwm_index* x, const hwm_param_ref* ref) {
             p = x->free_param[--x->n_free_params];
         } else {
             size_t both = x->params_capacity;
-            x->param = grow(x->param, &both, x->n_params + 1, sizeof *x->param);
-            x->free_param =
-                grow(x->free_param, &x->params_capacity, x->n_params + 1, sizeof *x->free_param);
+            x->param = hwm_grow(x->param, &both, x->n_params + 1, sizeof *x->param);
+            x->free_param = hwm_grow(x->free_param, &x->params_capacity, x->n_params + 1,
+                                     sizeof *x->free_param);
             p = (uint32_t)x->n_params++;
         }
         x->param[p] = (struct param_slot){*ref, key, 0};
@@ -466,7 +227,7 @@ static hwm_stream_info* stream_find(const hwm_index* x, hwm_stream stream) {
 static hwm_stream_info* stream_make(hwm_index* x, hwm_stream stream) {
     hwm_stream_info* s = stream_find(x, stream);
     if (s == NULL) {
-        x->stream = grow(x->stream, &x->streams_capacity, x->n_streams + 1, sizeof *x->stream);
+        x->stream = hwm_grow(x->stream, &x->streams_capacity, x->n_streams + 1, sizeof *x->stream);
         map_put(&x->stream_map, stream_key(stream), (uint32_t)x->n_streams);
         s = &x->stream[x->n_streams++];
         *s = (hwm_stream_info){.stream = stream, .segment = HWM_NONE};
@@ -480,8 +241,8 @@ static uint32_t run_make(hwm_index* x) {
         i = x->free_run[--x->n_free_runs];
     } else {
         size_t both = x->runs_capacity;
-        x->run = grow(x->run, &both, x->n_runs + 1, sizeof *x->run);
-        x->free_run = grow(x->free_run, &x->runs_capacity, x->n_runs + 1, sizeof *x->free_run);
+        x->run = hwm_grow(x->run, &both, x->n_runs + 1, sizeof *x->run);
+        x->free_run = hwm_grow(x->free_run, &x->runs_capacity, x->n_runs + 1, sizeof *x->free_run);
         i = (uint32_t)x->n_runs++;
         x->run[i] = (hwm_run){0};
     }
@@ -499,22 +260,29 @@ static void ring_grow(hwm_index* x) {
     hwm_entry* entry = malloc(capacity * sizeof *entry);
     uint32_t* offset = malloc(capacity * (size_t)(x->n_offsets + 1) * sizeof *offset);
     HWM_ASSERT(entry != NULL && offset != NULL);
+    float** priority = x->priority != NULL ? calloc(capacity, sizeof *priority) : NULL;
+    float* initial = x->priority != NULL ? calloc(capacity, sizeof *initial) : NULL;
+    HWM_ASSERT(x->priority == NULL || (priority != NULL && initial != NULL));
     size_t row = (size_t)x->n_offsets;
     for (uint64_t id = x->oldest; id < x->next; id++) {
         size_t from = id & (old - 1), to = id & (capacity - 1);
         entry[to] = x->entry[from];
         memcpy(offset + to * row, x->offset + from * row, row * sizeof *offset);
+        if (priority != NULL) {
+            priority[to] = x->priority[from];
+            initial[to] = x->initial[from];
+        }
     }
+    free(x->priority);
+    free(x->initial);
+    x->priority = priority;
+    x->initial = initial;
     free(x->entry);
     free(x->offset);
     x->entry = entry;
     x->offset = offset;
     x->capacity = capacity;
-    for (int i = 0; i < STARTS_MAX; i++) {
-        if (x->starts[i].length > 0) {
-            starts_build(x, &x->starts[i]);
-        }
-    }
+    hwm_starts_rebuild(x);
 }
 
 static void ring_room(hwm_index* x) {
@@ -542,7 +310,7 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
     HWM_ASSERT(id >= x->next);
     while (x->next < id) {  // removed by a repair: an entry without rows keeps the ids dense
         ring_room(x);
-        x->entry[slot_of(x, x->next++)] =
+        x->entry[hwm_slot_of(x, x->next++)] =
             (hwm_entry){.inserted_before = x->inserted, .verified = 1};
     }
     ring_room(x);
@@ -563,7 +331,7 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
     hwm_run* r = &x->run[segment];
     uint32_t old_end = r->end;
     size_t capacity = r->capacity;
-    r->id = grow(r->id, &capacity, r->n + 1u, sizeof *r->id);
+    r->id = hwm_grow(r->id, &capacity, r->n + 1u, sizeof *r->id);
     r->capacity = (uint32_t)capacity;
     r->id[r->n++] = id;
     r->end += meta->steps;
@@ -576,7 +344,7 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
                          .sign = meta->sign,
                          .sigma = meta->sigma};
     memcpy(ref.set, meta->set, sizeof ref.set);
-    size_t slot = slot_of(x, id);
+    size_t slot = hwm_slot_of(x, id);
     x->entry[slot] = (hwm_entry){
         .value = value,
         .inserted_before = meta->inserted_before,
@@ -595,14 +363,17 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
     s->last_sequence = meta->sequence;
     s->last_chunk = id;
     s->chunks++;
+    capacity = s->capacity;
+    s->id = hwm_grow(s->id, &capacity, s->n + 1u, sizeof *s->id);
+    s->capacity = (uint32_t)capacity;
+    s->id[s->n++] = id;
+    if (x->priority != NULL) {
+        x->initial[slot] = x->highest;
+    }
     x->steps += meta->steps;
     x->bytes += hwm_store_class_bytes(meta->value_bytes);
     x->inserted = meta->inserted_before + meta->steps;
-    for (int i = 0; i < STARTS_MAX; i++) {
-        if (x->starts[i].length > 0) {
-            starts_append(x, &x->starts[i], r, old_end);
-        }
-    }
+    hwm_starts_appended(x, r, old_end);
 }
 
 void hwm_index_evict(hwm_index* index) {
@@ -614,18 +385,16 @@ void hwm_index_evict(hwm_index* index) {
         return;
     }
     hwm_run* r = &x->run[e->segment];
-    for (int i = 0; i < STARTS_MAX; i++) {
-        if (x->starts[i].length > 0) {
-            uint32_t count[HWM_START_KINDS];
-            starts_of_chunk(r, e, x->starts[i].length, count);
-            for (int k = 0; k < HWM_START_KINDS; k++) {
-                starts_add(x, &x->starts[i], (hwm_start_kind)k, x->oldest, -(int64_t)count[k]);
-            }
-        }
-    }
+    hwm_starts_evicting(x, r, e);
     param_drop(x, e->param);
     hwm_stream_info* s = stream_find(x, r->stream);
     s->chunks--;
+    s->head++;
+    if (s->head >= 64 && s->head * 2 >= s->n) {
+        memmove(s->id, s->id + s->head, (s->n - s->head) * sizeof *s->id);
+        s->n -= s->head;
+        s->head = 0;
+    }
     x->steps -= e->steps;
     x->bytes -= hwm_store_class_bytes(e->value_bytes);
     r->begin = e->row + e->steps;
@@ -649,6 +418,82 @@ void hwm_index_evict(hwm_index* index) {
         r->head = 0;
     }
     x->oldest++;
+}
+
+void hwm_index_drop(hwm_index* index, uint64_t id) {
+    hwm_index* x = index;
+    if (id < x->oldest || id >= x->next || hwm_index_entry(x, id)->steps == 0) {
+        return;
+    }
+    hwm_entry* e = &x->entry[hwm_slot_of(x, id)];
+    uint32_t old = e->segment, made = old;
+    hwm_stream_info* s = stream_find(x, x->run[old].stream);
+    uint32_t at = e->position - x->run[old].base, tail = x->run[old].n - at - 1;
+    if (at > x->run[old].head && tail > 0) {
+        // what comes behind the hole becomes a segment of its own; rows keep their numbers
+        made = run_make(x);
+        hwm_run *r = &x->run[old], *m = &x->run[made];
+        uint64_t* list = m->id;
+        size_t capacity = m->capacity;
+        list = hwm_grow(list, &capacity, tail, sizeof *list);
+        memcpy(list, r->id + at + 1, tail * sizeof *list);
+        *m = (hwm_run){.stream = r->stream,
+                       .first_step = r->first_step,
+                       .episode = r->episode,
+                       .begin = e->row + e->steps,
+                       .end = r->end,
+                       .last = r->last,
+                       .terminal = r->terminal,
+                       .closed = r->closed,
+                       .id = list,
+                       .n = tail,
+                       .capacity = (uint32_t)capacity,
+                       .base = e->position + 1};
+        for (uint32_t i = 0; i < tail; i++) {
+            x->entry[hwm_slot_of(x, list[i])].segment = made;
+        }
+        if (s->segment == (int64_t)old) {
+            s->segment = made;
+        }
+    }
+    hwm_run* r = &x->run[old];
+    if (at == r->head) {  // the oldest of its segment: as if it had been evicted
+        r->head++;
+        r->begin = e->row + e->steps;
+    } else {
+        r->n = at;
+        r->end = e->row;
+        r->last = r->terminal = false;
+        r->closed = true;
+    }
+    if (r->head == r->n) {
+        if (s->segment == (int64_t)old) {
+            s->segment = HWM_NONE;
+        }
+        x->free_run[x->n_free_runs++] = old;
+        x->live_runs--;
+    }
+    for (uint32_t i = s->head; i < s->n; i++) {
+        if (s->id[i] == id) {
+            memmove(s->id + i, s->id + i + 1, (s->n - i - 1) * sizeof *s->id);
+            s->n--;
+            break;
+        }
+    }
+    s->chunks--;
+    x->steps -= e->steps;
+    x->bytes -= hwm_store_class_bytes(e->value_bytes);
+    param_drop(x, e->param);
+    *e = (hwm_entry){.inserted_before = e->inserted_before, .verified = 1};
+    if (x->priority != NULL) {
+        free(x->priority[hwm_slot_of(x, id)]);
+        x->priority[hwm_slot_of(x, id)] = NULL;
+    }
+    hwm_starts_rebuild(x);
+}
+
+void hwm_index_loaded(hwm_index* index) {
+    index->loaded = index->inserted;
 }
 
 void hwm_index_close_stream(hwm_index* index, hwm_stream stream) {
@@ -677,6 +522,7 @@ void hwm_index_stream_forget(hwm_index* index, hwm_stream stream) {
     }
     HWM_ASSERT(s->chunks == 0);
     map_delete(&index->stream_map, stream_key(stream));
+    free(s->id);
     // the last one takes the free place
     hwm_stream_info* moved = &index->stream[--index->n_streams];
     if (moved != s) {
@@ -735,19 +581,29 @@ size_t hwm_index_memory(const hwm_index* index) {
     bytes +=
         (x->stream_map.capacity + x->param_map.capacity) * (sizeof(uint64_t) + sizeof(uint32_t));
     for (int i = 0; i < STARTS_MAX; i++) {
-        if (x->starts[i].length > 0) {
+        const hwm_starts* s = &x->starts[i];
+        if (s->length > 0) {
             bytes += HWM_START_KINDS * (x->capacity + 1) * sizeof(uint32_t);
+            bytes += s->weight != NULL ? 2 * x->capacity * sizeof *s->weight : 0;
+            bytes += s->fresh_capacity * sizeof *s->fresh;
         }
+    }
+    for (size_t i = 0; i < x->n_streams; i++) {
+        bytes += x->stream[i].capacity * sizeof *x->stream[i].id;
+    }
+    for (uint64_t id = x->oldest; x->priority != NULL && id < x->next; id++) {
+        const hwm_entry* e = hwm_index_entry(x, id);
+        bytes += sizeof(float) * (1 + (x->priority[hwm_slot_of(x, id)] != NULL ? e->steps : 0));
     }
     return bytes;
 }
 
 const hwm_entry* hwm_index_entry(const hwm_index* index, uint64_t id) {
-    return &index->entry[slot_of(index, id)];
+    return &index->entry[hwm_slot_of(index, id)];
 }
 
 const uint32_t* hwm_index_offsets(const hwm_index* index, uint64_t id) {
-    return index->offset + slot_of(index, id) * (size_t)index->n_offsets;
+    return index->offset + hwm_slot_of(index, id) * (size_t)index->n_offsets;
 }
 
 const hwm_run* hwm_index_run(const hwm_index* index, uint32_t segment) {
@@ -760,7 +616,7 @@ const hwm_param_ref* hwm_index_param(const hwm_index* index, uint32_t param) {
 
 void hwm_index_set_verified(hwm_index* index, uint64_t id) {
     if (id >= index->oldest && id < index->next) {
-        __atomic_store_n(&index->entry[slot_of(index, id)].verified, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&index->entry[hwm_slot_of(index, id)].verified, 1, __ATOMIC_RELAXED);
     }
 }
 

@@ -62,6 +62,9 @@ typedef struct hwm_stream_info {
     uint64_t last_chunk;  // id; 0: none
     int64_t segment;      // the open or newest one, HWM_NONE when it is gone
     uint32_t chunks;      // stored
+    // their ids, oldest first: id[head .. n)
+    uint64_t* id;
+    uint32_t head, n, capacity;
     // of the writer, while it builds a group
     uint64_t planned_sequence;
     uint64_t planned_group;
@@ -82,6 +85,12 @@ void hwm_index_unlock(hwm_index* index);
 void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
                       const uint8_t* value, bool verified);
 void hwm_index_evict(hwm_index* index);  // the oldest chunk
+// A chunk that turned out damaged: its segment is cut there, nothing crosses the hole.
+void hwm_index_drop(hwm_index* index, uint64_t id);
+// All chunks of the store are loaded: what is there is not fresh any more.
+void hwm_index_loaded(hwm_index* index);
+// Priority of the start (stream, step), >= 0. False: it is not stored (any more).
+bool hwm_index_prioritise(hwm_index* index, hwm_stream stream, uint64_t step, double priority);
 // The stream's segment ends here: what arrives later is a segment of its own.
 void hwm_index_close_stream(hwm_index* index, hwm_stream stream);
 // The stream's entry, made where it is new; borrowed until the next stream is made. Write lock.
@@ -128,6 +137,23 @@ uint64_t hwm_starts_total(const hwm_starts* starts, hwm_start_kind kind);
 // The start of this rank in insertion order of its chunk: chunk id and row in that chunk.
 void hwm_starts_find(const hwm_index* index, const hwm_starts* starts, hwm_start_kind kind,
                      uint64_t rank, uint64_t* id, uint32_t* row);
+// Prioritised: sums of priority^exponent over all starts. Where hwm_starts_weighed says no, weigh
+// under the write lock.
+bool hwm_starts_weighed(const hwm_starts* starts, double exponent);
+void hwm_index_weigh(hwm_index* index, uint32_t length, double exponent);
+double hwm_starts_weight(const hwm_starts* starts);  // of all
+// The start at `at` in [0, weight), and its own weight.
+void hwm_starts_find_weight(const hwm_index* index, const hwm_starts* starts, double at,
+                            uint64_t* id, uint32_t* row);
+double hwm_starts_weight_of(const hwm_index* index, const hwm_starts* starts, uint64_t id,
+                            uint32_t row);
+// Online queue: sequences rows [k * length, (k + 1) * length) of a segment, each handed out once,
+// in the order in which they were completed. Where hwm_starts_online says no, open it under the
+// write lock. False: the queue is empty.
+bool hwm_starts_online(const hwm_starts* starts);
+void hwm_index_open_online(hwm_index* index, uint32_t length);
+bool hwm_starts_take_fresh(const hwm_index* index, const hwm_starts* starts, uint64_t* id,
+                           uint32_t* row);
 // Starts of HWM_START_ANY that lie before the newest `steps` steps of the table.
 uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* starts, uint64_t steps);
 

@@ -166,6 +166,8 @@ void hwm_replay_pump(hwm_replay* replay, hwm_replay_slot* t) {
 
 // ---- sampler threads
 
+enum { DAMAGED_MAX = 64 };  // chunks that one request may find damaged
+
 // The lock is held on entry and on return.
 static void serve(hwm_replay* replay, hwm_sampler* sampler, hwm_sample_op* op) {
     hwm_replay_slot* t = &replay->table[op->table];
@@ -183,9 +185,17 @@ static void serve(hwm_replay* replay, hwm_sampler* sampler, hwm_sample_op* op) {
     if (block == NULL) {
         block = calloc(1, sizeof *block);
     }
-    c.status = block == NULL
-                   ? hwm_fail(&err, HWM_ENOMEM, "no memory for a batch")
-                   : hwm_sampler_draw(sampler, t->index, &t->config, &op->request, block, &err);
+    if (block == NULL) {
+        c.status = hwm_fail(&err, HWM_ENOMEM, "no memory for a batch");
+    }
+    for (int i = 0; block != NULL && i < DAMAGED_MAX; i++) {
+        c.status = hwm_sampler_draw(sampler, t->index, &t->config, &op->request, block, &err);
+        if (c.status != HWM_ECORRUPT) {
+            break;
+        }
+        // the disk has changed what was stored: without that chunk there is still a table
+        hwm_replay_drop(replay, op->table, hwm_sampler_damaged(sampler));
+    }
     pthread_mutex_lock(&replay->queue);
     sample_remove(&replay->running, op);
     if (c.status == HWM_OK && !op->cancelled) {
@@ -315,6 +325,7 @@ static hwm_status load(hwm_replay* replay, hwm_error* err) {
         if (status == HWM_OK) {
             status = hwm_store_ranges_get(replay->store, i, &t->range, &t->n_ranges, err);
         }
+        hwm_index_loaded(t->index);
         t->stored_steps = hwm_index_steps(t->index);
         t->evicted_steps = t->state.evicted_steps;
         if (status == HWM_OK && t->n_ranges > 0) {
@@ -578,6 +589,24 @@ hwm_status hwm_replay_sample(hwm_replay* replay, int table, const hwm_sample_req
         t->limiter.sample_waits += replay->jobs.n + replay->running.n == before;
     }
     pthread_mutex_unlock(&replay->queue);
+    return HWM_OK;
+}
+
+hwm_status hwm_replay_prioritise(hwm_replay* replay, int table, int n, const hwm_stream* stream,
+                                 const uint64_t* step, const double* priority, hwm_error* err) {
+    HWM_ASSERT(known_table(replay, table));
+    for (int i = 0; i < n; i++) {
+        if (!(priority[i] >= 0) || priority[i] > 1e30) {
+            return hwm_fail(err, HWM_EINVAL, "priority %g of step %llu: 0 to 1e30 are allowed",
+                            priority[i], (unsigned long long)step[i]);
+        }
+    }
+    hwm_index* index = replay->table[table].index;
+    hwm_index_lock(index, true);
+    for (int i = 0; i < n; i++) {
+        hwm_index_prioritise(index, stream[i], step[i], priority[i]);
+    }
+    hwm_index_unlock(index);
     return HWM_OK;
 }
 

@@ -56,6 +56,11 @@ hwm_status hwm_replay_append(hwm_replay* replay, int table, const hwm_chunk* chu
 // Queue a sample request; completes when the limiter lets it and enough is stored.
 hwm_status hwm_replay_sample(hwm_replay* replay, int table, const hwm_sample_request* request,
                              uint64_t token);
+// New priorities of sampled starts, for HWM_SELECT_PRIORITISED: each >= 0 and finite, a start that
+// was evicted is passed over. Kept in memory: after a restart every start has the priority of a new
+// one (the highest so far, at first 1).
+hwm_status hwm_replay_prioritise(hwm_replay* replay, int table, int n, const hwm_stream* stream,
+                                 const uint64_t* step, const double* priority, hwm_error* err);
 // The requester is gone: forget its requests and give the limiter back what was counted for them.
 void hwm_replay_cancel(hwm_replay* replay, uint64_t token);
 

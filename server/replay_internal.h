@@ -61,6 +61,7 @@ typedef struct hwm_replay_slot {  // table
     hwm_sample_list waiting;               // samples that wait for data or for the limiter
     uint64_t stored_steps, evicted_steps;  // after the last commit
     uint64_t commits;                      // that touched the table, from 1
+    uint64_t damaged;                      // chunks that failed their checksum and were dropped
     uint64_t appends_done, duplicates, refused, samples_done, gaps;
 } hwm_replay_slot;
 
@@ -102,6 +103,9 @@ void* hwm_replay_writer_main(void* replay);
 void* hwm_replay_sampler_main(void* replay);
 // The counters of every table as they are now; a failure is logged. All threads have ended.
 void hwm_replay_save_states(hwm_replay* replay);
+
+// Removes a chunk that failed its checksum from store and index.
+void hwm_replay_drop(hwm_replay* replay, int table, uint64_t id);
 
 // ---- queue lock held
 void hwm_replay_done(hwm_replay* replay, const hwm_completion* completion);

@@ -331,6 +331,40 @@ void hwm_replay_abandon(hwm_replay* replay, int table, uint32_t first_env, int e
     pthread_mutex_unlock(&replay->commit);
 }
 
+typedef struct drop_change {
+    int table;
+    uint64_t id;
+} drop_change;
+
+static hwm_status delete_chunk(hwm_store_txn* txn, void* context, hwm_error* err) {
+    const drop_change* c = context;
+    return hwm_store_chunk_delete(txn, c->table, c->id, err);
+}
+
+void hwm_replay_drop(hwm_replay* replay, int table, uint64_t id) {
+    hwm_replay_slot* t = &replay->table[table];
+    hwm_error err = {0};
+    pthread_mutex_lock(&replay->commit);
+    bool there = id >= hwm_index_oldest(t->index) && id <= hwm_index_newest(t->index) &&
+                 hwm_index_entry(t->index, id)->steps > 0;
+    if (there) {
+        // where the disk refuses, the chunk is gone from memory at least, and the next start finds
+        // it again
+        hwm_status status = transact(replay, delete_chunk, &(drop_change){table, id}, &err);
+        hwm_log(HWM_LOG_ERROR, "store", "damaged chunk dropped",
+                "table=%s chunk=%" PRIu64 " steps=%" PRIu32 " deleted=%s", t->config.name, id,
+                hwm_index_entry(t->index, id)->steps, status == HWM_OK ? "yes" : err.text);
+        hwm_index_lock(t->index, true);
+        hwm_index_drop(t->index, id);
+        hwm_index_unlock(t->index);
+        pthread_mutex_lock(&replay->queue);
+        t->damaged++;
+        t->stored_steps = hwm_index_steps(t->index);
+        pthread_mutex_unlock(&replay->queue);
+    }
+    pthread_mutex_unlock(&replay->commit);
+}
+
 static bool op_refers(const hwm_append_op* op, const char* set, uint64_t version) {
     for (; op != NULL; op = op->next) {
         if (op->meta.param_version == version &&
@@ -482,9 +516,10 @@ static void table_json(FILE* out, hwm_replay* replay, hwm_replay_slot* t) {
     fprintf(out,
             ",\"inserted_steps\":%" PRIu64 ",\"evicted_steps\":%" PRIu64
             ",\"sampled_steps\":%" PRIu64 ",\"appends\":%" PRIu64 ",\"duplicates\":%" PRIu64
-            ",\"refused\":%" PRIu64 ",\"gaps\":%" PRIu64 ",\"samples\":%" PRIu64 ",\"closed\":%s",
+            ",\"refused\":%" PRIu64 ",\"gaps\":%" PRIu64 ",\"damaged\":%" PRIu64
+            ",\"samples\":%" PRIu64 ",\"closed\":%s",
             l->committed, t->evicted_steps, l->sampled, t->appends_done, t->duplicates, t->refused,
-            t->gaps, t->samples_done, l->closed ? "true" : "false");
+            t->gaps, t->damaged, t->samples_done, l->closed ? "true" : "false");
     fprintf(out,
             ",\"limiter\":{\"samples_per_insert\":%.9g,\"min_size_steps\":%" PRId64
             ",\"diff\":%.9g,\"diff_min\":%.9g,\"diff_max\":%.9g,\"waiting_inserts\":%zu,"

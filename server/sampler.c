@@ -41,6 +41,7 @@ struct hwm_sampler {
     size_t offsets_capacity;
     hwm_segment* segment;
     size_t n_segments, segments_capacity;
+    uint64_t damaged;  // chunk that failed its checksum in the last draw
 };
 
 hwm_status hwm_sampler_create(hwm_sampler** out, hwm_store* store, hwm_error* err) {
@@ -115,8 +116,10 @@ hwm_status hwm_sample_check(const hwm_table_config* table, const hwm_sample_requ
     if ((int)r->selector < 0 || r->selector > HWM_SELECT_ONLINE) {
         return hwm_fail(err, HWM_EINVAL, "unknown selector %d", (int)r->selector);
     }
-    if (r->selector == HWM_SELECT_PRIORITISED || r->selector == HWM_SELECT_ONLINE) {
-        return hwm_fail(err, HWM_EUNSUPPORTED, "selector %d is not served", (int)r->selector);
+    if (r->selector == HWM_SELECT_PRIORITISED &&
+        !(r->priority_exponent >= 0 && r->priority_exponent <= 16)) {
+        return hwm_fail(err, HWM_EINVAL, "priority_exponent is %g; 0 to 16 are allowed",
+                        r->priority_exponent);
     }
     return HWM_OK;
 }
@@ -141,6 +144,7 @@ static uint64_t below(uint64_t n, uint32_t hi, uint32_t lo) {
 typedef struct shares {
     double terminal, first, recent;
     uint64_t n_any, n_terminal, n_first, before_recent, recent_edge;
+    double weight;  // of all starts, prioritised
 } shares;
 
 static shares shares_of(const hwm_index* index, const hwm_starts* starts,
@@ -148,11 +152,15 @@ static shares shares_of(const hwm_index* index, const hwm_starts* starts,
     shares s = {.n_any = hwm_starts_total(starts, HWM_START_ANY),
                 .n_terminal = hwm_starts_total(starts, HWM_START_TERMINAL),
                 .n_first = hwm_starts_total(starts, HWM_START_FIRST)};
-    if (r->selector == HWM_SELECT_UNIFORM) {
+    bool ranked = r->selector == HWM_SELECT_NEWEST || r->selector == HWM_SELECT_OLDEST;
+    if (r->selector == HWM_SELECT_PRIORITISED) {
+        s.weight = hwm_starts_weight(starts);
+    }
+    if (!ranked) {
         s.terminal = s.n_terminal > 0 ? r->fraction_terminal : 0;
         s.first = s.n_first > 0 ? r->fraction_first : 0;
     }
-    if (r->selector == HWM_SELECT_UNIFORM && r->fraction_recent > 0) {
+    if (!ranked && r->fraction_recent > 0) {
         uint64_t inserted = hwm_index_inserted(index), recent = (uint64_t)r->recent_steps;
         s.before_recent = hwm_starts_before_recent(index, starts, recent);
         s.recent_edge = inserted > recent ? inserted - recent : 0;
@@ -172,7 +180,9 @@ static void draw_starts(hwm_sampler* s, hwm_index* index, const hwm_table_config
         double x = (double)i * 0.6180339887498949 + phase;
         x -= (double)(int64_t)x;
         hwm_start_kind kind = HWM_START_ANY;
-        uint64_t rank;
+        start* a = &s->start[i];
+        uint64_t rank = 0;
+        bool found = false;
         if (r->selector == HWM_SELECT_NEWEST) {
             rank = share->n_any - 1 - (uint64_t)i % share->n_any;
         } else if (r->selector == HWM_SELECT_OLDEST) {
@@ -185,11 +195,18 @@ static void draw_starts(hwm_sampler* s, hwm_index* index, const hwm_table_config
             rank = below(share->n_first, u[0], u[1]);
         } else if (x < share->terminal + share->first + share->recent) {
             rank = share->before_recent + below(share->n_any - share->before_recent, u[0], u[1]);
+        } else if (share->weight > 0) {
+            double at = ((double)u[0] + (double)u[1] * 0x1p-32) * 0x1p-32 * share->weight;
+            hwm_starts_find_weight(index, starts, at, &a->id, &a->row);
+            found = true;
         } else {
             rank = below(share->n_any, u[0], u[1]);
+            found = r->selector == HWM_SELECT_ONLINE &&
+                    hwm_starts_take_fresh(index, starts, &a->id, &a->row);
         }
-        start* a = &s->start[i];
-        hwm_starts_find(index, starts, kind, rank, &a->id, &a->row);
+        if (!found) {
+            hwm_starts_find(index, starts, kind, rank, &a->id, &a->row);
+        }
         __builtin_prefetch(hwm_index_entry(index, a->id));
         __builtin_prefetch(hwm_index_offsets(index, a->id));
     }
@@ -346,10 +363,14 @@ static hwm_status layout(hwm_batch_block* out, const hwm_table_config* table,
     return HWM_OK;
 }
 
-// Probability of a start under the mixture it was drawn from.
-static double probability(const shares* s, const hwm_run* run, const hwm_entry* e, uint32_t row,
-                          uint32_t length) {
-    double p = (1 - s->terminal - s->first - s->recent) / (double)s->n_any;
+// Probability of a start under the mixture it was drawn from; what the online queue hands out
+// counts as uniform.
+static double probability(const shares* s, const hwm_index* index, const hwm_starts* starts,
+                          const start* a, const hwm_run* run, const hwm_entry* e, uint32_t length) {
+    uint32_t row = a->row;
+    double p = 1 - s->terminal - s->first - s->recent;
+    p *= s->weight > 0 ? hwm_starts_weight_of(index, starts, a->id, row) / s->weight
+                       : 1 / (double)s->n_any;
     if (s->terminal > 0 && run->terminal && e->row + row == run->end - length) {
         p += s->terminal / (double)s->n_terminal;
     }
@@ -402,8 +423,8 @@ static hwm_status cut(hwm_sampler* s, const hwm_index* index, const hwm_table_co
 }
 
 // What describes each sequence; the index is still locked.
-static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_sample_request* r,
-                     const shares* share, hwm_batch* b) {
+static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_starts* starts,
+                     const hwm_sample_request* r, const shares* share, hwm_batch* b) {
     uint32_t rows = 0;
     uint64_t inserted = hwm_index_inserted(index);
     b->inserted_steps = (int64_t)inserted;
@@ -417,7 +438,7 @@ static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_sam
         b->stream[i] = run->stream;
         b->step[i] = run->first_step + e->row + a->row;
         b->episode[i] = run->episode;
-        b->probability[i] = probability(share, run, e, a->row, (uint32_t)r->length);
+        b->probability[i] = probability(share, index, starts, a, run, e, (uint32_t)r->length);
         b->age_steps[i] = (int64_t)(inserted - e->inserted_before - a->row);
     }
     b->row[r->batch] = rows;
@@ -463,6 +484,7 @@ static hwm_status copy(hwm_sampler* s, hwm_index* index, const hwm_table_config*
         }
         if (p->unverified > 0) {
             if (hwm_crc32c(0, p->value, p->unverified) != p->crc) {
+                s->damaged = p->id;
                 return hwm_fail(err, HWM_ECORRUPT, "chunk %llu of table %s fails its checksum",
                                 (unsigned long long)p->id, table->name);
             }
@@ -486,6 +508,12 @@ static hwm_status copy(hwm_sampler* s, hwm_index* index, const hwm_table_config*
     return HWM_OK;
 }
 
+static bool ready_for(const hwm_starts* starts, const hwm_sample_request* r) {
+    return (r->selector != HWM_SELECT_PRIORITISED ||
+            hwm_starts_weighed(starts, r->priority_exponent)) &&
+           (r->selector != HWM_SELECT_ONLINE || hwm_starts_online(starts));
+}
+
 hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_table_config* table,
                             const hwm_sample_request* request, hwm_batch_block* out,
                             hwm_error* err) {
@@ -504,10 +532,15 @@ hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_ta
     uint32_t length = (uint32_t)(r->context > 0 && r->length < 2 ? 2 : r->length);
     hwm_index_lock(index, false);
     const hwm_starts* starts = hwm_index_starts(index, length);
-    while (starts == NULL) {
+    while (starts == NULL || !ready_for(starts, r)) {
         hwm_index_unlock(index);
         hwm_index_lock(index, true);
         hwm_index_starts_create(index, length);
+        if (r->selector == HWM_SELECT_PRIORITISED) {
+            hwm_index_weigh(index, length, r->priority_exponent);
+        } else if (r->selector == HWM_SELECT_ONLINE) {
+            hwm_index_open_online(index, length);
+        }
         hwm_index_unlock(index);
         hwm_index_lock(index, false);
         starts = hwm_index_starts(index, length);
@@ -523,7 +556,7 @@ hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_ta
             status = layout(out, table, r, tail->to + tail->rows, sampler->n_segments, err);
         }
         if (status == HWM_OK) {
-            describe(sampler, index, r, &share, &out->batch);
+            describe(sampler, index, starts, r, &share, &out->batch);
         }
     }
     hwm_index_unlock(index);
@@ -532,4 +565,8 @@ hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_ta
     }
     hwm_store_view_end(sampler->view);
     return status;
+}
+
+uint64_t hwm_sampler_damaged(const hwm_sampler* sampler) {
+    return sampler->damaged;
 }

@@ -38,5 +38,7 @@ hwm_status hwm_sample_check(const hwm_table_config* table, const hwm_sample_requ
 hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_table_config* table,
                             const hwm_sample_request* request, hwm_batch_block* out,
                             hwm_error* err);
+// After HWM_ECORRUPT: which chunk.
+uint64_t hwm_sampler_damaged(const hwm_sampler* sampler);
 
 #endif

@@ -114,14 +114,6 @@ static void test_repair_removes_the_damaged_and_cuts_its_stream(void** state) {
         strstr(text, "chunk 6 (stream 0/0, sequence 6, 8 steps): its value fails its checksum"));
     assert_non_null(strstr(text, "blob params/1"));
 
-    // unrepaired, a sample that meets the record is refused, not served
-    hwm_replay* replay = open_replay(dir.path);
-    hwm_sample_request q = {.batch = CHUNKS * STEPS, .length = 1, .selector = HWM_SELECT_OLDEST};
-    hwm_status status;
-    assert_null(fixture_sample(replay, 0, &q, &status));
-    assert_int_equal(status, HWM_ECORRUPT);
-    hwm_replay_close(&replay);
-
     assert_int_equal(check(dir.path, true, &r, text, sizeof text), HWM_OK);
     assert_int_equal(r.removed_chunks, 1);
     assert_int_equal(r.removed_blobs, 1);
@@ -130,7 +122,8 @@ static void test_repair_removes_the_damaged_and_cuts_its_stream(void** state) {
     assert_int_equal(r.chunks, CHUNKS - 1);
 
     // nothing crosses the hole, the end before it is closed, and the stream goes on where it was
-    replay = open_replay(dir.path);
+    hwm_replay* replay = open_replay(dir.path);
+    hwm_status status;
     hwm_signature g = fixture_signature();
     writer_state w = writer_begin(0, 0);
     static uint8_t bytes[CHUNK_BYTES_MAX];
@@ -139,7 +132,7 @@ static void test_repair_removes_the_damaged_and_cuts_its_stream(void** state) {
         writer_chunk(&w, STEPS, 0, bytes, &chunk);
     }
     assert_int_equal(fixture_append(replay, 0, &w, STEPS, HWM_FLAG_LAST), HWM_OK);
-    q = (hwm_sample_request){.batch = 500, .length = 20};
+    hwm_sample_request q = {.batch = 500, .length = 20};
     hwm_batch* b = fixture_sample(replay, 0, &q, &status);
     assert_int_equal(status, HWM_OK);
     fixture_check(b, &g);
@@ -154,6 +147,45 @@ static void test_repair_removes_the_damaged_and_cuts_its_stream(void** state) {
     assert_true(at_end > 0);
     hwm_replay_batch_free(replay, &b);
     hwm_replay_close(&replay);
+    scratch_remove(&dir);
+}
+
+// What a running server does about a record that the disk has changed: it is never served, it goes,
+// and the rest stays.
+static void test_replay_drops_a_damaged_chunk_when_it_meets_it(void** state) {
+    (void)state;
+    scratch_dir dir = scratch_make();
+    fill(dir.path);
+    static const int damaged[] = {0, 4, CHUNKS - 1};
+    for (int i = 0; i < 3; i++) {
+        damage_chunk(dir.path, damaged[i]);
+    }
+    hwm_replay* replay = open_replay(dir.path);
+    hwm_signature g = fixture_signature();
+    hwm_status status;
+    for (int length = 1; length <= 2 * STEPS; length += STEPS) {
+        hwm_sample_request q = {.batch = 600, .length = length, .materialise = true, .context = 3};
+        hwm_batch* b = fixture_sample(replay, 0, &q, &status);
+        assert_int_equal(status, HWM_OK);
+        fixture_check(b, &g);
+        for (int i = 0; i < b->batch; i++) {
+            uint64_t from = b->step[i], to = from + (uint64_t)length;
+            assert_true((from >= STEPS && to <= 4 * STEPS) ||
+                        (from >= 5 * STEPS && to <= (CHUNKS - 1) * STEPS));
+        }
+        hwm_replay_batch_free(replay, &b);
+    }
+    char* json = hwm_replay_stats_json(replay);
+    assert_non_null(strstr(json, "\"damaged\":3"));
+    free(json);
+    // the table goes on, and evicts over the holes
+    writer_state w = writer_begin(1, 0);
+    assert_int_equal(fixture_append(replay, 0, &w, STEPS, 0), HWM_OK);
+    hwm_replay_close(&replay);
+    hwm_check_report r;
+    char text[1024] = "";
+    assert_int_equal(check(dir.path, false, &r, text, sizeof text), HWM_OK);
+    assert_int_equal(r.chunks, CHUNKS - 3 + 1);
     scratch_remove(&dir);
 }
 
@@ -232,6 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_check_finds_nothing_in_a_sound_store),
         cmocka_unit_test(test_repair_removes_the_damaged_and_cuts_its_stream),
+        cmocka_unit_test(test_replay_drops_a_damaged_chunk_when_it_meets_it),
         cmocka_unit_test(test_snapshot_is_consistent_while_appends_go_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

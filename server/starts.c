@@ -1,0 +1,478 @@
+// data path  [7] sampler
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/index_internal.h"
+
+static void tree_add(uint32_t* tree, size_t capacity, size_t slot, uint32_t amount) {
+    for (size_t i = slot + 1; i <= capacity; i += i & -i) {
+        tree[i] += amount;
+    }
+}
+
+// Sum over slots 0 .. slot-1.
+static uint64_t tree_before(const uint32_t* tree, size_t slot) {
+    uint64_t sum = 0;
+    for (size_t i = slot; i > 0; i -= i & -i) {
+        sum += tree[i];
+    }
+    return sum;
+}
+
+static void starts_add(const hwm_index* x, hwm_starts* s, hwm_start_kind kind, uint64_t id,
+                       int64_t amount) {
+    if (amount != 0) {
+        tree_add(s->tree[kind], x->capacity, hwm_slot_of(x, id), (uint32_t)amount);
+        s->total[kind] += (uint64_t)amount;
+    }
+}
+
+// Starts of all kinds in a chunk, given how its segment stands now.
+static void starts_of_chunk(const hwm_run* r, const hwm_entry* e, uint32_t length,
+                            uint32_t count[HWM_START_KINDS]) {
+    memset(count, 0, HWM_START_KINDS * sizeof *count);
+    if (r->end - r->begin < length || r->end - length < e->row) {
+        return;
+    }
+    uint32_t past = r->end - length + 1;  // first row that is no start any more
+    count[HWM_START_ANY] = past - e->row < e->steps ? past - e->row : e->steps;
+    count[HWM_START_FIRST] = r->first && e->row == 0;
+    count[HWM_START_TERMINAL] = r->terminal && past - 1 - e->row < e->steps;
+}
+
+// ---- priorities
+
+static double power(double priority, double exponent) {
+    return priority > 0 ? pow(priority, exponent) : 0;
+}
+
+double hwm_starts_weight_of(const hwm_index* index, const hwm_starts* starts, uint64_t id,
+                            uint32_t row) {
+    size_t slot = hwm_slot_of(index, id);
+    const float* own = index->priority[slot];
+    return power(own != NULL ? (double)own[row] : (double)index->initial[slot], starts->exponent);
+}
+
+static double weight_of_chunk(const hwm_index* x, const hwm_starts* s, uint64_t id) {
+    const hwm_entry* e = hwm_index_entry(x, id);
+    uint32_t count[HWM_START_KINDS];
+    if (e->steps == 0) {
+        return 0;
+    }
+    starts_of_chunk(&x->run[e->segment], e, s->length, count);
+    if (count[HWM_START_ANY] == 0) {
+        return 0;
+    }
+    if (x->priority[hwm_slot_of(x, id)] == NULL) {
+        return count[HWM_START_ANY] * hwm_starts_weight_of(x, s, id, 0);
+    }
+    double sum = 0;
+    for (uint32_t row = 0; row < count[HWM_START_ANY]; row++) {
+        sum += hwm_starts_weight_of(x, s, id, row);
+    }
+    return sum;
+}
+
+static void weight_set(const hwm_index* x, hwm_starts* s, uint64_t id, double weight) {
+    size_t i = x->capacity + hwm_slot_of(x, id);
+    s->weight[i] = weight;
+    for (i /= 2; i >= 1; i /= 2) {
+        s->weight[i] = s->weight[2 * i] + s->weight[2 * i + 1];
+    }
+}
+
+static void priorities_make(hwm_index* x) {
+    if (x->priority != NULL) {
+        return;
+    }
+    x->priority = calloc(x->capacity + 1, sizeof *x->priority);
+    x->initial = malloc((x->capacity + 1) * sizeof *x->initial);
+    HWM_ASSERT(x->priority != NULL && x->initial != NULL);
+    x->highest = 1;
+    for (size_t i = 0; i <= x->capacity; i++) {
+        x->initial[i] = 1;
+    }
+}
+
+void hwm_priorities_free(hwm_index* index) {
+    for (size_t i = 0; index->priority != NULL && i < index->capacity; i++) {
+        free(index->priority[i]);
+    }
+    free(index->priority);
+    free(index->initial);
+}
+
+bool hwm_starts_weighed(const hwm_starts* starts, double exponent) {
+    return starts->weight != NULL && starts->exponent == exponent;
+}
+
+static void weights_build(hwm_index* x, hwm_starts* s) {
+    free(s->weight);
+    s->weight = calloc(2 * x->capacity + 2, sizeof *s->weight);
+    HWM_ASSERT(s->weight != NULL);
+    for (uint64_t id = x->oldest; id < x->next; id++) {
+        s->weight[x->capacity + hwm_slot_of(x, id)] = weight_of_chunk(x, s, id);
+    }
+    for (size_t i = x->capacity; i-- > 1;) {
+        s->weight[i] = s->weight[2 * i] + s->weight[2 * i + 1];
+    }
+}
+
+void hwm_index_weigh(hwm_index* index, uint32_t length, double exponent) {
+    hwm_index_starts_create(index, length);
+    for (int i = 0; i < STARTS_MAX; i++) {
+        if (index->starts[i].length == length) {
+            priorities_make(index);
+            index->starts[i].exponent = exponent;
+            weights_build(index, &index->starts[i]);
+        }
+    }
+}
+
+double hwm_starts_weight(const hwm_starts* starts) {
+    return starts->weight[1];
+}
+
+void hwm_starts_find_weight(const hwm_index* index, const hwm_starts* starts, double at,
+                            uint64_t* id, uint32_t* row) {
+    size_t i = 1;
+    while (i < index->capacity) {
+        // rounding may lead past the last weight: never into a branch that holds none
+        double left = starts->weight[2 * i];
+        bool right = at >= left && starts->weight[2 * i + 1] > 0;
+        at -= right ? left : 0;
+        i = 2 * i + right;
+    }
+    size_t slot = i - index->capacity;
+    *id = index->oldest + ((slot - hwm_slot_of(index, index->oldest)) & (index->capacity - 1));
+    const hwm_entry* e = hwm_index_entry(index, *id);
+    uint32_t count[HWM_START_KINDS], last = 0;
+    starts_of_chunk(&index->run[e->segment], e, starts->length, count);
+    for (*row = 0; *row < count[HWM_START_ANY]; ++*row) {
+        double weight = hwm_starts_weight_of(index, starts, *id, *row);
+        if (weight > 0) {
+            last = *row;
+            if (at < weight) {
+                return;
+            }
+            at -= weight;
+        }
+    }
+    *row = last;
+}
+
+bool hwm_index_prioritise(hwm_index* index, hwm_stream stream, uint64_t step, double priority) {
+    hwm_index* x = index;
+    const hwm_stream_info* s = hwm_index_stream(x, stream);
+    if (s == NULL || s->head == s->n) {
+        return false;
+    }
+    // the newest chunk of the stream that begins at or before the step
+    uint32_t lo = s->head, hi = s->n;
+    while (hi - lo > 1) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        const hwm_entry* e = hwm_index_entry(x, s->id[mid]);
+        if (x->run[e->segment].first_step + e->row <= step) {
+            lo = mid;
+        } else {
+            hi = mid;
+        }
+    }
+    uint64_t id = s->id[lo];
+    const hwm_entry* e = hwm_index_entry(x, id);
+    uint64_t first = x->run[e->segment].first_step + e->row;
+    if (step < first || step - first >= e->steps) {
+        return false;
+    }
+    priorities_make(x);
+    size_t slot = hwm_slot_of(x, id);
+    if (x->priority[slot] == NULL) {
+        x->priority[slot] = malloc(e->steps * sizeof(float));
+        HWM_ASSERT(x->priority[slot] != NULL);
+        for (uint32_t i = 0; i < e->steps; i++) {
+            x->priority[slot][i] = x->initial[slot];
+        }
+    }
+    x->priority[slot][step - first] = (float)priority;
+    x->highest = (float)priority > x->highest ? (float)priority : x->highest;
+    for (int i = 0; i < STARTS_MAX; i++) {
+        if (x->starts[i].length > 0 && x->starts[i].weight != NULL) {
+            weight_set(x, &x->starts[i], id, weight_of_chunk(x, &x->starts[i], id));
+        }
+    }
+    return true;
+}
+
+// ---- the online queue
+
+static void fresh_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_t old_end) {
+    if (s->fresh_head > 1024 && s->fresh_head * 2 > s->n_fresh) {
+        s->n_fresh -= s->fresh_head;
+        memmove(s->fresh, s->fresh + s->fresh_head, s->n_fresh * sizeof *s->fresh);
+        s->fresh_head = 0;
+    }
+    for (uint32_t k = old_end / s->length; (k + 1) * s->length <= r->end; k++) {
+        if (k * s->length >= r->begin) {
+            s->fresh = hwm_grow(s->fresh, &s->fresh_capacity, s->n_fresh + 1, sizeof *s->fresh);
+            uint64_t id = hwm_index_chunk_of_row(x, r, k * s->length);
+            s->fresh[s->n_fresh++] = (hwm_fresh){id, k * s->length - hwm_index_entry(x, id)->row};
+        }
+    }
+}
+
+bool hwm_starts_online(const hwm_starts* starts) {
+    return starts->online;
+}
+
+void hwm_index_open_online(hwm_index* index, uint32_t length) {
+    hwm_index* x = index;
+    hwm_index_starts_create(x, length);
+    for (int i = 0; i < STARTS_MAX; i++) {
+        hwm_starts* s = &x->starts[i];
+        if (s->length != length || s->online) {
+            continue;
+        }
+        s->online = true;
+        // what came since the start of the process, in the order in which it came
+        for (uint64_t id = x->oldest; id < x->next; id++) {
+            const hwm_entry* e = hwm_index_entry(x, id);
+            if (e->steps > 0 && e->inserted_before >= x->loaded) {
+                hwm_run until = x->run[e->segment];
+                until.end = e->row + e->steps;
+                fresh_append(x, s, &until, e->row);
+            }
+        }
+    }
+}
+
+bool hwm_starts_take_fresh(const hwm_index* index, const hwm_starts* starts, uint64_t* id,
+                           uint32_t* row) {
+    uint64_t* head = &((hwm_starts*)starts)->fresh_head;  // the one field that readers move
+    uint64_t at = __atomic_load_n(head, __ATOMIC_RELAXED);
+    while (at < starts->n_fresh) {
+        if (!__atomic_compare_exchange_n(head, &at, at + 1, false, __ATOMIC_RELAXED,
+                                         __ATOMIC_RELAXED)) {
+            continue;
+        }
+        const hwm_fresh* f = &starts->fresh[at++];
+        const hwm_entry* e = hwm_index_entry(index, f->id);
+        // evicted, or cut short, before its turn came
+        if (f->id >= index->oldest && e->steps > 0 &&
+            index->run[e->segment].end - e->row - f->row >= starts->length) {
+            *id = f->id;
+            *row = f->row;
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- counts
+
+// A chunk was appended to the segment: the rows that have become starts lie in it and in chunks
+// before it.
+static void starts_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_t old_end) {
+    uint32_t length = s->length;
+    if (r->end - r->begin < length) {
+        return;
+    }
+    uint32_t hi = r->end - length + 1;
+    uint32_t lo = old_end >= length ? old_end - length + 1 : 0;  // rows below were starts before
+    lo = lo > r->begin ? lo : r->begin;
+    for (uint32_t i = r->n; i-- > r->head;) {
+        uint64_t id = r->id[i];
+        const hwm_entry* e = hwm_index_entry(x, id);
+        uint32_t a = lo > e->row ? lo : e->row;
+        uint32_t b = hi < e->row + e->steps ? hi : e->row + e->steps;
+        if (b > a) {
+            starts_add(x, s, HWM_START_ANY, id, b - a);
+            starts_add(x, s, HWM_START_FIRST, id, r->first && a == 0);
+            starts_add(x, s, HWM_START_TERMINAL, id, r->terminal && b == hi);
+            if (s->weight != NULL) {
+                weight_set(x, s, id, weight_of_chunk(x, s, id));
+            }
+        }
+        if (e->row <= lo) {
+            break;
+        }
+    }
+}
+
+static void starts_build(hwm_index* x, hwm_starts* s) {
+    for (int k = 0; k < HWM_START_KINDS; k++) {
+        free(s->tree[k]);
+        s->tree[k] = calloc(x->capacity + 1, sizeof *s->tree[k]);
+        HWM_ASSERT(s->tree[k] != NULL);
+        s->total[k] = 0;
+    }
+    // leaves first, then each node hands its sum to its parent: linear time
+    for (uint64_t id = x->oldest; id < x->next; id++) {
+        uint32_t count[HWM_START_KINDS];
+        const hwm_entry* e = hwm_index_entry(x, id);
+        if (e->steps == 0) {
+            continue;
+        }
+        starts_of_chunk(&x->run[e->segment], e, s->length, count);
+        for (int k = 0; k < HWM_START_KINDS; k++) {
+            s->tree[k][hwm_slot_of(x, id) + 1] = count[k];
+            s->total[k] += count[k];
+        }
+    }
+    for (int k = 0; k < HWM_START_KINDS; k++) {
+        for (size_t i = 1; i <= x->capacity; i++) {
+            size_t parent = i + (i & -i);
+            if (parent <= x->capacity) {
+                s->tree[k][parent] += s->tree[k][i];
+            }
+        }
+    }
+}
+
+void hwm_starts_free(hwm_starts* starts) {
+    for (int k = 0; k < HWM_START_KINDS; k++) {
+        free(starts->tree[k]);
+    }
+    free(starts->weight);
+    free(starts->fresh);
+    *starts = (hwm_starts){0};
+}
+
+void hwm_starts_rebuild(hwm_index* index) {
+    for (int i = 0; i < STARTS_MAX; i++) {
+        hwm_starts* s = &index->starts[i];
+        if (s->length > 0) {
+            starts_build(index, s);
+            if (s->weight != NULL) {
+                weights_build(index, s);
+            }
+        }
+    }
+}
+
+void hwm_starts_appended(hwm_index* index, const hwm_run* run, uint32_t old_end) {
+    for (int i = 0; i < STARTS_MAX; i++) {
+        hwm_starts* s = &index->starts[i];
+        if (s->length > 0) {
+            starts_append(index, s, run, old_end);
+            if (s->online) {
+                fresh_append(index, s, run, old_end);
+            }
+        }
+    }
+}
+
+void hwm_starts_evicting(hwm_index* index, const hwm_run* run, const hwm_entry* entry) {
+    for (int i = 0; i < STARTS_MAX; i++) {
+        hwm_starts* s = &index->starts[i];
+        if (s->length > 0) {
+            uint32_t count[HWM_START_KINDS];
+            starts_of_chunk(run, entry, s->length, count);
+            for (int k = 0; k < HWM_START_KINDS; k++) {
+                starts_add(index, s, (hwm_start_kind)k, index->oldest, -(int64_t)count[k]);
+            }
+            if (s->weight != NULL) {
+                weight_set(index, s, index->oldest, 0);
+            }
+        }
+    }
+    if (index->priority != NULL) {
+        size_t slot = hwm_slot_of(index, index->oldest);
+        free(index->priority[slot]);
+        index->priority[slot] = NULL;
+    }
+}
+
+const hwm_starts* hwm_index_starts(hwm_index* index, uint32_t length) {
+    for (int i = 0; i < STARTS_MAX; i++) {
+        if (index->starts[i].length == length) {
+            __atomic_store_n(&index->starts[i].used,
+                             __atomic_add_fetch(&index->clock, 1, __ATOMIC_RELAXED),
+                             __ATOMIC_RELAXED);
+            return &index->starts[i];
+        }
+    }
+    return NULL;
+}
+
+void hwm_index_starts_create(hwm_index* index, uint32_t length) {
+    HWM_ASSERT(length > 0);
+    if (hwm_index_starts(index, length) != NULL) {
+        return;  // another sampler was faster
+    }
+    hwm_starts* s = &index->starts[0];
+    for (int i = 1; i < STARTS_MAX; i++) {
+        s = index->starts[i].used < s->used ? &index->starts[i] : s;
+    }
+    hwm_starts_free(s);
+    s->length = length;
+    s->used = ++index->clock;
+    starts_build(index, s);
+}
+
+uint64_t hwm_starts_total(const hwm_starts* starts, hwm_start_kind kind) {
+    return starts->total[kind];
+}
+
+// Starts in chunks older than `id`, in insertion order: the ring is cut at the oldest chunk.
+static uint64_t starts_before(const hwm_index* x, const hwm_starts* s, hwm_start_kind kind,
+                              uint64_t id) {
+    uint64_t cut = tree_before(s->tree[kind], hwm_slot_of(x, x->oldest));
+    uint64_t at = tree_before(s->tree[kind], hwm_slot_of(x, id));
+    return hwm_slot_of(x, id) >= hwm_slot_of(x, x->oldest) ? at - cut : s->total[kind] - cut + at;
+}
+
+void hwm_starts_find(const hwm_index* index, const hwm_starts* starts, hwm_start_kind kind,
+                     uint64_t rank, uint64_t* id, uint32_t* row) {
+    const uint32_t* tree = starts->tree[kind];
+    size_t oldest_slot = hwm_slot_of(index, index->oldest);
+    uint64_t total = starts->total[kind];
+    rank += tree_before(tree, oldest_slot);
+    rank = rank >= total ? rank - total : rank;
+    // descend: the last slot whose sum of all before it is not above rank
+    size_t slot = 0;
+    for (size_t step = index->capacity; step > 0; step >>= 1) {
+        size_t next = slot + step;
+        if (next <= index->capacity && tree[next] <= rank) {
+            slot = next;
+            rank -= tree[next];
+        }
+    }
+    *id = index->oldest + ((slot - oldest_slot) & (index->capacity - 1));
+    if (kind == HWM_START_TERMINAL) {
+        const hwm_entry* e = hwm_index_entry(index, *id);
+        *row = index->run[e->segment].end - starts->length - e->row;
+    } else {
+        *row = kind == HWM_START_ANY ? (uint32_t)rank : 0;
+    }
+}
+
+uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* starts,
+                                  uint64_t steps) {
+    uint64_t total = starts->total[HWM_START_ANY];
+    if (index->oldest == index->next || steps >= index->inserted) {
+        return 0;
+    }
+    // the newest chunk that begins before the edge
+    uint64_t edge = index->inserted - steps, lo = index->oldest, hi = index->next;
+    if (hwm_index_entry(index, lo)->inserted_before >= edge) {
+        return 0;
+    }
+    while (hi - lo > 1) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        if (hwm_index_entry(index, mid)->inserted_before < edge) {
+            lo = mid;
+        } else {
+            hi = mid;
+        }
+    }
+    const hwm_entry* e = hwm_index_entry(index, lo);
+    uint32_t count[HWM_START_KINDS] = {0};
+    if (e->steps > 0) {
+        starts_of_chunk(&index->run[e->segment], e, starts->length, count);
+    }
+    uint64_t skip = edge - e->inserted_before;
+    uint64_t before = starts_before(index, starts, HWM_START_ANY, lo) +
+                      (skip < count[HWM_START_ANY] ? skip : count[HWM_START_ANY]);
+    return before < total ? before : total;
+}
