@@ -8,7 +8,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/signals.h"
 #include "net/client_state.h"
+
+// Longest wait for an answer once a signal has asked to stop; how soon a signal is noticed.
+enum { STOP_CALL_MS = 2000, TURN_MS = 200 };
 
 // ---- one call
 
@@ -63,11 +67,15 @@ static hwm_status call_and_wait(hwm_client* c, hwm_request* request, hwm_reply_k
 
     int64_t end = hwm_clock_ns() + (int64_t)timeout_ms * 1000000;
     while (!call->answered && c->fatal.code == HWM_OK) {
+        // who is asked to stop does not wait for a server that may be gone
+        if (hwm_signals_stop_requested() && end - hwm_clock_ns() > STOP_CALL_MS * 1000000LL) {
+            end = hwm_clock_ns() + STOP_CALL_MS * 1000000LL;
+        }
         int64_t left = (end - hwm_clock_ns()) / 1000000;
         if (left <= 0) {
             break;
         }
-        hwm_client_turn(c, (int)left);
+        hwm_client_turn(c, left < TURN_MS ? (int)left : TURN_MS);
     }
     call->waiting = false;
     free(call->bytes);
