@@ -19,6 +19,12 @@ static const hwm_config_field fields[] = {
           "delay mass friction sensor_noise obs_sign damage"),
     FIELD(held_out, STRINGS, "[]", 0, 0, NULL,
           "variants that no training episode draws, for evaluation; written as variants"),
+    FIELD(sequence, ENUM, "predict", 0, 0, "predict|recall",
+          "environment sequence: predict the next symbol of a cycle, or recall symbols after a "
+          "delay"),
+    FIELD(symbols, INT, "4", 3, 32, NULL, "environment sequence: how many symbols"),
+    FIELD(cues, INT, "2", 1, 64, NULL, "environment sequence, recall: symbols of a trial"),
+    FIELD(delay, INT, "5", 0, 10000, NULL, "environment sequence, recall: empty steps of a trial"),
     FIELD(mjcf, STRING, "", 0, 255, NULL, "environment mjcf: path of a MuJoCo model file"),
     FIELD(gear, REAL, "0", 0, 1000000, NULL,
           "MuJoCo: gear of every actuator (N m or N); 0: the model's own (quadruped: 50)"),

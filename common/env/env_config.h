@@ -9,6 +9,8 @@ typedef enum hwm_obs_sign { HWM_OBS_SIGN_NONE, HWM_OBS_SIGN_EXPERIMENT } hwm_obs
 
 typedef enum hwm_env_set { HWM_ENV_DEFAULT, HWM_ENV_ANTBULLET, HWM_ENV_GYMNASIUM } hwm_env_set;
 
+typedef enum hwm_env_sequence { HWM_ENV_PREDICT, HWM_ENV_RECALL } hwm_env_sequence;
+
 struct hwm_env_config {
     char name[HWM_CONFIG_STRING_MAX];
     int obs_sign;             // hwm_obs_sign
@@ -18,6 +20,11 @@ struct hwm_env_config {
     int64_t time_limit;  // control steps per episode (repeats counted); 0: the environment's own
     hwm_string_list variants;  // hidden variants that episodes draw; grammar in env/variant.h
     hwm_string_list held_out;  // those kept for evaluation
+
+    // sequence
+    int sequence;  // hwm_env_sequence
+    int64_t symbols;
+    int64_t cues, delay;  // recall: symbols of a trial, empty steps before they are asked for
 
     // MuJoCo
     char mjcf[HWM_CONFIG_STRING_MAX];  // the user's model

@@ -64,7 +64,7 @@ typedef struct env_kind {
     hwm_status (*render)(void* self, int i, int width, int height, uint8_t* rgb, hwm_error* err);
 } env_kind;
 
-extern const env_kind env_kind_cartpole;
+extern const env_kind env_kind_cartpole, env_kind_pendulum, env_kind_acrobot, env_kind_sequence;
 extern const env_kind env_kind_cartpole_balance, env_kind_cartpole_swingup,
     env_kind_pendulum_swingup, env_kind_quadruped, env_kind_halfcheetah, env_kind_hopper,
     env_kind_walker, env_kind_mjcf;

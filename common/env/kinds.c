@@ -5,9 +5,18 @@
 #include "env/kind.h"
 
 static const env_kind* const kinds[] = {
-    &env_kind_cartpole,         &env_kind_cartpole_balance, &env_kind_cartpole_swingup,
-    &env_kind_pendulum_swingup, &env_kind_quadruped,        &env_kind_halfcheetah,
-    &env_kind_hopper,           &env_kind_walker,           &env_kind_mjcf,
+    &env_kind_cartpole,  // clang-format off: one a line
+    &env_kind_pendulum,
+    &env_kind_acrobot,
+    &env_kind_sequence,
+    &env_kind_cartpole_balance,
+    &env_kind_cartpole_swingup,
+    &env_kind_pendulum_swingup,
+    &env_kind_quadruped,
+    &env_kind_halfcheetah,
+    &env_kind_hopper,
+    &env_kind_walker,
+    &env_kind_mjcf,  // clang-format on
 };
 
 const env_kind* env_kind_find(const char* name) {

@@ -25,7 +25,7 @@ static void test_every_environment_draws_and_looking_changes_nothing(void** stat
         hwm_envs_reset(envs, 0, 0, obs);
         hwm_envs_get_state(envs, 0, a);
         hwm_envs_set_state(envs, 1, a, NULL);
-        for (int t = 0; t < 5; t++) {
+        for (int t = 0; t < 6; t++) {
             if (hwm_envs_render(envs, 0, W, H, rgb[t > 0], &err) != HWM_OK) {
                 fail_msg("%s: %s", config.name, err.text);
             }
