@@ -335,7 +335,56 @@ static bool finished(const learner* l) {
            (run->stop_return > 0 && l->state.stop_streak >= run->stop_count);
 }
 
+// One update of everything and what belongs to it.
+static hwm_status one_update(learner* l, hwm_error* err) {
+    hwm_status status = evaluation_due(l, err);
+    if (status == HWM_OK)
+        status = update_all(l, err);
+    if (status == HWM_OK)
+        l->state.updates++;
+    return status;
+}
+
+// Worker and learner take turns: round k is collected with version k, then exactly its share of
+// updates follows. Every draw is a function of the seed and of counters, so two runs end with the
+// same bits.
+static hwm_status train_in_rounds(learner* l, hwm_error* err) {
+    const hwm_experiment* e = l->experiment;
+    const int64_t repeat = l->agent->spec.action_repeat, all = e->worker.environments;
+    const int64_t prefill = hwm_experiment_round_rows(e, 1) * all;
+    if (l->state.updates > 0)
+        return hwm_fail(
+            err, HWM_EUNSUPPORTED,
+            "%s: a run with run.schedule = rounds cannot be resumed: begin it anew in an "
+            "empty directory",
+            l->options->run_dir);
+    int64_t rows = 0;
+    for (uint64_t version = 1; !finished(l); version++) {
+        if (hwm_signals_stop_requested())
+            return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
+        hwm_status status = hwm_session_publish(l->session, err);
+        rows += hwm_experiment_round_rows(e, version) * all;
+        if (status == HWM_OK)
+            status = hwm_session_wait_rows(l->session, rows, err);
+        if (status == HWM_OK && version == 1)
+            status = warm_up(l, err);
+        l->phase = "training";
+        const int64_t target =
+            (int64_t)((double)((rows - prefill) * repeat) / e->train.env_steps_per_update);
+        while (status == HWM_OK && l->state.updates < target) {
+            status = one_update(l, err);
+            housekeeping(l);
+        }
+        if (status != HWM_OK)
+            return status;
+        remember(l);
+    }
+    return HWM_OK;
+}
+
 static hwm_status train(learner* l, hwm_error* err) {
+    if (l->experiment->run.schedule == HWM_SCHEDULE_ROUNDS)
+        return train_in_rounds(l, err);
     hwm_status status = hwm_session_publish(l->session, err);
     if (status != HWM_OK)
         return status;
@@ -349,11 +398,8 @@ static hwm_status train(learner* l, hwm_error* err) {
     while (!finished(l)) {
         if (hwm_signals_stop_requested())
             return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
-        if ((status = evaluation_due(l, err)) != HWM_OK)
+        if ((status = one_update(l, err)) != HWM_OK)
             return status;
-        if ((status = update_all(l, err)) != HWM_OK)
-            return status;
-        l->state.updates++;
         if (l->state.updates % l->experiment->train.publish_every_updates == 0 &&
             (status = hwm_session_publish(l->session, err)) != HWM_OK)
             return status;

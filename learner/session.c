@@ -1,6 +1,7 @@
 // data path  [5] link, learner's side
 #include "session.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,9 @@ static hwm_status create_table(hwm_session* s, const char* text, hwm_error* err)
         return hwm_fail(err, HWM_ENOMEM, "no memory for the table's description");
     memcpy(table->name, e->run.name, strnlen(e->run.name, sizeof table->name - 1));
     table->signature = s->signature;
-    table->limiter.samples_per_insert = rows_per_update > 0 ? per_update / rows_per_update : 0;
+    const bool rounds = e->run.schedule == HWM_SCHEDULE_ROUNDS;  // then the rounds are the throttle
+    table->limiter.samples_per_insert =
+        rows_per_update > 0 && !rounds ? per_update / rows_per_update : 0;
     table->limiter.min_size_steps = (int64_t)ceil((double)e->train.prefill_steps / repeat);
     table->limiter.burst_steps = workers * e->worker.environments * e->worker.chunk_steps +
                                  (int64_t)ceil(e->replay.slack_updates * rows_per_update);
@@ -177,6 +180,45 @@ hwm_status hwm_session_publish(hwm_session* s, hwm_error* err) {
     return HWM_OK;
 }
 
+// ---- rounds
+
+// Rows in the table, as the server's statistics have them.
+static int64_t rows_stored(hwm_session* s) {
+    char* text = NULL;
+    hwm_error ignored = {0};
+    if (hwm_client_stats(s->client, &text, &ignored) != HWM_OK)
+        return -1;
+    json_t* stats = json_loads(text, 0, NULL);
+    free(text);
+    int64_t rows = -1;
+    size_t i;
+    json_t* table;
+    json_array_foreach(json_object_get(json_object_get(stats, "replay"), "tables"), i, table) {
+        const char* name = json_string_value(json_object_get(table, "name"));
+        if (name && strcmp(name, s->experiment->run.name) == 0)
+            rows = (int64_t)json_integer_value(json_object_get(table, "inserted_steps"));
+    }
+    json_decref(stats);
+    return rows;
+}
+
+hwm_status hwm_session_wait_rows(hwm_session* s, int64_t rows, hwm_error* err) {
+    for (int64_t have; (have = rows_stored(s)) != rows;) {
+        if (hwm_signals_stop_requested())
+            return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
+        if (have > rows)
+            return hwm_fail(err, HWM_EPROTO,
+                            "the table holds %lld rows, this round ends at %lld: was it filled by "
+                            "another run?",
+                            (long long)have, (long long)rows);
+        hwm_client_poll(s->client, 2, NULL);
+        if (s->idle)
+            s->idle(s->idle_context);
+    }
+    s->counters.inserted_steps = rows;
+    return HWM_OK;
+}
+
 // ---- sampling
 
 static hwm_status begin(hwm_session* s, queue* q, const hwm_sample_request* request,
@@ -194,6 +236,9 @@ static hwm_status next(hwm_session* s, queue* q, hwm_sample_request* request, in
     hwm_status status;
     if (depth > IN_FLIGHT_MAX)
         depth = IN_FLIGHT_MAX;
+    // rounds: a request must see exactly the rows of its round, so nothing is fetched ahead
+    if (s->experiment->run.schedule == HWM_SCHEDULE_ROUNDS)
+        depth = 1;
     while (q->n < depth) {
         request->draw = s->counters.draws++;
         if ((status = begin(s, q, request, err)) != HWM_OK)

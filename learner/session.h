@@ -35,6 +35,10 @@ int64_t hwm_session_steps_per_update(const hwm_session* session);
 // Publishes phi as the next version and remembers it for materialising.
 hwm_status hwm_session_publish(hwm_session* session, hwm_error* err);
 
+// schedule: rounds. Wait until the table holds exactly `rows` committed rows. HWM_ECLOSED: a stop
+// was asked for; HWM_EPROTO: it holds more.
+hwm_status hwm_session_wait_rows(hwm_session* session, int64_t rows, hwm_error* err);
+
 // The next batch of the world model; borrowed until the next call. uncounted: warm-up, the limiter
 // does not see it. HWM_ECLOSED: a stop was asked for while waiting. HWM_ENUMERIC: the batch holds a
 // number that is not finite, drop it.

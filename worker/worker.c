@@ -33,6 +33,7 @@ typedef struct assignment {
     hwm_rollout* rollout;
     hwm_chunker* chunker;
     uint32_t first_env;
+    int64_t round_rows;  // rows of every environment since the acting version took over
 } assignment;
 
 typedef struct worker {
@@ -122,6 +123,7 @@ static hwm_status begin(worker* w, hwm_error* err) {
     const hwm_hello* hello = hwm_client_hello(w->client);
     assignment* a = &w->now;
     release(a);
+    a->round_rows = 0;
     hwm_status s = hwm_experiment_load(&a->experiment, NULL, hello->experiment, NULL, 0, err);
     s = s ? s : hwm_experiment_controller(a->experiment, &a->controller, err);
     s = s ? s : hwm_feed_create(&a->feed, a->controller, err);
@@ -342,11 +344,20 @@ static void apply_parameters(worker* w) {
     if (!hwm_feed_apply(a->feed)) {
         return;
     }
+    a->round_rows = 0;
     hwm_metric_set(w->version, (double)hwm_feed_version(a->feed));
     set_exploration(w);
     for (int i = 0; first && i < w->environments; i++) {
         hwm_rollout_begin(a->rollout, hwm_feed_coef(a->feed), i, 0);
     }
+}
+
+// schedule: rounds. A round is so many rows of every environment with one version; its end falls on
+// the end of a chunk, and the next one waits for the next version.
+static bool round_over(const worker* w) {
+    const hwm_experiment* e = w->now.experiment;
+    return e->run.schedule == HWM_SCHEDULE_ROUNDS && hwm_feed_version(w->now.feed) > 0 &&
+           w->now.round_rows >= hwm_experiment_round_rows(e, hwm_feed_version(w->now.feed));
 }
 
 // Until a signal, a new hello (HWM_EAGAIN) or an error.
@@ -355,8 +366,8 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
         if (hwm_signals_stop_requested()) {
             return HWM_OK;
         }
-        bool idle = hwm_feed_version(w->now.feed) == 0;
-        hwm_status s = poll_link(w, idle ? 50 : 0, err);
+        bool idle = hwm_feed_version(w->now.feed) == 0 || round_over(w);
+        hwm_status s = poll_link(w, idle ? 20 : 0, err);
         if (s) {
             return s;
         }
@@ -365,7 +376,8 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
             fetch_parameters(w);
             apply_parameters(w);
         }
-        if (hwm_feed_version(w->now.feed) > 0) {
+        if (hwm_feed_version(w->now.feed) > 0 && !round_over(w)) {
+            w->now.round_rows++;
             s = roll(w, err);
             if (s) {
                 return s;

@@ -50,6 +50,20 @@ static hwm_status check(const hwm_experiment* e, hwm_error* err) {
         COMPLAIN("imagination.fraction_continued = %g must be below 1: no rollout would ever start "
                  "at experience\n",
                  e->imagination.fraction_continued);
+    if (e->run.schedule == HWM_SCHEDULE_ROUNDS) {
+        if (e->run.workers != 1)
+            COMPLAIN("run.schedule = rounds takes one worker, not %lld: give it more environments "
+                     "(worker.environments) and threads\n",
+                     (long long)e->run.workers);
+        if (e->worker.flush_ms != 0)
+            COMPLAIN("run.schedule = rounds takes worker.flush_ms = 0, not %lld: time must not "
+                     "decide where a chunk ends\n",
+                     (long long)e->worker.flush_ms);
+        if (e->evaluation.on_workers)
+            COMPLAIN("run.schedule = rounds takes evaluation.on_workers = false\n");
+        if (e->train.env_steps_per_update <= 0)
+            COMPLAIN("run.schedule = rounds needs train.env_steps_per_update above 0\n");
+    }
 #undef COMPLAIN
     if (used == 0)
         return HWM_OK;
@@ -89,6 +103,14 @@ void hwm_experiment_destroy(hwm_experiment** experiment) {
         return;
     free(*experiment);
     *experiment = NULL;
+}
+
+int64_t hwm_experiment_round_rows(const hwm_experiment* e, uint64_t version) {
+    const int64_t repeat = e->env.action_repeat, all = e->worker.environments,
+                  chunk = e->worker.chunk_steps;
+    const int64_t steps = version <= 1 ? e->train.prefill_steps : e->run.round_steps;
+    const int64_t rows = (steps + repeat * all - 1) / (repeat * all);
+    return (rows + chunk - 1) / chunk * chunk;
 }
 
 hwm_config_section* hwm_experiment_sections(hwm_experiment* experiment, int* n) {

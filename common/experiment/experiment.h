@@ -34,6 +34,10 @@ typedef struct hwm_experiment {
 hwm_status hwm_experiment_load(hwm_experiment** out, const char* path, const char* text,
                                const char* const* overrides, int n_overrides, hwm_error* err);
 void hwm_experiment_destroy(hwm_experiment** experiment);
+// schedule: rounds. Rows that every environment takes with version `version` of the controller's
+// parameters: the prefill with version 1, round_steps over all environments with every later one;
+// a multiple of chunk_steps.
+int64_t hwm_experiment_round_rows(const hwm_experiment* experiment, uint64_t version);
 // Borrowed; for hwm_config_print and hwm_config_help.
 hwm_config_section* hwm_experiment_sections(hwm_experiment* experiment, int* n);
 // All values at their defaults, as --help and the sample files want them. NULL when out of memory.
