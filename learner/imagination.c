@@ -545,6 +545,10 @@ void hwm_imagination_gradient(hwm_imagination* im, const hwm_real* phi, uint64_t
     hwm_controller_prepare_backward(c, phi, im->coef, im->g_coef, g_phi);
 }
 
+nn_tape* hwm_imagination_tape(hwm_imagination* imagination) {
+    return imagination->tape;
+}
+
 // ---- checkpoint of the pool
 
 size_t hwm_imagination_pool_count(const hwm_imagination* im) {

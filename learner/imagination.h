@@ -56,7 +56,6 @@ typedef struct hwm_imagination_report {
     double weight_abs,
         update_relative;  // mean |W| after the rollout, mean |dW| / |W| of the last step
     double continued;     // share of rollouts that were continued
-    double flops;
 } hwm_imagination_report;
 
 typedef struct hwm_imagination hwm_imagination;
@@ -85,6 +84,9 @@ const hwm_real* hwm_imagination_weights(const hwm_imagination* imagination);
 // Keep the weights w_t of the last rollout for the following ones: central differences need them
 // constant.
 void hwm_imagination_hold_weights(hwm_imagination* imagination, bool hold);
+
+// The tape of rollouts, free between two of them: for measurements that roll out as well.
+nn_tape* hwm_imagination_tape(hwm_imagination* imagination);
 
 // Pool of continued rollouts, for checkpoints: floats, and copies in and out.
 size_t hwm_imagination_pool_count(const hwm_imagination* imagination);

@@ -14,6 +14,7 @@
 #include "base/signals.h"
 #include "checkpoint.h"
 #include "experiment/evaluate.h"
+#include "nn/pool.h"
 #include "report.h"
 #include "session.h"
 
@@ -87,6 +88,7 @@ static hwm_status configure(learner* l, hwm_error* err) {
     free(spec);
     if (status != HWM_OK)
         return status;
+    nn_threads_set((int)l->experiment->run.learner_threads);
     int n;
     hwm_config_section* sections = hwm_experiment_sections(l->experiment, &n);
     l->text = hwm_config_print(sections, n, false);
@@ -248,12 +250,21 @@ static void save_or_warn(learner* l, const char* name) {
         hwm_log(HWM_LOG_ERROR, "checkpoint", "not saved", "name=%s reason=\"%s\"", name, err.text);
 }
 
+// The model's open-loop error, once per report; measuring takes no part in training.
+static void measure(learner* l) {
+    const hwm_sequences* s = hwm_session_long_sequences(l->session);
+    if (s)
+        hwm_agent_measure_open_loop(l->agent, s);
+}
+
 static void housekeeping(learner* l) {
     const hwm_run_config* run = &l->experiment->run;
     const double now = hwm_clock_s();
     remember(l);
-    if (now - l->reported_s >= run->report_interval_s)
+    if (now - l->reported_s >= run->report_interval_s) {
+        measure(l);
         report_now(l);
+    }
     if (now - l->saved_s >= run->checkpoint_interval_s)
         save_or_warn(l, "latest");
     if (run->checkpoint_every_steps > 0 &&

@@ -63,6 +63,33 @@ static void whole(json_t* o, const char* key, int64_t value) {
     json_object_set_new(o, key, json_integer((json_int_t)value));
 }
 
+// Means over the observation, and each dimension by its name.
+static void put_open_loop(json_t* o, const hwm_agent* a) {
+    const hwm_open_loop* m = a->open_loop;
+    if (!m->known)
+        return;
+    json_t* each = json_object();
+    for (int k = 0; k < HWM_OPEN_LOOP_HORIZONS; k++) {
+        double model = 0, nothing = 0;
+        json_t* dims = json_array();
+        for (int j = 0; j < a->spec.obs_dim; j++) {
+            model += m->model[k][j] / a->spec.obs_dim;
+            nothing += m->nothing[k][j] / a->spec.obs_dim;
+            json_array_append_new(dims, json_real(m->model[k][j]));
+        }
+        char key[48];
+        snprintf(key, sizeof key, "open_loop_%d", hwm_open_loop_horizon[k]);
+        real(o, key, model);
+        json_object_set_new(each, key, dims);
+        snprintf(key, sizeof key, "open_loop_%d_nothing", hwm_open_loop_horizon[k]);
+        real(o, key, nothing);
+        snprintf(key, sizeof key, "open_loop_%d_reward", hwm_open_loop_horizon[k]);
+        real(o, key, m->reward[k]);
+    }
+    json_object_set_new(o, "open_loop_by_dimension", each);
+    real(o, "open_loop_continue", m->cont);
+}
+
 // Mean of the newest training episodes of all workers, their number, how far behind their
 // parameters are, the table's size.
 static void from_server(json_t* o, const char* text, const hwm_report_line* line) {
@@ -182,9 +209,11 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     real(o, "model_share", (a->seconds_model - r->model_s) / span);
     real(o, "imagination_share", (a->seconds_imagination - r->imagination_s) / span);
     real(o, "critic_share", (a->seconds_critic - r->critic_s) / span);
-    const double flops = u->model.flops * (double)(a->model_updates - r->model_updates) +
-                         u->imagination.flops * updates;
-    real(o, "gflops", flops / span * 1e-9);
+    if (a->seconds_model > r->model_s)  // while it was at it
+        real(o, "model_gflops",
+             u->model.flops * (double)(a->model_updates - r->model_updates) /
+                 (a->seconds_model - r->model_s) * 1e-9);
+    put_open_loop(o, a);
     from_server(o, line->stats, line);
 
     char* text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(7));

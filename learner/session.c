@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 
-enum { IN_FLIGHT_MAX = 64, POLL_MS = 200 };
+enum { IN_FLIGHT_MAX = 64, POLL_MS = 200, LONG_SEQUENCES = 64 };
 static const size_t versions_bytes = (size_t)64 << 20;
 
 // Requests of one kind, answered in order.
@@ -28,8 +28,8 @@ struct hwm_session {
     hwm_signature signature;
     hwm_versions* versions;
     hwm_batcher* batcher;
-    queue model, starts;
-    hwm_sequences batch, start_rows;
+    queue model, starts, long_ones;
+    hwm_sequences batch, start_rows, long_rows;
     float* phi;  // scratch
     hwm_session_counters counters;
     void (*idle)(void* context);
@@ -116,6 +116,12 @@ hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const cha
     if (status == HWM_OK)
         status = hwm_sequences_alloc(&s->start_rows, B, hwm_model_start_length(agent->model), K,
                                      spec->obs_dim, spec->action_dim);
+    // as many as the model's start can take, in whole groups of members
+    const int members = (int)e->model.members;
+    const int many = (B < LONG_SEQUENCES ? B : LONG_SEQUENCES) / members * members;
+    if (status == HWM_OK)
+        status = hwm_sequences_alloc(&s->long_rows, many > 0 ? many : members, HWM_OPEN_LOOP_LENGTH,
+                                     K, spec->obs_dim, spec->action_dim);
     if (status != HWM_OK) {
         hwm_fail(err, status, "no memory for batches");
         goto fail;
@@ -149,6 +155,7 @@ void hwm_session_destroy(hwm_session** session) {
     hwm_controller_destroy(&s->acting);
     hwm_sequences_free(&s->batch);
     hwm_sequences_free(&s->start_rows);
+    hwm_sequences_free(&s->long_rows);
     free(s->phi);
     free(s);
     *session = NULL;
@@ -332,4 +339,27 @@ hwm_status hwm_session_starts(hwm_session* s, hwm_error* err) {
     if (status == HWM_OK)
         hwm_model_start(s->agent->model, &s->start_rows, &rng, starts->z);
     return status;
+}
+
+const hwm_sequences* hwm_session_long_sequences(hwm_session* s) {
+    hwm_error err = {0};
+    if (s->long_ones.n == 0) {
+        hwm_sample_request request = common_request(s);
+        request.batch = s->long_rows.n;
+        request.length = s->long_rows.length;
+        request.uncounted = true;
+        request.draw =
+            (uint64_t)1 << 62 | (uint64_t)s->agent->model_updates;  // a stream of its own
+        if (begin(s, &s->long_ones, &request, &err) != HWM_OK)
+            return NULL;
+    }
+    const hwm_batch* raw = NULL;
+    hwm_status status =
+        hwm_client_sample_wait(s->client, s->long_ones.id[s->long_ones.head], 0, &raw, &err);
+    if (status == HWM_ETIMEDOUT)
+        return NULL;
+    if (status == HWM_OK)
+        status = hwm_batcher_sequences(s->batcher, raw, &s->long_rows, &err);
+    done(s, &s->long_ones);
+    return status == HWM_OK ? &s->long_rows : NULL;
 }

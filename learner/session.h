@@ -46,6 +46,10 @@ hwm_status hwm_session_model_batch(hwm_session* session, bool uncounted,
                                    const hwm_sequences** batch, hwm_error* err);
 // The next starts, into the agent's imagination.
 hwm_status hwm_session_starts(hwm_session* session, hwm_error* err);
+// Sequences for measuring the model's open-loop error: asked for once, taken when they are there,
+// so that training never waits for episodes that are long enough. NULL: not yet. Borrowed until the
+// next call.
+const hwm_sequences* hwm_session_long_sequences(hwm_session* session);
 // Forget what is in flight: the kind of request changes.
 void hwm_session_flush(hwm_session* session);
 

@@ -51,13 +51,11 @@ static const hwm_config_field worker_fields[] = {
     {WORKER_REAL(explore_eps), "0.05", 0, 1, NULL,
      "sign actions: p(+1) = (1 + a (1 - eps)) / 2 in training and imagination"},
     {"prefill", HWM_CONFIG_ENUM, offsetof(hwm_worker_config, prefill), "controller", 0, 0,
-     "controller|noise|naive|oja|bcm", "what acts before the first trained parameters"},
+     "controller|noise", "what acts before the first trained parameters"},
     {WORKER_REAL(prefill_noise_std), "1", 0, 10, NULL, "prefill noise: its std"},
     {WORKER_REAL(explore_correlation), "0.9", 0, 0.9999, NULL,
      "prefill noise: its correlation from step to step"},
     {WORKER(burn_in_steps), "0", 0, 1e6, NULL, "steps of zero action at an episode's start"},
-    {"apply_at", HWM_CONFIG_ENUM, offsetof(hwm_worker_config, apply_at), "chunk", 0, 0,
-     "chunk|episode", "where newer parameters are taken up"},
 };
 const hwm_config_table hwm_worker_table = {"worker", "how workers step and explore", worker_fields,
                                            COUNT(worker_fields)};
@@ -80,8 +78,8 @@ const hwm_config_table hwm_experience_table = {"replay", "the table of experienc
 #define IMAGINATION(field)      #field, HWM_CONFIG_INT, offsetof(hwm_imagination_config, field)
 #define IMAGINATION_REAL(field) #field, HWM_CONFIG_REAL, offsetof(hwm_imagination_config, field)
 static const hwm_config_field imagination_fields[] = {
-    {"mode", HWM_CONFIG_ENUM, offsetof(hwm_imagination_config, mode), "explicit", 0, 0,
-     "explicit|latent", "explicit: gradient through rule, controller and model"},
+    {"mode", HWM_CONFIG_ENUM, offsetof(hwm_imagination_config, mode), "explicit", 0, 0, "explicit",
+     "explicit: gradient through rule, controller and model"},
     {IMAGINATION(batch), "128", 4, 65536, NULL, "imagined rollouts per update"},
     {IMAGINATION(horizon), "15", 1, 1000, NULL, "imagined decisions per update"},
     {IMAGINATION_REAL(fraction_continued), "0", 0, 1, NULL,
@@ -101,8 +99,6 @@ static const hwm_config_field imagination_fields[] = {
     {IMAGINATION_REAL(entropy), "0.003", 0, 100, NULL, "weight of the entropy of (1 + a) / 2"},
     {IMAGINATION_REAL(saturation), "0", 0, 100, NULL,
      "weight of mean relu(|s| - 1.5), s the output's pre-activation"},
-    {IMAGINATION_REAL(weight_decay_drift), "0", 0, 100, NULL,
-     "weight of mean (eta D)^2: keeps the drift from writing a static policy"},
 };
 const hwm_config_table hwm_imagination_table = {"imagination", "rollouts inside the world model",
                                                 imagination_fields, COUNT(imagination_fields)};

@@ -23,7 +23,6 @@ typedef struct hwm_imagination_config {
     double clamp_margin;    // observations are kept in the replayed range widened by so much
     double entropy;         // weight of the entropy of (1 + a) / 2
     double saturation;      // weight of mean relu(|s| - 1.5), s the output's pre-activation
-    double weight_decay_drift;  // weight of mean (eta D)^2: keeps D from writing a static policy
 } hwm_imagination_config;
 extern const hwm_config_table hwm_imagination_table;
 

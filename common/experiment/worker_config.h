@@ -8,13 +8,7 @@
 typedef enum hwm_prefill {
     HWM_PREFILL_CONTROLLER,  // the untrained controller, with exploration
     HWM_PREFILL_NOISE,       // the untrained controller, its action + correlated noise
-    HWM_PREFILL_NAIVE,       // random Hebbian updates: eta (alpha pre post' + beta noise)
-    HWM_PREFILL_OJA,
-    HWM_PREFILL_BCM,
 } hwm_prefill;
-
-// Where a worker goes over to newer parameters.
-typedef enum hwm_apply_at { HWM_APPLY_CHUNK, HWM_APPLY_EPISODE } hwm_apply_at;
 
 typedef struct hwm_worker_config {
     int64_t environments;  // per worker, unless its command line says otherwise
@@ -31,7 +25,6 @@ typedef struct hwm_worker_config {
     double prefill_noise_std;
     double explore_correlation;  // of the prefill noise: n_t = c n_{t-1} + sqrt(1 - c^2) n
     int64_t burn_in_steps;       // zero actions at an episode's start
-    int apply_at;                // hwm_apply_at
 } hwm_worker_config;
 extern const hwm_config_table hwm_worker_table;
 
