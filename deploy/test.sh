@@ -26,7 +26,6 @@ for option in "$@"; do
         ;;
     --coverage)
         coverage=yes
-        stages+=(coverage)
         ;;
     -h | --help)
         sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
@@ -57,8 +56,7 @@ if [[ $coverage ]]; then
     ctest --test-dir "$root/build-coverage" --output-on-failure -j2 "${options[@]}"
     status=$?
     # the summary comes last, so that it can be seen
-    gcovr --root "$root" --object-directory "$root/build-coverage" --filter 'common/' --filter 'server/' --fail-under-line 85 \
-        --sort-percentage --txt || status=1
+    /usr/bin/python3 "$root/tests/checks/coverage.py" "$root" "$root/build-coverage" 85 common server || status=1
     exit $status
 fi
 
