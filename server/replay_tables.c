@@ -14,7 +14,7 @@
 // ---- tables
 
 static bool name_is_fine(const char* name) {
-    size_t n = strnlen(name, 64);
+    size_t n = name != NULL ? strnlen(name, 64) : 0;
     if (n == 0 || n == 64) {
         return false;
     }
@@ -232,8 +232,8 @@ hwm_status hwm_replay_assign(hwm_replay* replay, int table, int environments, ui
         at++;
     }
     int n = at == t->n_ranges ? at + 1 : t->n_ranges;
-    hwm_env_range* range = malloc((size_t)n * sizeof *range);
-    bool* used = malloc((size_t)n * sizeof *used);
+    hwm_env_range* range = calloc((size_t)n, sizeof *range);
+    bool* used = calloc((size_t)n, sizeof *used);
     if (range == NULL || used == NULL) {
         status = hwm_fail(err, HWM_ENOMEM, "no memory for %d environment ranges", n);
         goto done;

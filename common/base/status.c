@@ -31,7 +31,7 @@ const char* hwm_status_text(hwm_status code) {
     return "unknown status code";
 }
 
-hwm_status hwm_fail(hwm_error* err, hwm_status code, const char* format, ...) {
+hwm_status(hwm_fail)(hwm_error* err, hwm_status code, const char* format, ...) {
     if (err) {
         va_list args;
         va_start(args, format);

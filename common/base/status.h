@@ -49,6 +49,11 @@ const char* hwm_status_text(hwm_status code);
 hwm_status hwm_fail(hwm_error* err, hwm_status code, const char* format, ...)
     __attribute__((format(printf, 3, 4)));
 
+#ifdef __clang_analyzer__
+// a static analyser sees one file at a time: tell it what comes back
+#define hwm_fail(err, code, ...) ((void)hwm_fail(err, code, __VA_ARGS__), (hwm_status)(code))
+#endif
+
 // Programmer errors only. Prints file, line and condition, then aborts.
 #define HWM_ASSERT(condition)                                                                      \
     ((condition) ? (void)0 : hwm_assert_failed(#condition, __FILE__, __LINE__))

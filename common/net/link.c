@@ -496,7 +496,7 @@ static void answer_zap(hwm_link* link) {
 }
 
 static void remember_peer(hwm_link* link, uint32_t fd) {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {0};
     socklen_t size = sizeof a;
     if (fd >= PEERS_MAX) {
         return;

@@ -27,8 +27,9 @@ typedef struct pb_reader {
 } pb_reader;
 
 static inline pb_reader pb_reader_of(const void* bytes, size_t size) {
-    pb_reader r = {
-        .at = bytes, .end = (const uint8_t*)bytes + size, .bad = bytes == NULL && size > 0};
+    pb_reader r = {.at = bytes,
+                   .end = bytes ? (const uint8_t*)bytes + size : NULL,
+                   .bad = bytes == NULL && size > 0};
     return r;
 }
 

@@ -122,7 +122,7 @@ static figures bench_mujoco(const char* name, double budget_s) {
         fprintf(stderr, "bench_env: %s\n", err.text);
         exit(1);
     }
-    mjData* d[MUJOCO_E];
+    mjData* d[MUJOCO_E] = {NULL};
     double* state = calloc((size_t)b.spec->state_dim, sizeof *state);
     size_t A = (size_t)b.spec->action_dim;
     float* actions = calloc(EPISODE * MUJOCO_E * A, sizeof *actions);

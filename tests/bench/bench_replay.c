@@ -115,7 +115,7 @@ static void appender(const bench* b, int slot, double rate) {
     const hwm_hello* hello = hwm_client_hello(client);
     hwm_chunk chunk;
     uint8_t* data;
-    double sent_at[FLIGHT], start = hwm_clock_s();
+    double sent_at[FLIGHT] = {0}, start = hwm_clock_s();
     uint64_t sent = 0, seen = 0;
     make_chunk(b, &chunk, &data);
     chunk.stream = (hwm_stream){hello->first_env, hello->incarnation};

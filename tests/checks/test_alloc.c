@@ -186,11 +186,11 @@ static void test_text_is_null_without_memory(void** state) {
 }
 
 static int setup(void** state) {
-    void* dir;
+    void* dir = NULL;
     fixture* f = calloc(1, sizeof *f);
     hwm_error err;
-    if (!f || scratch_setup(&dir) != 0)
-        return -1;
+    assert_non_null(f);
+    assert_int_equal(scratch_setup(&dir), 0);
     snprintf(f->dir, sizeof f->dir, "%s", (char*)dir);
     free(dir);
     *state = f;
