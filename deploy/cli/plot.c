@@ -49,7 +49,7 @@ typedef struct plot {
     // adaptation: mean reward per decision in windows around the change, over episodes; [0] with
     // the change, [1] without
     int64_t change_at;
-    const char* change_name;
+    bool own_change;  // of the environment's hidden variant; otherwise the weights are drawn again
     int window;
     double window_x[WINDOWS], adapted[2][WINDOWS], adapted_low[WINDOWS], adapted_high[WINDOWS];
     bool has_weights, has_adaptation;
@@ -195,26 +195,47 @@ static hwm_status compute_weights(plot* p, const hwm_checkpoint* c, uint64_t see
 // ---- adaptation: rewards before and after the weights are lost
 
 typedef struct rewards_recorder {
-    int64_t from, to;  // rows that count
+    int64_t from, to;  // rows that count, relative to the change
     int window;
-    double* sum;  // (episodes, WINDOWS)
+    const int64_t* change;  // (episodes) row of the change
+    double* sum;            // (episodes, WINDOWS)
 } rewards_recorder;
+
+// Where each episode's hidden variant changes for the first time; -1: nowhere.
+typedef struct change_finder {
+    int64_t change[HWM_PLAY_EPISODES_MAX];
+    float variant[HWM_PLAY_EPISODES_MAX][16];
+} change_finder;
+
+static bool find_changes(void* context, const hwm_rollout* r, int64_t row) {
+    change_finder* c = context;
+    bool all = true;
+    for (int i = 0; i < r->E && r->spec->variant_dim > 0; i++) {
+        float now[16] = {0};
+        if (r->idle[i]) {
+            continue;
+        }
+        hwm_envs_variant(r->envs, i, now);
+        if (row > 0 && c->change[i] < 0 && memcmp(now, c->variant[i], sizeof now) != 0) {
+            c->change[i] = row;
+        }
+        memcpy(c->variant[i], now, sizeof now);
+        all &= c->change[i] >= 0;
+    }
+    return r->spec->variant_dim > 0 && !all;
+}
 
 static bool record_rewards(void* context, const hwm_rollout* r, int64_t row) {
     rewards_recorder* a = context;
-    if (row < a->from) {
-        return true;
-    }
-    if (row >= a->to) {
-        return false;
-    }
-    int window = (int)((row - a->from) / a->window);
+    bool more = false;
     for (int i = 0; i < r->E; i++) {
-        if (!r->idle[i] && !(r->flags[i] & HWM_FLAG_FIRST)) {
-            a->sum[i * WINDOWS + window] += r->reward[i];
+        int64_t at = row - a->change[i];
+        more |= !r->idle[i] && at < a->to;
+        if (!r->idle[i] && !(r->flags[i] & HWM_FLAG_FIRST) && at >= a->from && at < a->to) {
+            a->sum[i * WINDOWS + (int)((at - a->from) / a->window)] += (double)r->reward[i];
         }
     }
-    return true;
+    return more;
 }
 
 static int compare_doubles(const void* a, const void* b) {
@@ -225,23 +246,40 @@ static int compare_doubles(const void* a, const void* b) {
 static hwm_status compute_adaptation(plot* p, const hwm_checkpoint* c, const plot_options* o,
                                      uint64_t seed, hwm_error* err) {
     static double sum[2][HWM_PLAY_EPISODES_MAX * WINDOWS];
-    p->window = (int)(o->change_at / (WINDOWS / 2) > 0 ? o->change_at / (WINDOWS / 2) : 1);
-    p->change_at = o->change_at;
-    p->change_name = "weights drawn again";
     int E = (int)(o->episodes < HWM_PLAY_EPISODES_MAX ? o->episodes : HWM_PLAY_EPISODES_MAX);
-    for (int k = 0; k < 2; k++) {
+    hwm_play_request q = hwm_play_default_request();
+    q.seed = seed;
+    q.episodes = E;
+
+    // the world's own change where every episode has one, else the loss of all weights
+    change_finder found;
+    memset(&found, 0, sizeof found);
+    memset(found.change, 0xff, sizeof found.change);
+    hwm_status s = hwm_play(c, &q, find_changes, &found, err);
+    p->change_at = o->change_at;
+    bool own = s == HWM_OK;
+    for (int i = 0; i < E; i++) {
+        own &= found.change[i] >= 0;
+        p->change_at = own && found.change[i] < p->change_at ? found.change[i] : p->change_at;
+    }
+    p->own_change = own;
+    p->change_at = own ? p->change_at : o->change_at;
+    p->window = (int)(p->change_at / (WINDOWS / 2) > 0 ? p->change_at / (WINDOWS / 2) : 1);
+    for (int i = 0; !own && i < E; i++) {
+        found.change[i] = o->change_at;
+    }
+    for (int k = 0; k < (own ? 1 : 2) && s == HWM_OK; k++) {
         memset(sum[k], 0, sizeof sum[k]);
-        rewards_recorder a = {.window = p->window, .sum = sum[k]};
-        a.from = o->change_at - (int64_t)p->window * (WINDOWS / 2);
-        a.to = a.from + (int64_t)p->window * WINDOWS;
-        hwm_play_request q = hwm_play_default_request();
-        q.seed = seed;
-        q.episodes = E;
-        q.reset_at = k == 0 ? o->change_at : -1;
-        hwm_status s = hwm_play(c, &q, record_rewards, &a, err);
-        if (s != HWM_OK) {
-            return s;
-        }
+        rewards_recorder a = {.window = p->window,
+                              .from = -(int64_t)p->window * (WINDOWS / 2),
+                              .to = (int64_t)p->window * (WINDOWS / 2),
+                              .change = found.change,
+                              .sum = sum[k]};
+        q.reset_at = k == 0 && !own ? o->change_at : -1;
+        s = hwm_play(c, &q, record_rewards, &a, err);
+    }
+    if (s != HWM_OK) {
+        return s;
     }
     for (int w = 0; w < WINDOWS; w++) {
         double values[HWM_PLAY_EPISODES_MAX];
@@ -292,6 +330,8 @@ static void draw_curves(hwm_figure* f, hwm_panel panel, const plot* p) {
             extend(&panel.y_min, &panel.y_max, c->column[HWM_CURVE_RETURN], c->n);
         }
     }
+    // room for the legend above the curves
+    panel.y_max += (0.06 + 0.06 * p->n_groups) * (panel.y_max - panel.y_min);
     hwm_axis_round(&panel.y_min, &panel.y_max);
     hwm_figure_axes(f, &panel, "Learning", "environment steps", "return per episode");
     for (int g = 0; g < p->n_groups; g++) {
@@ -358,17 +398,24 @@ static void draw_adaptation(hwm_figure* f, hwm_panel panel, const plot* p) {
     panel.y_min = fmin(panel.y_min, 0.0);
     panel.y_max = fmax(panel.y_max, 0.0) + 0.05 * (panel.y_max - panel.y_min);
     hwm_axis_round(&panel.y_min, &panel.y_max);
-    snprintf(title, sizeof title, "Adaptation: %s at decision %lld", p->change_name,
-             (long long)p->change_at);
+    if (p->own_change) {
+        snprintf(title, sizeof title, "Adaptation: the hidden variant changes");
+    } else {
+        snprintf(title, sizeof title, "Adaptation: weights drawn again at decision %lld",
+                 (long long)p->change_at);
+    }
     snprintf(label, sizeof label, "reward per decision, windows of %d", p->window);
     hwm_figure_axes(f, &panel, title, "decisions after the change", label);
     hwm_figure_band(f, &panel, p->window_x, p->adapted_low, p->adapted_high, WINDOWS,
                     hwm_colour_of(0));
-    hwm_figure_line(f, &panel, p->window_x, p->adapted[1], WINDOWS, hwm_colour_of(1), 1.6, true);
+    if (!p->own_change) {
+        hwm_figure_line(f, &panel, p->window_x, p->adapted[1], WINDOWS, hwm_colour_of(1), 1.6,
+                        true);
+        hwm_figure_legend(f, &panel, 1, "the same episodes without it", hwm_colour_of(1), true);
+    }
     hwm_figure_line(f, &panel, p->window_x, p->adapted[0], WINDOWS, hwm_colour_of(0), 2.2, false);
     hwm_figure_vertical(f, &panel, 0.0, change_colour);
     hwm_figure_legend(f, &panel, 0, "with the change (mean, middle half)", hwm_colour_of(0), false);
-    hwm_figure_legend(f, &panel, 1, "the same episodes without it", hwm_colour_of(1), true);
 }
 
 static bool has_imagined(const plot* p) {
@@ -490,7 +537,7 @@ static const hwm_option options[] = {
     {"--episodes", "N", HWM_OPTION_INT, OPTION(episodes), "32", 1, HWM_PLAY_EPISODES_MAX,
      "Episodes played for adaptation."},
     {"--change-at", "T", HWM_OPTION_INT, OPTION(change_at), "100", 12, 1e6,
-     "Decision at which the weights are drawn again, for adaptation."},
+     "Decision at which the weights are drawn again where nothing else changes, for adaptation."},
     {"--curves-only", NULL, HWM_OPTION_FLAG, OPTION(curves_only), NULL, 0, 0,
      "Play no episodes: learning curves, and imagined against real."},
 };
@@ -500,15 +547,17 @@ const hwm_command hwm_command_plot = {
     .operands_min = 1,
     .operands_max = RUNS_MAX,
     .summary = "Draw runs: learning curves, imagined against real, weights, adaptation",
-    .details =
-        "Runs of one experiment become one curve: the mean of its evaluations with the range over "
-        "its seeds, and each run's training returns behind it in a paler colour. Imagined and real "
-        "return of the same parameters stand side by side. Two panels come from episodes that the "
-        "first run's best controller plays here: its plastic weights from decision to decision, "
-        "and "
-        "the reward around a decision at which the weights are drawn again, beside the same "
-        "episodes "
-        "without that.",
+    .details = "Runs of one experiment become one curve: the mean of its evaluations with the "
+               "range over its seeds, and "
+               "each run's training returns behind it in a paler colour. Imagined and real return "
+               "of the same "
+               "parameters stand side by side. Two panels come from episodes that the first run's "
+               "best controller "
+               "plays here: its plastic weights from decision to decision, and the reward before "
+               "and after a change: "
+               "of the hidden variant where every episode has one, otherwise of the weights, which "
+               "are drawn again, "
+               "beside the same episodes without that.",
     .example = "hwm plot runs/suite/cartpole-seed* --out cartpole.png --out cartpole.svg",
     .options = options,
     .n_options = sizeof options / sizeof options[0],

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -137,6 +138,11 @@ static void explain_death(train* t, hwm_cluster_event event) {
     fprintf(stderr, "%s %s %s, so the run has ended. %s\n%s\nEnd of its log (%s):\n%s\n",
             event == HWM_CLUSTER_WORKERS_FAIL ? "Worker" : "The", p->name, how, kept, hint, p->log,
             tail[0] ? tail : "(empty)");
+    struct statvfs disk;
+    if (statvfs(t->dir.path, &disk) == 0 && disk.f_bavail < disk.f_blocks / 20) {
+        fprintf(stderr, "The disk of %s is nearly full: make room before you resume.\n",
+                t->dir.path);
+    }
 }
 
 // Watch over the run until something ends it.
