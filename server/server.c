@@ -82,6 +82,9 @@ hwm_status hwm_server_create(hwm_server** out, const hwm_server_config* config, 
 const char* hwm_server_endpoint(const hwm_server* s) {
     return hwm_link_endpoint(s->link);
 }
+uint16_t hwm_server_http_port(const hwm_server* s) {
+    return s->http != NULL ? hwm_http_port(s->http) : 0;
+}
 void hwm_server_stop(hwm_server* s) {
     atomic_store(&s->stop, true);
 }
