@@ -6,83 +6,18 @@ usage: test_rpc.py plain|curve
 import json
 import os
 import re
-import shutil
-import signal
 import struct
 import subprocess
 import sys
-import tempfile
-import time
 
-import zmq
-import zmq.auth
+from rpc import SOURCE, STEPS, Client, Server, chunk, signature
 
-BIN = os.environ["HWM_BIN_DIR"]
-SOURCE = os.environ["HWM_SOURCE_DIR"]
+CHUNKS = 30
 
 
 def readme_code():
     with open(os.path.join(SOURCE, "README.md")) as f:
         return re.search(r"```python\n(.*?)```", f.read(), re.S).group(1)
-
-
-class Client:
-    def __init__(self, pb, endpoint, keys, key="operator", kind=zmq.DEALER):
-        self.pb, self.n = pb, 0
-        self.socket = zmq.Context.instance().socket(kind)
-        self.socket.linger = 0
-        if keys:
-            self.socket.curve_publickey, self.socket.curve_secretkey = zmq.auth.load_certificate(f"{keys}/{key}.key")
-            self.socket.curve_serverkey, _ = zmq.auth.load_certificate(f"{keys}/server.pub")
-        self.socket.connect(endpoint)
-
-    def send(self, **body):
-        self.n += 1
-        message = self.pb.Request(protocol=1, id=self.n, **body).SerializeToString()
-        self.socket.send_multipart([b"", message])
-        return self.n
-
-    def receive(self):
-        assert self.socket.poll(20000), "no reply within 20 s"
-        frames = self.socket.recv_multipart()
-        assert len(frames) == 2 and frames[0] == b"", frames
-        reply = self.pb.Reply.FromString(frames[1])
-        assert reply.protocol == 1
-        return reply
-
-    def call(self, **body):
-        n = self.send(**body)
-        while True:
-            reply = self.receive()
-            if reply.id == n:
-                return reply
-
-    def ok(self, **body):
-        reply = self.call(**body)
-        assert reply.status == self.pb.HWM_OK, f"{list(body)}: {reply.message}"
-        return reply
-
-
-STEPS, CHUNKS = 8, 30
-
-
-def signature(pb):
-    columns = [("flags", pb.U8, []), ("reward", pb.F32, []), ("obs", pb.F32, [3]), ("action", pb.F32, [1]), ("act", pb.F32, [4])]
-    return pb.Signature(
-        column=[pb.TensorSpec(name=n, dtype=d, shape=s) for n, d, s in columns],
-        key=[pb.TensorSpec(name="W0", dtype=pb.F32, shape=[2, 3])])
-
-
-def chunk(pb, hello, k):
-    first = k * STEPS
-    rows = range(first, first + STEPS)
-    floats = lambda values: struct.pack(f"<{len(values)}f", *values)
-    return pb.Chunk(
-        env=hello.first_env, incarnation=hello.incarnation, sequence=k + 1, first_step=first, episode=0, episode_step=first,
-        steps=STEPS, param=pb.ParamRef(set="controller", version=1),
-        column=[bytes([1 if t == 0 else 0 for t in rows]), floats([float(t) for t in rows]),
-                floats([t + d / 10 for t in rows for d in range(3)]), floats([0.0] * STEPS), floats([0.0] * 4 * STEPS)],
-        key=[floats([float(first)] * 6)])
 
 
 def check_batch(pb, sample, batch, length):
@@ -213,40 +148,11 @@ def params_crc(name, shape, values):
 
 
 def main(mode):
-    work = tempfile.mkdtemp(prefix="hwm-rpc-")
-    server = None
-    try:
-        subprocess.run(["protoc", f"--python_out={work}", "-I", f"{SOURCE}/proto", "hwm.proto"], check=True)
-        sys.path.insert(0, work)
-        import hwm_pb2 as pb
-
-        keys = None
-        listen = f"ipc://{work}/socket"
-        command = [f"{BIN}/hwm-server", "--dir", f"{work}/store", "--set", "store.map_bytes=268435456"]
-        if mode == "curve":
-            keys, listen = f"{work}/keys", "tcp://127.0.0.1:*"
-            subprocess.run([f"{BIN}/hwm", "keygen", keys], check=True, stdout=subprocess.DEVNULL)
-            command += ["--key-dir", keys]
-        log = open(f"{work}/server.log", "w+")
-        server = subprocess.Popen(command + ["--listen", listen], stderr=log)
-        end = time.time() + 30
-        endpoint = None
-        while endpoint is None and time.time() < end:
-            assert server.poll() is None, "the server ended at once"
-            found = re.search(r"listening endpoint=(\S+)", open(log.name).read())
-            endpoint = found.group(1) if found else None
-            time.sleep(0.05)
-        drive(pb, endpoint, keys, work)
-        assert server.wait(10) == 0, server.returncode
+    with Server(curve=mode == "curve") as server:
+        server.start()
+        drive(server.pb, server.endpoint, server.keys, server.work)
+        assert server.process.wait(10) == 0, server.process.returncode
         print(f"{mode}: passed")
-    except BaseException:
-        print(open(f"{work}/server.log").read() if os.path.exists(f"{work}/server.log") else "", file=sys.stderr)
-        raise
-    finally:
-        if server is not None and server.poll() is None:
-            server.send_signal(signal.SIGKILL)
-            server.wait()
-        shutil.rmtree(work, ignore_errors=True)
 
 
 main(sys.argv[1])

@@ -1,0 +1,273 @@
+"""The service under peers that stop, vanish or are killed, and under a stop of its own.
+
+usage: test_faults.py stopped_peer|vanishing_clients|sigterm_under_load|black_hole
+"""
+
+import json
+import os
+import random
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+
+import zmq
+
+from rpc import FULL, STEPS, Client, Server, chunk, signature
+
+
+def stats(client):
+    return json.loads(client.ok(stats=client.pb.Stats()).stats.json)
+
+
+def inserted(client):
+    return stats(client)["replay"]["tables"][0]["inserted_steps"]
+
+
+def make_table(server):
+    pb = server.pb
+    client = server.client()
+    client.ok(hello=pb.Hello(role=pb.LEARNER))
+    client.ok(table_create=pb.TableCreate(name="t", signature=signature(pb), capacity_steps=10**6, experiment="run: {}"))
+    return client
+
+
+class Worker(Client):
+    """Keeps `window` appends in flight; sends again what was not answered when it has to say hello again."""
+
+    def __init__(self, server, endpoint=None):
+        super().__init__(server.pb, endpoint or server.endpoint, server.keys, key="worker")
+        self.unanswered, self.acknowledged, self.next, self.beat, self.hello = {}, 0, 0, 0.0, None
+
+    def greet(self):
+        pb = self.pb
+        self.hello = self.ok(hello=pb.Hello(role=pb.WORKER, environments=1, client=os.urandom(16))).hello
+        self.next = 0
+
+    def push(self):
+        self.unanswered[self.send(append=self.pb.Append(chunk=chunk(self.pb, self.hello, self.next)))] = None
+        self.next += 1
+
+    def pull(self):
+        while self.socket.poll(0):
+            reply = self.receive()
+            if reply.id in self.unanswered:
+                assert reply.status == self.pb.HWM_OK, reply
+                del self.unanswered[reply.id]
+                self.acknowledged += 1
+        if time.time() - self.beat > 0.5:
+            self.beat = time.time()
+            self.send(heartbeat=self.pb.Heartbeat())
+
+
+def pump(workers, seconds, window=8):
+    end = time.time() + seconds
+    while time.time() < end:
+        for worker in workers:
+            while len(worker.unanswered) < window:
+                worker.push()
+            worker.pull()
+        time.sleep(0.001)
+
+
+def settle(workers, seconds=30):
+    end = time.time() + seconds
+    while any(worker.unanswered for worker in workers) and time.time() < end:
+        for worker in workers:
+            worker.pull()
+        time.sleep(0.002)
+    assert not any(worker.unanswered for worker in workers)
+
+
+def stopped_peer():
+    """A client that asks for samples without reading, then is stopped: the server's memory stays bounded, nobody waits for it."""
+    with Server() as server:
+        server.start()
+        pb, learner = server.pb, make_table(server)
+        worker = Worker(server)
+        worker.greet()
+        pump([worker], 1)
+        pid = os.fork()
+        if pid == 0:
+            zmq.Context._instance = None
+            greedy = Client(pb, server.endpoint, None)
+            greedy.ok(hello=pb.Hello(role=pb.OPERATOR))
+            while True:
+                try:
+                    greedy.n += 1
+                    request = pb.Request(protocol=1, id=greedy.n, sample=pb.Sample(batch=2000, length=4, draw=greedy.n))
+                    greedy.socket.send_multipart([b"", request.SerializeToString()], zmq.DONTWAIT)
+                except zmq.Again:
+                    pass
+                time.sleep(0.002)
+        try:
+            pump([worker], 2)
+            os.kill(pid, signal.SIGSTOP)
+            before, start = stats(learner), time.time()
+            rate = []
+            while time.time() - start < (600 if FULL else 15):
+                at = worker.acknowledged
+                pump([worker], 1)
+                rate.append(worker.acknowledged - at)
+            after = stats(learner)
+            growth = after["memory_bytes"] - before["memory_bytes"]
+            assert growth < 200 << 20, f"memory grew by {growth} bytes behind a stopped peer"
+            assert min(rate) > 0, f"the worker stood still: {rate}"
+            assert after["requests"]["dead_clients"] > before["requests"]["dead_clients"], after["requests"]
+            settle([worker])
+            assert inserted(learner) == STEPS * worker.acknowledged
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        print(f"memory {before['memory_bytes']} -> {after['memory_bytes']}, chunks a second at least {min(rate)}")
+
+
+def vanishing_clients():
+    """64 workers, a third of which vanishes without a word in mid-append: the others lose nothing and are not held up."""
+    with Server() as server:
+        server.start()
+        learner = make_table(server)
+        workers = [Worker(server) for _ in range(64)]
+        for worker in workers:
+            worker.greet()
+        assert len({(w.hello.first_env, w.hello.incarnation) for w in workers}) == 64
+        pump(workers, 1.5)
+        random.seed(5)
+        gone = random.sample(workers, 21)
+        for worker in gone:
+            for _ in range(4):
+                worker.push()
+            worker.socket.close(0)
+        left = [worker for worker in workers if worker not in gone]
+        at = [worker.acknowledged for worker in left]
+        pump(left, 7)
+        settle(left)
+        assert all(worker.acknowledged > n for worker, n in zip(left, at))
+        chunks = inserted(learner) / STEPS
+        sure = sum(worker.acknowledged for worker in workers)
+        unsure = sum(len(worker.unanswered) for worker in gone)
+        assert sure <= chunks <= sure + unsure, (sure, chunks, unsure)
+        assert stats(learner)["requests"]["dead_clients"] >= 21
+        # their places are taken by newcomers, as new incarnations
+        fresh = [Worker(server) for _ in range(21)]
+        for worker in fresh:
+            worker.greet()
+        taken = {(w.hello.first_env, w.hello.incarnation) for w in workers}
+        assert not taken & {(w.hello.first_env, w.hello.incarnation) for w in fresh}
+        print(f"{sure} acknowledged chunks, {int(chunks)} stored")
+
+
+def sigterm_under_load():
+    """SIGTERM with appends in flight: exit 0 within 10 s, and what was acknowledged is there afterwards, once."""
+    with Server() as server:
+        server.start()
+        make_table(server)
+        workers = [Worker(server) for _ in range(8)]
+        for worker in workers:
+            worker.greet()
+        pump(workers, 1)
+        for worker in workers:
+            for _ in range(20):
+                worker.push()
+        start = time.time()
+        server.process.send_signal(signal.SIGTERM)
+        status = server.process.wait(20)
+        took = time.time() - start
+        assert status == 0, status
+        assert took < 10, took
+        for worker in workers:
+            while worker.socket.poll(200):
+                reply = worker.receive()
+                if reply.id in worker.unanswered and reply.status == server.pb.HWM_OK:
+                    worker.acknowledged += 1
+                    del worker.unanswered[reply.id]
+        server.start()
+        chunks = inserted(server.client()) / STEPS
+        sure = sum(worker.acknowledged for worker in workers)
+        assert sure <= chunks <= sure + sum(len(worker.unanswered) for worker in workers), (sure, chunks)
+        print(f"stopped in {took:.2f} s, {sure} acknowledged, {int(chunks)} stored")
+
+
+class Line(threading.Thread):
+    """A TCP line to the server with a delay, which can be made to swallow everything."""
+
+    def __init__(self, port, delay_s):
+        super().__init__(daemon=True)
+        self.target, self.delay_s, self.swallow, self.stop = port, delay_s, False, False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        peers, queues = {}, []
+        while not self.stop:
+            ready, _, _ = select.select([self.listener, *peers], [], [], 0.005)
+            now = time.time()
+            for s in ready:
+                if s is self.listener:
+                    near, _ = s.accept()
+                    far = socket.create_connection(("127.0.0.1", self.target))
+                    peers[near], peers[far] = far, near
+                    continue
+                try:
+                    data = s.recv(65536)
+                except OSError:
+                    data = b""
+                if not data:
+                    for end in (s, peers[s]):
+                        peers.pop(end, None)
+                        end.close()
+                    continue
+                queues.append((now + self.delay_s, peers[s], data))
+            while queues and queues[0][0] <= now and not self.swallow:
+                _, to, data = queues.pop(0)
+                if to in peers:
+                    to.sendall(data)
+
+
+def black_hole():
+    """100 ms each way, then nothing at all for longer than the server waits: recovered within 10 s of healing, nothing lost."""
+    with Server() as server:
+        server.listen = "tcp://127.0.0.1:*"
+        server.start()
+        learner = make_table(server)
+        line = Line(int(server.endpoint.rsplit(":", 1)[1]), 0.1)
+        worker = Worker(server, endpoint=f"tcp://127.0.0.1:{line.port}")
+        worker.greet()
+        pump([worker], 3, window=64)
+        assert worker.acknowledged > 20, worker.acknowledged
+        line.swallow = True
+        time.sleep(60 if FULL else 8)
+        assert stats(learner)["requests"]["dead_clients"] >= 1
+        line.swallow = False
+        healed = time.time()
+        # what was swallowed arrives late; whoever was declared dead is told so and says hello again
+        closed = False
+        while not closed and time.time() - healed < 10:
+            worker.send(heartbeat=server.pb.Heartbeat())
+            while worker.socket.poll(100) and not closed:
+                reply = worker.receive()
+                if reply.id in worker.unanswered and reply.status in (server.pb.HWM_OK, server.pb.HWM_EDUPLICATE):
+                    worker.acknowledged += 1
+                    del worker.unanswered[reply.id]
+                closed = reply.status == server.pb.HWM_ECLOSED
+        assert closed, "not told within 10 s of healing"
+        old, again = worker.hello, list(worker.unanswered)
+        sequence_of = {n: worker.acknowledged + i for i, n in enumerate(sorted(again))}
+        worker.unanswered.clear()
+        worker.greet()
+        assert worker.hello.incarnation != old.incarnation or worker.hello.first_env != old.first_env
+        for n in sorted(again):  # the old stream's chunks, as they were
+            reply = worker.call(append=server.pb.Append(chunk=chunk(server.pb, old, sequence_of[n])))
+            assert reply.status in (server.pb.HWM_OK, server.pb.HWM_EDUPLICATE), reply
+        took = time.time() - healed
+        assert took < 10, took
+        assert inserted(learner) == STEPS * (worker.acknowledged + len(again)), (inserted(learner), worker.acknowledged, len(again))
+        line.stop = True
+        print(f"recovered {took:.1f} s after healing, {len(again)} chunks sent again")
+
+
+{f.__name__: f for f in (stopped_peer, vanishing_clients, sigterm_under_load, black_hole)}[sys.argv[1]]()
