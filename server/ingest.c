@@ -73,7 +73,8 @@ static const hwm_session* owner_of(const hwm_server* s, int table, hwm_stream st
     return NULL;
 }
 
-void hwm_ingest_append(hwm_server* s, hwm_session* session, const hwm_request* request) {
+void hwm_ingest_append(hwm_server* s, hwm_session* session, const hwm_request* request,
+                       hwm_message* message) {
     const hwm_bytes bytes = request->append.chunk;
     int table = table_of(s, session, request->id, request->append.table);
     if (table < 0) {
@@ -122,8 +123,15 @@ void hwm_ingest_append(hwm_server* s, hwm_session* session, const hwm_request* r
     p->bytes = bytes.size;
     p->steps = chunk.steps;
     p->table = table;
-    status = hwm_replay_append(s->replay, table, &chunk, bytes.data, bytes.size, token);
+    void* kept = hwm_message_keep(message);
+    status = kept != NULL
+                 ? hwm_replay_append_kept(s->replay, table, &chunk, bytes.data, bytes.size, token,
+                                          hwm_message_release, kept)
+                 : hwm_replay_append(s->replay, table, &chunk, bytes.data, bytes.size, token);
     if (status != HWM_OK) {
+        if (kept != NULL) {
+            hwm_message_release(kept);
+        }
         pending_give(s, p);
         hwm_rpc_refuse(s, &session->peer, request->id, status, "append: %s",
                        hwm_status_text(status));

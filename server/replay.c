@@ -36,6 +36,13 @@ const hwm_config_table hwm_replay_table = {
 
 // ---- queues
 
+void hwm_append_free(hwm_append_op* op) {
+    if (op->release != NULL) {
+        op->release(op->kept);
+    }
+    free(op);
+}
+
 void hwm_append_push(hwm_append_list* list, hwm_append_op* op) {
     op->next = NULL;
     if (list->tail != NULL) {
@@ -289,7 +296,7 @@ static hwm_status table_set_up(hwm_replay_slot* t, const hwm_table_config* confi
 
 static void table_tear_down(hwm_replay_slot* t) {
     for (hwm_append_op* op; (op = hwm_append_pop(&t->held)) != NULL;) {
-        free(op);
+        hwm_append_free(op);
     }
     for (hwm_sample_op* op; (op = hwm_sample_pop(&t->waiting)) != NULL;) {
         free(op);
@@ -480,15 +487,15 @@ static bool known_table(const hwm_replay* replay, int table) {
     return table >= 0 && table < replay->n_tables;
 }
 
-hwm_status hwm_replay_append(hwm_replay* replay, int table, const hwm_chunk* chunk,
-                             const void* bytes, size_t size, uint64_t token) {
+static hwm_status append(hwm_replay* replay, int table, const hwm_chunk* chunk, const void* bytes,
+                         size_t size, uint64_t token, void (*release)(void*), void* kept) {
     HWM_ASSERT(known_table(replay, table));
     hwm_replay_slot* t = &replay->table[table];
     const hwm_signature* g = &t->config.signature;
     if (size == 0 || size > UINT32_MAX || chunk->steps == 0 || chunk->sequence == 0) {
         return HWM_EINVAL;
     }
-    hwm_append_op* op = malloc(sizeof *op + size);
+    hwm_append_op* op = malloc(sizeof *op + (release == NULL ? size : 0));
     if (op == NULL) {
         return HWM_ENOMEM;
     }
@@ -526,7 +533,12 @@ hwm_status hwm_replay_append(hwm_replay* replay, int table, const hwm_chunk* chu
         }
         op->meta.offset[i] = (uint32_t)(at - begin);
     }
-    memcpy(op->bytes, bytes, size);
+    if (release == NULL) {
+        memcpy(op + 1, bytes, size);
+    }
+    op->bytes = release == NULL ? (const uint8_t*)(op + 1) : bytes;
+    op->release = release;
+    op->kept = kept;
 
     pthread_mutex_lock(&replay->queue);
     hwm_status status = HWM_OK;
@@ -551,6 +563,17 @@ hwm_status hwm_replay_append(hwm_replay* replay, int table, const hwm_chunk* chu
         free(op);
     }
     return status;
+}
+
+hwm_status hwm_replay_append(hwm_replay* replay, int table, const hwm_chunk* chunk,
+                             const void* bytes, size_t size, uint64_t token) {
+    return append(replay, table, chunk, bytes, size, token, NULL, NULL);
+}
+
+hwm_status hwm_replay_append_kept(hwm_replay* replay, int table, const hwm_chunk* chunk,
+                                  const void* bytes, size_t size, uint64_t token,
+                                  void (*release)(void*), void* kept) {
+    return append(replay, table, chunk, bytes, size, token, release, kept);
 }
 
 hwm_status hwm_replay_sample(hwm_replay* replay, int table, const hwm_sample_request* request,

@@ -53,6 +53,11 @@ void hwm_replay_abandon(hwm_replay* replay, int table, uint32_t first_env, int e
 // (inside) while the limiter holds inserts.
 hwm_status hwm_replay_append(hwm_replay* replay, int table, const hwm_chunk* chunk,
                              const void* bytes, size_t size, uint64_t token);
+// The same without the copy: the store reads `bytes` until it calls release(kept), from a thread of
+// its own, before the completion is handed out. When this call fails, `kept` stays with the caller.
+hwm_status hwm_replay_append_kept(hwm_replay* replay, int table, const hwm_chunk* chunk,
+                                  const void* bytes, size_t size, uint64_t token,
+                                  void (*release)(void* kept), void* kept);
 // Queue a sample request; completes when the limiter lets it and enough is stored.
 hwm_status hwm_replay_sample(hwm_replay* replay, int table, const hwm_sample_request* request,
                              uint64_t token);

@@ -21,8 +21,10 @@ typedef struct hwm_append_op {
     int64_t queued_ns;
     hwm_chunk_meta meta;
     hwm_status status;
-    uint64_t id;  // given by the writer
-    uint8_t bytes[];
+    uint64_t id;                  // given by the writer
+    void (*release)(void* kept);  // NULL: the bytes stand behind the struct
+    void* kept;
+    const uint8_t* bytes;
 } hwm_append_op;
 typedef struct hwm_append_list {
     hwm_append_op *head, *tail;
@@ -111,6 +113,7 @@ void hwm_replay_drop(hwm_replay* replay, int table, uint64_t id);
 void hwm_replay_done(hwm_replay* replay, const hwm_completion* completion);
 // Moves on what the limiter allows now.
 void hwm_replay_pump(hwm_replay* replay, hwm_replay_slot* table);
+void hwm_append_free(hwm_append_op* op);
 void hwm_append_push(hwm_append_list* list, hwm_append_op* op);
 hwm_append_op* hwm_append_pop(hwm_append_list* list);
 void hwm_sample_push(hwm_sample_list* list, hwm_sample_op* op);

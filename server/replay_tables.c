@@ -206,7 +206,7 @@ hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err)
                                 .text = "the table was closed for inserts"};
             t->refused++;
             hwm_replay_done(replay, &c);
-            free(op);
+            hwm_append_free(op);
         }
         hwm_replay_pump(replay, t);
     }

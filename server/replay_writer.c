@@ -266,7 +266,7 @@ static void report(hwm_replay* replay, hwm_append_op* ops, const hwm_error* err)
             }
         }
         hwm_replay_done(replay, &c);
-        free(op);
+        hwm_append_free(op);
     }
     for (int i = 0; i < replay->n_tables; i++) {
         hwm_replay_pump(replay, &replay->table[i]);

@@ -420,7 +420,7 @@ static void on_stats(hwm_server* s, const hwm_peer* to, uint64_t id) {
     free(json);
 }
 
-void hwm_rpc_message(hwm_server* s, const hwm_message* m) {
+void hwm_rpc_message(hwm_server* s, hwm_message* m) {
     hwm_request r;
     hwm_error err = {0};
     hwm_status status = hwm_wire_unpack_request(s->wire, m->bytes, m->size, &r, &err);
@@ -469,7 +469,7 @@ void hwm_rpc_message(hwm_server* s, const hwm_message* m) {
     }
     switch (r.kind) {
     case HWM_REQUEST_APPEND:
-        hwm_ingest_append(s, session, &r);
+        hwm_ingest_append(s, session, &r, m);
         break;
     case HWM_REQUEST_SAMPLE:
         hwm_ingest_sample(s, session, &r);

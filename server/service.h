@@ -106,7 +106,9 @@ void hwm_sessions_end(hwm_server* server, hwm_session* session, const char* why)
 void hwm_sessions_tick(hwm_server* server, int64_t now_ns);
 
 // ---- ingest.c
-void hwm_ingest_append(hwm_server* server, hwm_session* session, const hwm_request* request);
+// The chunk's bytes lie in the message, whose memory may be kept.
+void hwm_ingest_append(hwm_server* server, hwm_session* session, const hwm_request* request,
+                       hwm_message* message);
 void hwm_ingest_sample(hwm_server* server, hwm_session* session, const hwm_request* request);
 void hwm_ingest_snapshot(hwm_server* server, hwm_session* session, uint64_t request,
                          const char* path);
@@ -114,7 +116,7 @@ bool hwm_ingest_complete(hwm_server* server);  // one completion; false: none wa
 void hwm_ingest_forget(hwm_server* server, const hwm_session* session);
 
 // ---- rpc.c
-void hwm_rpc_message(hwm_server* server, const hwm_message* message);
+void hwm_rpc_message(hwm_server* server, hwm_message* message);
 void hwm_rpc_reply(hwm_server* server, const hwm_peer* to, const hwm_reply* reply);
 // status with a sentence; counts it.
 void hwm_rpc_refuse(hwm_server* server, const hwm_peer* to, uint64_t id, hwm_status status,

@@ -22,6 +22,7 @@ enum {
     HANDSHAKE_MS = 5000,
     PEERS_MAX = 16384,
     PEER_TEXT = 64,
+    KEEP_BYTES_MIN = 16384,
     TELL_MS = 100,  // between two log lines about strangers
 };
 #define ZAP_ADDRESS "inproc://zeromq.zap.01"
@@ -425,6 +426,24 @@ hwm_status hwm_link_receive(hwm_link* link, hwm_message* out) {
         out->address = property(message, "Peer-Address", link->address, sizeof link->address);
         return HWM_OK;
     }
+}
+
+void* hwm_message_keep(hwm_message* message) {
+    // libzmq receives small messages into one shared buffer, which a kept one would pin
+    if (message->size < KEEP_BYTES_MIN) {
+        return NULL;
+    }
+    zmq_msg_t* kept = malloc(sizeof *kept);
+    if (kept != NULL) {
+        zmq_msg_init(kept);
+        zmq_msg_move(kept, (zmq_msg_t*)(void*)message->storage);
+    }
+    return kept;
+}
+
+void hwm_message_release(void* kept) {
+    zmq_msg_close(kept);
+    free(kept);
 }
 
 void hwm_message_close(hwm_message* message) {

@@ -57,6 +57,11 @@ hwm_status hwm_link_send_owned(hwm_link* link, const hwm_peer* to, void** bytes,
 // HWM_OK with a message, HWM_EAGAIN: none waits. Frames of another form are dropped and counted.
 hwm_status hwm_link_receive(hwm_link* link, hwm_message* message);
 void hwm_message_close(hwm_message* message);
+// Takes the message's memory over, so that `bytes` outlive the close: give it back with
+// hwm_message_release, from any thread. NULL where the message is small (copy it) or memory is
+// short; the message is then as before.
+void* hwm_message_keep(hwm_message* message);
+void hwm_message_release(void* kept);
 
 enum { HWM_LINK_MESSAGE = 1, HWM_LINK_FD = 2, HWM_LINK_LOST = 4 };
 // Wait for a message, for fd (-1: none) to be readable or for the loss of the peer; a set of the
