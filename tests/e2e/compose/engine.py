@@ -1,0 +1,86 @@
+"""What the container tests share: the engine, the image, keys, and questions to the server from outside."""
+
+import ipaddress
+import json
+import os
+import subprocess
+import sys
+import time
+
+SOURCE = os.environ["HWM_SOURCE_DIR"]
+DEPLOY = os.path.join(SOURCE, "deploy")
+BASE = os.environ.get("HWM_BASE", "debian:bookworm-slim")
+IMAGE = "hwm:test"
+
+
+def run(*command, timeout_s=120, check=True, env=None):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=env)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def image():
+    """The image under test, from the Dockerfile; its base is made with debootstrap when the engine has none."""
+    if not run("docker", "images", "-q", BASE).strip():
+        run(os.path.join(DEPLOY, "base-image.sh"), BASE, timeout_s=400)
+    environment = dict(os.environ, DOCKER_BUILDKIT="0")
+    run("docker", "build", "-q", "--build-arg", f"BASE={BASE}", "-f", os.path.join(DEPLOY, "Dockerfile"), "-t", IMAGE, SOURCE,
+        timeout_s=900, env=environment)
+    size = int(run("docker", "image", "inspect", "-f", "{{.Size}}", IMAGE))
+    assert size < 250e6, f"the image has {size / 1e6:.0f} MB, 250 are allowed"
+    print(f"image: {size / 1e6:.0f} MB")
+
+
+def keys(folder):
+    run(os.path.join(DEPLOY, "keys.sh"), folder, env=dict(os.environ, HWM_IMAGE=IMAGE))
+
+
+def wait(what, probe, timeout_s=60):
+    """The first true answer of probe; an assertion with its last answer otherwise."""
+    end = time.monotonic() + timeout_s
+    answer = None
+    while time.monotonic() < end:
+        answer = probe()
+        if answer:
+            return answer
+        time.sleep(0.5)
+    raise AssertionError(f"not within {timeout_s} s: {what} (last answer {answer!r})")
+
+
+def gateway():
+    """The address under which a container on any of the engine's networks reaches a published port of this machine: the first of
+    the default bridge's subnet."""
+    subnet = run("docker", "network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Subnet}}").strip()
+    return str(next(ipaddress.ip_network(subnet).hosts()))
+
+
+def stats(endpoint, folder):
+    """`hwm stats` from a container that belongs to no project, with the operator's key; None while the server is away."""
+    done = subprocess.run(
+        ["docker", "run", "--rm", "-v", f"{folder}:/keys:ro", IMAGE, "hwm", "stats", "--server", endpoint, "--key-dir", "/keys", "--json"],
+        capture_output=True, text=True, timeout=60)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def table(answer):
+    return answer["replay"]["tables"][0]
+
+
+def workers_alive(answer):
+    return sum(1 for worker in answer["workers"] if worker["alive"])
+
+
+def kill_program(container):
+    """kill -9 of the program itself: the child of the container's init."""
+    init = int(run("docker", "inspect", "-f", "{{.State.Pid}}", container))
+    with open(f"/proc/{init}/task/{init}/children") as f:
+        children = f.read().split()
+    assert children, f"{container} runs nothing"
+    for child in children:
+        os.kill(int(child), 9)
+
+
+def say(text):
+    print(text)
+    sys.stdout.flush()
