@@ -178,7 +178,7 @@ static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, 
     hwm_sessions_set_peer(s, session, &m->from);
     s->counters.hellos++;
     hwm_log(
-        HWM_LOG_INFO, "service", back ? "client is back" : "client joined",
+        hwm_session_log_level(session), "service", back ? "client is back" : "client joined",
         "client=%" PRIu64 " role=%s rank=%u host=%s pid=%u envs=%u+%u incarnation=%u version=%s",
         session->number, hwm_role_name(session->role), session->rank, session->host, session->pid,
         session->first_env, session->environments, session->incarnation, session->version);

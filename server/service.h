@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/log.h"
 #include "base/metrics.h"
 #include "net/link.h"
 #include "net/wire.h"
@@ -102,6 +103,9 @@ void hwm_sessions_set_peer(hwm_server* server, hwm_session* session, const hwm_p
 void hwm_sessions_drop(hwm_server* server, hwm_session* session);
 uint32_t hwm_sessions_free_rank(const hwm_server* server, hwm_role role, int table);
 // Streams abandoned, samples cancelled, leases returned. The slot stays for the statistics.
+// Workers and learners come and go at level info; who only asks (health checks, statistics) at
+// debug.
+hwm_log_level hwm_session_log_level(const hwm_session* session);
 void hwm_sessions_end(hwm_server* server, hwm_session* session, const char* why);
 void hwm_sessions_tick(hwm_server* server, int64_t now_ns);
 

@@ -124,14 +124,19 @@ uint32_t hwm_sessions_free_rank(const hwm_server* s, hwm_role role, int table) {
     }
 }
 
+hwm_log_level hwm_session_log_level(const hwm_session* session) {
+    return session->role == HWM_ROLE_WORKER || session->role == HWM_ROLE_LEARNER ? HWM_LOG_INFO
+                                                                                 : HWM_LOG_DEBUG;
+}
+
 void hwm_sessions_end(hwm_server* s, hwm_session* session, const char* why) {
     if (!session->alive) {
         return;
     }
-    hwm_log(HWM_LOG_INFO, "service", "client left",
-            "client=%" PRIu64 " role=%d host=%s pid=%u address=%s reason=\"%s\" steps=%" PRIu64,
-            session->number, (int)session->role, session->host, session->pid, session->address, why,
-            session->append_steps);
+    hwm_log(hwm_session_log_level(session), "service", "client left",
+            "client=%" PRIu64 " role=%s host=%s pid=%u address=%s reason=\"%s\" steps=%" PRIu64,
+            session->number, hwm_role_name(session->role), session->host, session->pid,
+            session->address, why, session->append_steps);
     session->alive = false;
     hwm_ingest_forget(s, session);
     hwm_hub_forget(s->hub, session->number);
