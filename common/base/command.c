@@ -370,6 +370,10 @@ int hwm_command_run(const hwm_command* command, int argc, char** argv) {
             printf("%s %s\n", typed, HWM_VERSION);
             return HWM_EXIT_DONE;
         }
+        if (command->is_program && strcmp(argv[i], "--words") == 0) {
+            hwm_command_words(command, stdout);
+            return HWM_EXIT_DONE;
+        }
     }
     union {
         char bytes[HWM_OPTIONS_BYTES_MAX];

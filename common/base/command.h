@@ -75,7 +75,7 @@ void hwm_command_markdown(const hwm_command* command, FILE* out);  // a section 
 void hwm_command_words(const hwm_command* command, FILE* out);     // its options, for completion
 
 // Parse the arguments after the command's name and run it: --help and --version answered, a wrong
-// command line explained.
+// command line explained. A program also answers --words with its options: shell completion asks.
 int hwm_command_run(const hwm_command* command, int argc, char** argv);
 // The main of a program that has no commands.
 int hwm_command_main(const hwm_command* command, int argc, char** argv);

@@ -57,7 +57,15 @@ void hwm_commands_completion(FILE* out) {
                  "       fi ;;\n"
                  "    esac\n"
                  "}\n"
-                 "complete -o filenames -F _hwm hwm\n");
+                 "complete -o filenames -F _hwm hwm\n"
+                 // the other programs say themselves which options they have
+                 "_hwm_program() {\n"
+                 "    case \"${COMP_WORDS[COMP_CWORD]}\" in\n"
+                 "    -*) mapfile -t COMPREPLY < <(compgen -W \"$(\"$1\" --words)\" -- "
+                 "\"${COMP_WORDS[COMP_CWORD]}\") ;;\n"
+                 "    esac\n"
+                 "}\n"
+                 "complete -o default -F _hwm_program hwm-server hwm-worker hwm-learner\n");
 }
 
 int hwm_cli_main(int argc, char** argv) {

@@ -131,6 +131,8 @@ static void test_help_and_version_run_nothing(void** state) {
     }
     assert_int_equal(PROGRAM(1, "hwm-test", "--version"), HWM_EXIT_DONE);
     assert_string_equal(printed, "hwm-test " HWM_VERSION "\n");
+    assert_int_equal(PROGRAM(1, "hwm-test", "--words"), HWM_EXIT_DONE);
+    assert_string_equal(printed, "--help --quiet --dir --threads --ratio --set --log --log-level");
     assert_int_equal(runs, 0);
 }
 
