@@ -44,6 +44,11 @@ int hwm_env_count(void);
 const char* hwm_env_name(int k);
 const char* hwm_env_help(int k);
 
+// The folder that environment `plugin` may load shared objects from (env/plugin.h), for the whole
+// process; NULL: that of HWM_PLUGIN_DIR, if any. Before the first environment is created or
+// described. copied
+void hwm_env_plugin_dir(const char* dir);
+
 typedef struct hwm_envs hwm_envs;
 
 // threads: stepping is spread over that many; results do not depend on it.

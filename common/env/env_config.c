@@ -25,6 +25,8 @@ static const hwm_config_field fields[] = {
     FIELD(symbols, INT, "4", 3, 32, NULL, "environment sequence: how many symbols"),
     FIELD(cues, INT, "2", 1, 64, NULL, "environment sequence, recall: symbols of a trial"),
     FIELD(delay, INT, "5", 0, 10000, NULL, "environment sequence, recall: empty steps of a trial"),
+    FIELD(plugin, STRING, "", 0, 63, NULL,
+          "environment plugin: base name of a shared object in --plugin-dir"),
     FIELD(mjcf, STRING, "", 0, 255, NULL, "environment mjcf: path of a MuJoCo model file"),
     FIELD(gear, REAL, "0", 0, 1000000, NULL,
           "MuJoCo: gear of every actuator (N m or N); 0: the model's own (quadruped: 50)"),

@@ -26,6 +26,8 @@ struct hwm_env_config {
     int64_t symbols;
     int64_t cues, delay;  // recall: symbols of a trial, empty steps before they are asked for
 
+    char plugin[HWM_CONFIG_STRING_MAX];  // base name of the shared object
+
     // MuJoCo
     char mjcf[HWM_CONFIG_STRING_MAX];  // the user's model
     int64_t frame_skip;                // simulator steps per control step, 0: the environment's own

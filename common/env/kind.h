@@ -67,7 +67,7 @@ typedef struct env_kind {
 extern const env_kind env_kind_cartpole, env_kind_pendulum, env_kind_acrobot, env_kind_sequence;
 extern const env_kind env_kind_cartpole_balance, env_kind_cartpole_swingup,
     env_kind_pendulum_swingup, env_kind_quadruped, env_kind_halfcheetah, env_kind_hopper,
-    env_kind_walker, env_kind_mjcf;
+    env_kind_walker, env_kind_mjcf, env_kind_plugin;
 
 // Append one observation to a spec that describe fills; asserts that there is room.
 void env_spec_obs(hwm_env_spec* spec, const char* name, const char* unit, double scale, double low,

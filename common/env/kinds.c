@@ -16,7 +16,8 @@ static const env_kind* const kinds[] = {
     &env_kind_halfcheetah,
     &env_kind_hopper,
     &env_kind_walker,
-    &env_kind_mjcf,  // clang-format on
+    &env_kind_mjcf,
+    &env_kind_plugin,  // clang-format on
 };
 
 const env_kind* env_kind_find(const char* name) {

@@ -10,6 +10,7 @@
 typedef struct envs_options {
     bool json;
     hwm_text_list set;
+    const char* plugin_dir;
 } envs_options;
 
 static hwm_status spec_of(const char* name, const envs_options* o, hwm_env_spec* spec,
@@ -73,11 +74,12 @@ static json_t* json_of(const hwm_env_spec* spec, const char* help) {
 
 // Needs a file of the user's before it has a spec.
 static bool needs_file(const char* name) {
-    return strcmp(name, "mjcf") == 0;
+    return strcmp(name, "mjcf") == 0 || strcmp(name, "plugin") == 0;
 }
 
 static hwm_exit run(const void* options, const char* const* operands, int n_operands) {
     const envs_options* o = options;
+    hwm_env_plugin_dir(o->plugin_dir);
     hwm_env_spec* spec = calloc(1, sizeof *spec);
     json_t* all = json_array();
     hwm_exit code = spec && all ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
@@ -118,6 +120,8 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
 static const hwm_option options[] = {
     {"--set", "KEY=VALUE", HWM_OPTION_LIST, offsetof(envs_options, set), NULL, 0, 0,
      "A field of section env, as env.observation=antbullet."},
+    {"--plugin-dir", "DIR", HWM_OPTION_TEXT, offsetof(envs_options, plugin_dir), NULL, 0, 0,
+     "Folder of environment plug-ins."},
     {"--json", NULL, HWM_OPTION_FLAG, offsetof(envs_options, json), NULL, 0, 0,
      "Specs as JSON: of one environment an object, of all an array."},
 };

@@ -140,6 +140,7 @@ hwm_status rollout_begin(rollout* r, const rollout_options* options, hwm_error* 
     if (!config) {
         return hwm_fail(err, HWM_ENOMEM, "out of memory");
     }
+    hwm_env_plugin_dir(options->plugin_dir);
     hwm_status code = configure(config, options, err);
     if (code == HWM_OK) {
         code = hwm_envs_create(&r->envs, config, (uint64_t)options->seed, 0, 1, 1, err);

@@ -13,6 +13,7 @@ typedef struct rollout_options {
     const char* init_state;
     const char* actions;
     int64_t seed, episode, steps;
+    const char* plugin_dir;
 } rollout_options;
 
 // Rows for a table of options whose struct has a rollout_options field `member`.

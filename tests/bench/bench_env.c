@@ -195,8 +195,8 @@ int main(int argc, char** argv) {
     for (int k = 0, rows = 0; k < hwm_env_count(); k++) {
         const char* name = hwm_env_name(k);
         bool mujoco = mj_task_find(name) != NULL;
-        if (strcmp(name, "mjcf") == 0) {
-            continue;  // the user's own model
+        if (strcmp(name, "mjcf") == 0 || strcmp(name, "plugin") == 0) {
+            continue;  // the user's own
         }
         figures f = mujoco ? bench_mujoco(name, 2.0 * budget_s) : bench_native(name, budget_s);
         if (json) {

@@ -13,7 +13,7 @@ static hwm_env_config config_of(int k) {
 
 static void test_every_environment_draws_and_looking_changes_nothing(void** state) {
     (void)state;
-    for (int k = 0; k < hwm_env_count(); k++) {
+    for (int k = 0; k < hwm_env_count() - 1; k++) {  // the last one is `plugin`: test_plugin.py
         hwm_env_config config = config_of(k);
         hwm_envs* envs = fixture_envs(&config, 2, 0, 2, 1);
         const hwm_env_spec* spec = hwm_envs_spec(envs);
