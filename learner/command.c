@@ -4,10 +4,11 @@
 #include <stddef.h>
 
 #include "base/signals.h"
+#include "env/env.h"
 #include "learner.h"
 
 typedef struct options {
-    const char *server, *key_dir, *experiment, *run_dir;
+    const char *server, *key_dir, *experiment, *run_dir, *plugin_dir;
     hwm_text_list set;
     bool insecure;
 } options;
@@ -24,6 +25,8 @@ static const hwm_option table[] = {
      "Override one value of the experiment; may be repeated."},
     {"--key-dir", "DIR", HWM_OPTION_TEXT, AT(key_dir), NULL, 0, 0,
      "CURVE keys, for a server on another machine."},
+    {"--plugin-dir", "DIR", HWM_OPTION_TEXT, AT(plugin_dir), NULL, 0, 0,
+     "The only folder that environment plug-ins are loaded from."},
     {"--insecure", NULL, HWM_OPTION_FLAG, AT(insecure), NULL, 0, 0,
      "Plain text to other machines too."},
 };
@@ -41,6 +44,7 @@ static hwm_exit run(const void* given, const char* const* operands, int n_operan
         return HWM_EXIT_USAGE;
     }
     hwm_signals_install();
+    hwm_env_plugin_dir(o->plugin_dir);
     const hwm_learner_options l = {
         .server = o->server,
         .key_dir = o->key_dir,

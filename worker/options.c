@@ -2,10 +2,11 @@
 #include <stdio.h>
 
 #include "base/command.h"
+#include "env/env.h"
 #include "worker/worker.h"
 
 typedef struct options {
-    const char *server, *key_dir, *table;
+    const char *server, *key_dir, *table, *plugin_dir;
     bool insecure;
     int64_t environments, threads, backlog_mib;
     double give_up_s;
@@ -22,6 +23,8 @@ static const hwm_option rows[] = {
            "Allow plain text to other machines."),
     OPTION("--table", "NAME", HWM_OPTION_TEXT, table, NULL, 0, 0,
            "Which table to fill, where the server has several."),
+    OPTION("--plugin-dir", "DIR", HWM_OPTION_TEXT, plugin_dir, NULL, 0, 0,
+           "The only folder that environment plug-ins are loaded from."),
     OPTION("--environments", "N", HWM_OPTION_INT, environments, "0", 0, 4096,
            "Environments in lock step; 0: worker.environments of the experiment."),
     OPTION("--threads", "N", HWM_OPTION_INT, threads, "0", 0, 256,
@@ -40,6 +43,7 @@ static hwm_exit run(const void* parsed, const char* const* operands, int n_opera
         fprintf(stderr, "hwm-worker: --server is missing; for example --server tcp://host:5555\n");
         return HWM_EXIT_USAGE;
     }
+    hwm_env_plugin_dir(o->plugin_dir);
     hwm_worker_options worker = {
         .server = o->server,
         .key_dir = o->key_dir,

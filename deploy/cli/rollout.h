@@ -63,6 +63,14 @@ typedef struct rollout_options {
          "0",      0,   4294967295.0,   "Draws the start, the variant and random actions."},       \
         {"--episode", "N", HWM_OPTION_INT, offsetof(type, member.episode),                         \
          "0",         0,   4294967295.0,   "Which episode of that seed."},                         \
+        {"--plugin-dir",                                                                           \
+         "DIR",                                                                                    \
+         HWM_OPTION_TEXT,                                                                          \
+         offsetof(type, member.plugin_dir),                                                        \
+         NULL,                                                                                     \
+         0,                                                                                        \
+         0,                                                                                        \
+         "Folder of environment plug-ins."},                                                       \
     {                                                                                              \
         "--steps", "N", HWM_OPTION_INT, offsetof(type, member.steps), "0", 0, 1e9,                 \
             "At most so many decisions; 0: until the episode or the file ends."                    \
