@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "net/chunk_codec.h"
@@ -172,6 +173,40 @@ void hwm_ingest_sample(hwm_server* s, hwm_session* session, const hwm_request* r
         hwm_rpc_refuse(s, &session->peer, request->id, status, "sample: %s",
                        hwm_status_text(status));
     }
+}
+
+void hwm_ingest_priorities(hwm_server* s, hwm_session* session, const hwm_request* request) {
+    const hwm_wire_priorities* p = &request->priorities;
+    int table = table_of(s, session, request->id, p->table);
+    if (table < 0) {
+        return;
+    }
+    // the message's arrays lie anywhere: aligned copies, and env and incarnation side by side
+    const size_t n = p->env.size / 4;
+    hwm_stream* stream = malloc(n * sizeof *stream);
+    uint64_t* step = malloc(n * sizeof *step);
+    double* priority = malloc(n * sizeof *priority);
+    hwm_error err = {0};
+    hwm_status status = HWM_ENOMEM;
+    if (stream != NULL && step != NULL && priority != NULL) {
+        for (size_t k = 0; k < n; k++) {
+            memcpy(&stream[k].env, (const uint8_t*)p->env.data + 4 * k, 4);
+            memcpy(&stream[k].incarnation, (const uint8_t*)p->incarnation.data + 4 * k, 4);
+        }
+        memcpy(step, p->step.data, 8 * n);
+        memcpy(priority, p->priority.data, 8 * n);
+        status = hwm_replay_prioritise(s->replay, table, (int)n, stream, step, priority, &err);
+    } else {
+        hwm_fail(&err, HWM_ENOMEM, "no memory for %zu priorities", n);
+    }
+    free(stream);
+    free(step);
+    free(priority);
+    if (status != HWM_OK) {
+        hwm_rpc_refuse(s, &session->peer, request->id, status, "%s", err.text);
+        return;
+    }
+    hwm_rpc_reply(s, &session->peer, &(hwm_reply){.id = request->id});
 }
 
 void hwm_ingest_snapshot(hwm_server* s, hwm_session* session, uint64_t request, const char* path) {

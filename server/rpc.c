@@ -54,6 +54,7 @@ static const uint8_t allowed[HWM_REQUEST_KIND_END] = {
     [HWM_REQUEST_TABLE_CLOSE] = ROLE(LEARNER) | ROLE(OPERATOR),
     [HWM_REQUEST_APPEND] = ROLE(WORKER) | ROLE(OPERATOR),
     [HWM_REQUEST_SAMPLE] = ROLE(LEARNER) | ROLE(OPERATOR),
+    [HWM_REQUEST_PRIORITIES] = ROLE(LEARNER) | ROLE(OPERATOR),
     [HWM_REQUEST_EPISODE] = ROLE(WORKER) | ROLE(OPERATOR),
     [HWM_REQUEST_STATS] = EVERYBODY,
     [HWM_REQUEST_PUBLISH] = ROLE(LEARNER) | ROLE(OPERATOR),
@@ -470,6 +471,9 @@ void hwm_rpc_message(hwm_server* s, hwm_message* m) {
     switch (r.kind) {
     case HWM_REQUEST_APPEND:
         hwm_ingest_append(s, session, &r, m);
+        break;
+    case HWM_REQUEST_PRIORITIES:
+        hwm_ingest_priorities(s, session, &r);
         break;
     case HWM_REQUEST_SAMPLE:
         hwm_ingest_sample(s, session, &r);

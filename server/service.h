@@ -114,6 +114,7 @@ void hwm_sessions_tick(hwm_server* server, int64_t now_ns);
 void hwm_ingest_append(hwm_server* server, hwm_session* session, const hwm_request* request,
                        hwm_message* message);
 void hwm_ingest_sample(hwm_server* server, hwm_session* session, const hwm_request* request);
+void hwm_ingest_priorities(hwm_server* server, hwm_session* session, const hwm_request* request);
 void hwm_ingest_snapshot(hwm_server* server, hwm_session* session, uint64_t request,
                          const char* path);
 bool hwm_ingest_complete(hwm_server* server);  // one completion; false: none waits

@@ -221,6 +221,32 @@ void hwm_client_sample_end(hwm_client* c, uint64_t id) {
     }
 }
 
+hwm_status hwm_client_prioritise(hwm_client* c, int n, const hwm_stream* stream,
+                                 const uint64_t* step, const double* priority, hwm_error* err) {
+    if (n < 1 || n > HWM_PRIORITIES_MAX) {
+        return hwm_fail(err, HWM_EINVAL, "priorities is %d; 1 to %d are allowed", n,
+                        HWM_PRIORITIES_MAX);
+    }
+    const size_t rows = (size_t)n;
+    uint32_t* name = malloc(rows * 2 * sizeof *name);
+    if (name == NULL) {
+        return hwm_fail(err, HWM_ENOMEM, "no memory for %d priorities", n);
+    }
+    for (size_t k = 0; k < rows; k++) {
+        name[k] = stream[k].env;
+        name[rows + k] = stream[k].incarnation;
+    }
+    hwm_request r = {.kind = HWM_REQUEST_PRIORITIES};
+    r.priorities = (hwm_wire_priorities){.table = c->hello.table,
+                                         .env = {name, 4 * rows},
+                                         .incarnation = {name + rows, 4 * rows},
+                                         .step = {step, 8 * rows},
+                                         .priority = {priority, 8 * rows}};
+    hwm_status s = call_and_wait(c, &r, HWM_REPLY_NONE, NULL, NULL, CALL_TIMEOUT_MS, err);
+    free(name);
+    return s;
+}
+
 // ---- parameters
 
 hwm_status hwm_client_publish(hwm_client* c, const char* set, uint64_t version, hwm_block_tag tag,

@@ -153,6 +153,10 @@ hwm_status hwm_client_sample_wait(hwm_client* client, uint64_t id, int timeout_m
                                   const hwm_batch** batch, hwm_error* err);
 void hwm_client_sample_end(hwm_client* client, uint64_t id);
 
+// New priorities of sampled starts (batch->stream, batch->step): each >= 0 and finite. Blocking.
+hwm_status hwm_client_prioritise(hwm_client* client, int n, const hwm_stream* stream,
+                                 const uint64_t* step, const double* priority, hwm_error* err);
+
 // ---- parameters
 typedef enum hwm_block_tag { HWM_BLOCK_RULE = 1, HWM_BLOCK_ACTING = 2 } hwm_block_tag;
 // Blocking until the hub has stored it. version rises by the caller.

@@ -67,7 +67,7 @@ static ProtobufCAllocator wire_allocator(hwm_wire* w) {
 const char* hwm_request_name(hwm_request_kind kind) {
     static const char* const name[] = {
         "hello",       "heartbeat",  "table_create",  "table_close", "append",     "sample",
-        "unknown",     "episode",    "stats",         "publish",     "fetch",      "list_params",
+        "priorities",  "episode",    "stats",         "publish",     "fetch",      "list_params",
         "task_submit", "task_lease", "task_complete", "task_result", "list_tasks", "barrier",
         "snapshot",    "shutdown",   "ping",          "bye"};
     _Static_assert(sizeof name / sizeof name[0] == HWM_REQUEST_KIND_END - HWM_REQUEST_HELLO,
@@ -207,6 +207,20 @@ static hwm_status check_request(const hwm_request* r, hwm_error* err) {
         return check_size("chunk bytes", r->append.chunk.size, 1, HWM_MESSAGE_BYTES_MAX, err);
     case HWM_REQUEST_SAMPLE:
         return check_sample(&r->sample, err);
+    case HWM_REQUEST_PRIORITIES: {
+        const hwm_wire_priorities* p = &r->priorities;
+        size_t n = p->env.size / 4;
+        CHECK(check_name("table", p->table, 64, true, err));
+        CHECK(check_size("priorities", n, 1, HWM_PRIORITIES_MAX, err));
+        return p->env.size == 4 * n && p->incarnation.size == 4 * n && p->step.size == 8 * n &&
+                       p->priority.size == 8 * n
+                   ? HWM_OK
+                   : hwm_fail(
+                         err, HWM_EINVAL,
+                         "priorities: env, incarnation, step and priority have %zu, %zu, %zu and "
+                         "%zu bytes: not N of 4, 4, 8 and 8",
+                         p->env.size, p->incarnation.size, p->step.size, p->priority.size);
+    }
     case HWM_REQUEST_EPISODE:
         if (!isfinite(r->episode.episode_return)) {
             return hwm_fail(err, HWM_ENUMERIC, "episode return is %g", r->episode.episode_return);
@@ -466,6 +480,15 @@ hwm_status hwm_wire_pack_request(hwm_wire* w, const hwm_request* r, hwm_bytes* o
 #define X(field) b->field = r->sample.request.field;
         SAMPLE_NUMBERS(X)
 #undef X
+        break;
+    }
+    case HWM_REQUEST_PRIORITIES: {
+        BODY(m, priorities, Hwm__Priorities, hwm__priorities__init);
+        b->table = STR(r->priorities.table);
+        b->env = (ProtobufCBinaryData)BIN(r->priorities.env);
+        b->incarnation = (ProtobufCBinaryData)BIN(r->priorities.incarnation);
+        b->step = (ProtobufCBinaryData)BIN(r->priorities.step);
+        b->priority = (ProtobufCBinaryData)BIN(r->priorities.priority);
         break;
     }
     case HWM_REQUEST_EPISODE: {
@@ -811,6 +834,13 @@ static hwm_status convert_request(hwm_wire* w, const Hwm__Request* m, hwm_reques
 #undef X
         break;
     }
+    case HWM_REQUEST_PRIORITIES:
+        out->priorities = (hwm_wire_priorities){.table = m->priorities->table,
+                                                .env = UNBIN(m->priorities->env),
+                                                .incarnation = UNBIN(m->priorities->incarnation),
+                                                .step = UNBIN(m->priorities->step),
+                                                .priority = UNBIN(m->priorities->priority)};
+        break;
     case HWM_REQUEST_EPISODE:
         CHECK(check_size("variant", m->episode->n_variant, 0, 64, err));
         out->episode = (hwm_wire_episode){.env = m->episode->env,

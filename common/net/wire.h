@@ -22,7 +22,8 @@ enum {
     HWM_ANNOUNCE_MAX = 64,             // parameter sets, or versions of a listing
     HWM_TASK_ROWS_MAX = 1024,
     HWM_CLIENT_ID_BYTES = 16,
-    HWM_TASK_TYPE_MAX = 32
+    HWM_TASK_TYPE_MAX = 32,
+    HWM_PRIORITIES_MAX = 65536
 };
 
 typedef struct hwm_bytes {
@@ -38,7 +39,8 @@ typedef enum hwm_request_kind {
     HWM_REQUEST_TABLE_CLOSE,
     HWM_REQUEST_APPEND,
     HWM_REQUEST_SAMPLE,
-    HWM_REQUEST_EPISODE = 17,
+    HWM_REQUEST_PRIORITIES,
+    HWM_REQUEST_EPISODE,
     HWM_REQUEST_STATS,
     HWM_REQUEST_PUBLISH,
     HWM_REQUEST_FETCH,
@@ -78,6 +80,11 @@ typedef struct hwm_wire_sample {
     const char* table;
     hwm_sample_request request;
 } hwm_wire_sample;
+
+typedef struct hwm_wire_priorities {
+    const char* table;
+    hwm_bytes env, incarnation, step, priority;  // u32, u32, i64, f64, N each
+} hwm_wire_priorities;
 
 typedef struct hwm_wire_episode {
     uint32_t env, episode;
@@ -130,6 +137,7 @@ typedef struct hwm_request {
             hwm_bytes chunk;    // APPEND: an encoded hwm.Chunk, inside the message
         } append;
         hwm_wire_sample sample;
+        hwm_wire_priorities priorities;
         hwm_wire_episode episode;
         hwm_wire_publish publish;
         hwm_wire_fetch fetch;

@@ -347,6 +347,45 @@ static void test_roles_bound_what_a_client_may_do(void** state) {
     hwm_client_destroy(&learner, 0, NULL);
 }
 
+// A start with a thousand times the priority of all others together is what nearly every draw
+// finds.
+static void test_client_priorities_steer_the_sampler(void** state) {
+    (void)state;
+    hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
+    fixture_create_table(learner);
+    hwm_client* worker = fixture_connect(&f, HWM_ROLE_WORKER);
+    fixture_append(worker, 0, 20);
+    assert_true(fixture_wait_acknowledged(worker, 20, 20));
+    hwm_stream stream = {hwm_client_hello(worker)->first_env,
+                         hwm_client_hello(worker)->incarnation};
+    uint64_t step = 42;
+    double priority = 1e6;
+    hwm_error err = {0};
+    if (hwm_client_prioritise(learner, 1, &stream, &step, &priority, &err) != HWM_OK) {
+        fail_msg("%s", err.text);
+    }
+    hwm_sample_request r = {
+        .batch = 100, .length = 2, .selector = HWM_SELECT_PRIORITISED, .priority_exponent = 1.0};
+    uint64_t id;
+    const hwm_batch* batch = NULL;
+    assert_int_equal(HWM_OK, hwm_client_sample_begin(learner, &r, &id, &err));
+    assert_int_equal(HWM_OK, hwm_client_sample_wait(learner, id, 20000, &batch, &err));
+    int hits = 0;
+    for (int i = 0; i < batch->batch; i++) {
+        hits += batch->step[i] == 42;
+    }
+    assert_true(hits > 90);
+    hwm_client_sample_end(learner, id);
+    priority = -1.0;
+    assert_int_not_equal(HWM_OK,
+                         hwm_client_prioritise(learner, 1, &stream, &step, &priority, &err));
+    assert_true(strlen(err.text) > 10);
+    assert_int_equal(HWM_EINVAL,
+                     hwm_client_prioritise(learner, 0, &stream, &step, &priority, &err));
+    hwm_client_destroy(&worker, 0, NULL);
+    hwm_client_destroy(&learner, 0, NULL);
+}
+
 static void test_snapshot_is_a_store_of_its_own(void** state) {
     (void)state;
     hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
@@ -415,6 +454,7 @@ int main(void) {
         SERVED(test_hub_hands_out_whole_versions_only),
         SERVED(test_tasks_are_leased_again_and_count_once),
         SERVED(test_roles_bound_what_a_client_may_do),
+        SERVED(test_client_priorities_steer_the_sampler),
         SERVED(test_snapshot_is_a_store_of_its_own),
         SERVED(test_server_refuses_what_does_not_fit_the_table),
     };

@@ -64,6 +64,14 @@ static bool sample_request(hwm_request_kind kind, hwm_request* r) {
                                                  .draw = UINT64_MAX,
                                                  .columns = 5};
         return true;
+    case HWM_REQUEST_PRIORITIES: {
+        static const uint32_t four[2] = {1, 2};
+        static const uint64_t eight[2] = {3, 4};
+        static const double priority[2] = {0.5, 2.0};
+        r->priorities =
+            (hwm_wire_priorities){"t", {four, 8}, {four, 8}, {eight, 16}, {priority, 16}};
+        return true;
+    }
     case HWM_REQUEST_EPISODE:
         r->episode = (hwm_wire_episode){1, 2, -3.5, 4, 3, variant, 5};
         return true;
@@ -101,7 +109,7 @@ static bool sample_request(hwm_request_kind kind, hwm_request* r) {
     case HWM_REQUEST_BYE:
         return true;
     default:
-        return false;  // append has a codec of its own; 16 is not in use
+        return false;  // append has a codec of its own
     }
 }
 
@@ -191,7 +199,7 @@ static void test_wire_requests_come_back(void** state) {
         }
         free(bytes);
     }
-    assert_int_equal(21, kinds);
+    assert_int_equal(22, kinds);
 }
 
 static void expect_pack_refusal(const hwm_request* r, const char* words) {
@@ -221,6 +229,9 @@ static void test_wire_checks_before_packing(void** state) {
     sample_request(HWM_REQUEST_TASK_SUBMIT, &r);
     r.submit.payload.size = HWM_TASK_BYTES_MAX + 1;
     expect_pack_refusal(&r, "payload is 4194305");
+    sample_request(HWM_REQUEST_PRIORITIES, &r);
+    r.priorities.step.size = 8;
+    expect_pack_refusal(&r, "8, 8, 8 and 16 bytes");
     sample_request(HWM_REQUEST_PUBLISH, &r);
     r.publish.size = 8;
     expect_pack_refusal(&r, "offset + part is 16");
