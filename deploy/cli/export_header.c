@@ -28,18 +28,38 @@ static bool is_plastic(const hwm_controller* c, int l) {
     return c->layer[l].plastic;
 }
 
-static bool is_mod3(const hwm_controller* c) {
-    return c->rule.kind == HWM_RULE_MOD3;
+// Factors of the previous step.
+static bool delayed(const hwm_controller* c) {
+    return c->row->old;
+}
+
+// M = tanh(m_x . x_0 + m_h . h)
+static bool modulated(const hwm_controller* c) {
+    return c->modulator == HWM_MODULATOR_LINEAR;
 }
 
 // ---- what a header cannot hold
 
 static hwm_status check(const writer* w, hwm_error* err) {
     const hwm_controller* c = w->c;
-    if (c->rule.kind != HWM_RULE_ABCD && c->rule.kind != HWM_RULE_MOD3) {
-        return hwm_fail(err, HWM_EUNSUPPORTED,
-                        "a header holds the rules abcd and mod3, not rule.kind number %d",
-                        c->rule.kind);
+    const struct {
+        bool wrong;
+        const char* what;
+    } refused[] = {
+        {c->rule.kind != HWM_RULE_ABCD && c->rule.kind != HWM_RULE_MOD3,
+         "rule.kind is neither abcd nor mod3"},
+        {c->modulator != HWM_MODULATOR_NONE && !modulated(c),
+         "rule.modulator is neither none nor linear"},
+        {c->rule.oja != 0, "rule.oja is not 0"},
+        {c->rule.bound == HWM_BOUND_DECAY, "rule.bound is decay"},
+        {c->rule.update_every != 1 || c->rule.average != 1,
+         "rule.update_every or rule.average is not 1"},
+    };
+    for (size_t k = 0; k < sizeof refused / sizeof refused[0]; k++) {
+        if (refused[k].wrong) {
+            return hwm_fail(err, HWM_EUNSUPPORTED, "a header cannot hold this controller: %s",
+                            refused[k].what);
+        }
     }
     if (c->config.weights == HWM_WEIGHTS_NORMAL || c->config.weights == HWM_WEIGHTS_SPARSE) {
         return hwm_fail(
@@ -101,7 +121,7 @@ static void tables(writer* w) {
         snprintf(name, sizeof name, "rule%d", l + 1);
         snprintf(shape, sizeof shape, "[%d]", (int)(4 * n));
         table(w, name, shape, w->coef + y->rule_c, 4 * n);
-        if (is_mod3(c)) {
+        if (modulated(c)) {
             snprintf(name, sizeof name, "mod_x%d", l + 1);
             snprintf(shape, sizeof shape, "[%d]", c->inputs);
             table(w, name, shape, w->coef + y->mod_x_c, (size_t)c->inputs);
@@ -127,7 +147,7 @@ static void state(writer* w) {
         }
         fprintf(w->out, "    float w%d[%d];  /* (%d,%d) */\n", l + 1, y->P * y->Q, y->P, y->Q);
         w->cost->ram_bytes += 4 * (int64_t)y->P * y->Q;
-        if (is_mod3(c)) {
+        if (delayed(c)) {
             fprintf(w->out,
                     "    float old_pre%d[%d], old_post%d[%d];  /* of the previous step */\n", l + 1,
                     y->Q, l + 1, y->P);
@@ -193,7 +213,7 @@ static void tanh_function(writer* w) {
 static void learn_function(writer* w) {
     const hwm_controller* c = w->c;
     fprintf(w->out,
-            "/* w += m (pre (a post + b) + (c post + d)), then the bound */\n"
+            "/* w += m (a pre post + b pre + c post + d), then the bound */\n"
             "static inline void %s_learn(float* w, const float* rule, const float* pre, const "
             "float* post,\n"
             "                            float m, int n_post, int n_pre) {\n"
@@ -201,10 +221,10 @@ static void learn_function(writer* w) {
             "    float largest = 0.0f;\n"
             "    for (int i = 0; i < n_post; i++) {\n"
             "        for (int j = 0; j < n_pre; j++, w++, rule += 4) {\n"
-            "            float d = pre[j] * (rule[0] * post[i] + rule[1]) + (rule[2] * post[i] + "
-            "rule[3]);\n",
+            "            float d = pre[j] * (rule[0] * post[i]) + rule[1] * pre[j] + (rule[2] * "
+            "post[i] + rule[3]);\n",
             w->prefix);
-    if (is_mod3(c)) {
+    if (modulated(c)) {
         fprintf(w->out, "            d = m * d;\n");
     }
     fprintf(w->out, "            *w += d;\n");
@@ -314,7 +334,7 @@ static void reset_function(writer* w) {
             fprintf(w->out, "        s->w%d[k] += %s_mean%d[k];\n", l + 1, p, l + 1);
         }
         fprintf(w->out, "    }\n");
-        if (is_mod3(c)) {
+        if (delayed(c)) {
             fprintf(w->out,
                     "    for (int k = 0; k < %d; k++) {\n        s->old_pre%d[k] = 0.0f;\n    }\n"
                     "    for (int k = 0; k < %d; k++) {\n        s->old_post%d[k] = 0.0f;\n    }\n",
@@ -404,13 +424,11 @@ static void learn_layer(writer* w, int l) {
         snprintf(post, sizeof post, "action");
     }
     int64_t n = (int64_t)y->P * y->Q;
-    w->cost->multiplications += 3 * n;
+    char m[64] = "1.0f", used_pre[48], used_post[48];
+    w->cost->multiplications += 4 * n;
     w->cost->additions += 4 * n;
-    if (!is_mod3(c)) {
-        fprintf(w->out, "    %s_learn(s->w%d, %s_rule%d, %s, %s, 1.0f, %d, %d);\n", p, l + 1, p,
-                l + 1, pre, post, y->P, y->Q);
-    } else {
-        const hwm_layer* head = &c->layer[c->n_layers - 1];
+    if (modulated(c)) {
+        const hwm_layer* last = &c->layer[c->n_layers - 1];
         fprintf(w->out,
                 "    float m%d = 0.0f;\n"
                 "    for (int k = 0; k < %d; k++) {\n        m%d += %s_mod_x%d[k] * s->act[k];\n   "
@@ -423,17 +441,25 @@ static void learn_layer(writer* w, int l) {
             fprintf(w->out,
                     "    for (int k = 0; k < %d; k++) {\n        m%d += %s_mod_h%d[k] * s->act[%zu "
                     "+ k];\n    }\n",
-                    head->Q, l + 1, p, l + 1, head->pre_f);
-            w->cost->multiplications += head->Q;
-            w->cost->additions += head->Q;
+                    last->Q, l + 1, p, l + 1, last->pre_f);
+            w->cost->multiplications += last->Q;
+            w->cost->additions += last->Q;
         }
-        fprintf(
-            w->out,
-            "    %s_learn(s->w%d, %s_rule%d, s->old_pre%d, s->old_post%d, %s_tanh(m%d), %d, %d);\n"
-            "    for (int k = 0; k < %d; k++) {\n        s->old_pre%d[k] = (%s)[k];\n    }\n"
-            "    for (int k = 0; k < %d; k++) {\n        s->old_post%d[k] = (%s)[k];\n    }\n",
-            p, l + 1, p, l + 1, l + 1, l + 1, p, l + 1, y->P, y->Q, y->Q, l + 1, pre, y->P, l + 1,
-            post);
+        snprintf(m, sizeof m, "%.40s_tanh(m%d)", p, l + 1);
+    }
+    snprintf(used_pre, sizeof used_pre, "%s", pre);
+    snprintf(used_post, sizeof used_post, "%s", post);
+    if (delayed(c)) {
+        snprintf(used_pre, sizeof used_pre, "s->old_pre%d", l + 1);
+        snprintf(used_post, sizeof used_post, "s->old_post%d", l + 1);
+    }
+    fprintf(w->out, "    %s_learn(s->w%d, %s_rule%d, %s, %s, %s, %d, %d);\n", p, l + 1, p, l + 1,
+            used_pre, used_post, m, y->P, y->Q);
+    if (delayed(c)) {
+        fprintf(w->out,
+                "    for (int k = 0; k < %d; k++) {\n        s->old_pre%d[k] = (%s)[k];\n    }\n"
+                "    for (int k = 0; k < %d; k++) {\n        s->old_post%d[k] = (%s)[k];\n    }\n",
+                y->Q, l + 1, pre, y->P, l + 1, post);
     }
     if (c->rule.bound == HWM_BOUND_MAX_NORM) {
         w->cost->multiplications += n;

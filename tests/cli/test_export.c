@@ -171,6 +171,14 @@ static void test_header_every_input_clip_and_learned_mean(void** state) {
             1);
 }
 
+static void test_header_abcd_with_modulator_per_layer(void** state) {
+    (void)state;
+    compare(
+        "modulated",
+        "env:\n  name: cartpole\nrule:\n  modulator: linear\n  granularity: layer\n  bound: none\n",
+        1);
+}
+
 static void test_safetensors_round_trip(void** state) {
     (void)state;
     char dir[128], file[128];
@@ -195,6 +203,11 @@ static void test_export_refuses_with_a_sentence(void** state) {
         normal, sizeof normal, "%s",
         small_run_make("normal", "env:\n  name: cartpole\ncontroller:\n  weights: normal\n", 3));
     snprintf(file, sizeof file, "%s", scratch_path("x.h"));
+    char oja[128];
+    snprintf(oja, sizeof oja, "%s",
+             small_run_make("oja", "env:\n  name: cartpole\nrule:\n  oja: 0.1\n", 3));
+    char* unsupported[] = {"hwm", "export", oja, "--header", file};
+    assert_int_equal(hwm_cli_main(5, unsupported), HWM_EXIT_FAILED);
     char* nothing[] = {"hwm", "export", dir};
     char* prefix[] = {"hwm", "export", dir, "--header", file, "--prefix", "9lives"};
     char* weights[] = {"hwm", "export", normal, "--header", file};
@@ -210,6 +223,7 @@ int main(void) {
         cmocka_unit_test(test_header_abcd_two_plastic_layers),
         cmocka_unit_test(test_header_mod3_static_trunk),
         cmocka_unit_test(test_header_every_input_clip_and_learned_mean),
+        cmocka_unit_test(test_header_abcd_with_modulator_per_layer),
         cmocka_unit_test(test_safetensors_round_trip),
         cmocka_unit_test(test_export_refuses_with_a_sentence),
     };
