@@ -4,10 +4,10 @@
 # Installs what is missing, builds with AddressSanitizer and UndefinedBehaviorSanitizer in build-test/, Release in build/ and
 # what runs threads with ThreadSanitizer in build-tsan/, runs every test and ends with CTest's summary and its exit status.
 # Tests that measure memory or learn run the Release programs, all others the sanitized ones.
-#   --all        soak, learning and system tests at full length; our files are also read by the readers of others, which are
+#   --all        kills, mutations and long runs at full length; our files are also read by the readers of others, which are
 #                put into build-test/readers/ from PyPI; where a container engine answers, the image and the composed system
 #                are tested as well
-#   --ci         as --all, but soak and learning tests at their usual, shortened length
+#   --ci         as --all, but at the usual, shortened length
 #   --coverage   instead: build in build-coverage/ without sanitizers, run the same tests, and end with the share of lines of
 #                common/ and server/ that they ran; fails below 85 %
 set -u
