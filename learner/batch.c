@@ -377,7 +377,9 @@ hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, double fra
     for (int i = 0; i < batch->batch; i++)
         if (b->lost[i])
             starts->alive[i] = 0;
-    for (int i = 0; i < batch->batch; i++)
+    for (int i = 0; i < batch->batch; i++) {
         hwm_lanes_set(starts->state, i, b->S, b->states + (size_t)i * (size_t)b->S);
+        hwm_controller_clear_naive(b->controller, starts->state, i);
+    }
     return HWM_OK;
 }

@@ -295,9 +295,11 @@ static void send_rest(worker* w) {
 static void set_exploration(worker* w) {
     const hwm_worker_config* config = &w->now.experiment->worker;
     hwm_rollout_config* r = &w->now.rollout->config;
-    bool prefill = hwm_feed_version(w->now.feed) <= 1 && config->prefill == HWM_PREFILL_NOISE;
-    r->std = prefill ? config->prefill_noise_std : config->explore_std;
-    r->correlation = prefill ? config->explore_correlation : 0;
+    bool prefill = hwm_feed_version(w->now.feed) <= 1;
+    bool noise = prefill && config->prefill == HWM_PREFILL_NOISE;
+    r->std = noise ? config->prefill_noise_std : config->explore_std;
+    r->correlation = noise ? config->explore_correlation : 0;
+    r->naive = prefill && config->prefill == HWM_PREFILL_NAIVE;
 }
 
 static void report_episode(worker* w, int i) {

@@ -64,6 +64,8 @@ static hwm_status check(const hwm_experiment* e, hwm_error* err) {
         if (e->train.env_steps_per_update <= 0)
             COMPLAIN("run.schedule = rounds needs train.env_steps_per_update above 0\n");
     }
+    if (e->worker.prefill == HWM_PREFILL_NAIVE && e->rule.naive == HWM_NAIVE_NONE)
+        COMPLAIN("worker.prefill is naive, but rule.naive is none: say hebb, oja or bcm there\n");
 #undef COMPLAIN
     if (used == 0)
         return HWM_OK;

@@ -51,7 +51,7 @@ static const hwm_config_field worker_fields[] = {
     {WORKER_REAL(explore_eps), "0.05", 0, 1, NULL,
      "sign actions: p(+1) = (1 + a (1 - eps)) / 2 in training and imagination"},
     {"prefill", HWM_CONFIG_ENUM, offsetof(hwm_worker_config, prefill), "controller", 0, 0,
-     "controller|noise", "what acts before the first trained parameters"},
+     "controller|noise|naive", "what acts before the first trained parameters; naive: rule.naive"},
     {WORKER_REAL(prefill_noise_std), "1", 0, 10, NULL, "prefill noise: its std"},
     {WORKER_REAL(explore_correlation), "0.9", 0, 0.9999, NULL,
      "prefill noise: its correlation from step to step"},

@@ -8,6 +8,7 @@
 typedef enum hwm_prefill {
     HWM_PREFILL_CONTROLLER,  // the untrained controller, with exploration
     HWM_PREFILL_NOISE,       // the untrained controller, its action + correlated noise
+    HWM_PREFILL_NAIVE,       // the naive rule that rule.naive names, with exploration
 } hwm_prefill;
 
 typedef struct hwm_worker_config {

@@ -111,6 +111,9 @@ static void fresh_weights(hwm_rollout* r, const hwm_real* coef, int i) {
     hwm_rng_init(&rng, r->seed, HWM_PURPOSE_WEIGHTS, r->first_env + (uint32_t)i, r->episode[i],
                  r->step[i]);
     hwm_controller_reset(r->controller, coef, &rng, r->state, i);
+    if (r->config.naive) {
+        hwm_controller_naive(r->controller, &rng, r->state, i);
+    }
 }
 
 void hwm_rollout_begin(hwm_rollout* r, const hwm_real* coef, int i, uint32_t episode) {

@@ -32,6 +32,7 @@ typedef struct hwm_rollout_config {
     int threads;
     int64_t burn_in_steps;  // zero actions (and no plastic step) at an episode's start
     int64_t freeze_at;      // no plastic step from this step of an episode on; -1: never
+    bool naive;             // new episodes follow the naive rule (rule.naive)
     int64_t reset_at;       // fresh weights at this step of an episode; -1: never
 } hwm_rollout_config;
 hwm_rollout_config hwm_rollout_default_config(void);

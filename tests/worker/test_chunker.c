@@ -20,6 +20,24 @@ static const char mod3[] = "env: {name: cartpole}\n"
                            "rule: {kind: mod3, phi_std: 0.5, w_max: 0.5, terms: AC}\n"
                            "worker: {chunk_steps: 8}\n";
 
+// One experiment per rule, bound, modulator and granularity that the list of the header does not
+// cover yet.
+static const char* const others[] = {
+    "rule: {kind: shifted, phi_std: 0.5, w_max: 0.5, granularity: neuron}\n",
+    "rule: {kind: trace, phi_std: 0.5, w_max: 0.5, bound: clip, granularity: shared, modulator: "
+    "reward}\n"
+    "controller: {inputs: [o, r]}\n",
+    "rule: {kind: network, bound: decay, phi_std: 2}\n",
+    "rule: {kind: abcd, bound: none, eta: 0.01, oja: 0.3, update_every: 3, average: 2, modulator: "
+    "unit}\n",
+    "rule: {kind: mod3, modulator: prediction, granularity: layer}\n",
+    "rule: {kind: hebb, eta: 0.1}\n",
+    "rule: {kind: oja, bound: none}\n",
+    "rule: {kind: bcm, bound: clip, w_max: 0.5, naive: none}\n",
+    "rule: {kind: abcd, naive: bcm}\nworker: {chunk_steps: 4}\n",
+};
+enum { OTHERS = sizeof others / sizeof others[0] };
+
 static const float* rows(const hwm_chunk* c, int column) {
     return c->column[column];
 }
@@ -125,6 +143,9 @@ static void test_key_frame_replays_to_the_next(void** state) {
     (void)state;
     check_key_frames(abcd);
     check_key_frames(mod3);
+    for (int k = 0; k < OTHERS; k++) {
+        check_key_frames(others[k]);
+    }
 }
 
 static void test_cut_and_empty(void** state) {
@@ -180,13 +201,13 @@ static uint64_t content(const char* yaml, int workers, int environments, int thr
 
 static void test_content_does_not_depend_on_spreading(void** state) {
     (void)state;
-    const char* yaml[] = {abcd, mod3};
-    for (int k = 0; k < 2; k++) {
+    const char* yaml[] = {abcd, mod3, others[1], others[5]};
+    for (int k = 0; k < 4; k++) {
         uint64_t one = content(yaml[k], 1, 16, 1);
         assert_int_equal(one, content(yaml[k], 1, 16, 4));
         assert_int_equal(one, content(yaml[k], 16, 1, 1));
         assert_int_equal(one, content(yaml[k], 2, 8, 2));
-        assert_int_not_equal(one, content(yaml[1 - k], 1, 16, 1));
+        assert_int_not_equal(one, content(yaml[(k + 1) % 4], 1, 16, 1));
     }
 }
 
