@@ -157,6 +157,8 @@ typedef struct state_change {
     const hwm_table_state* state;
     const hwm_env_range* range;
     int n_ranges;
+    const hwm_stream* expired;
+    int n_expired;
 } state_change;
 
 static hwm_status put_state(hwm_store_txn* txn, void* context, hwm_error* err) {
@@ -164,6 +166,9 @@ static hwm_status put_state(hwm_store_txn* txn, void* context, hwm_error* err) {
     hwm_status status = hwm_store_state_put(txn, c->table, c->state, err);
     if (status == HWM_OK && c->range != NULL) {
         status = hwm_store_ranges_put(txn, c->table, c->range, c->n_ranges, err);
+    }
+    for (int i = 0; i < c->n_expired && status == HWM_OK; i++) {
+        status = hwm_store_stream_delete(txn, c->table, c->expired[i], err);
     }
     return status;
 }
@@ -193,7 +198,8 @@ hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err)
     pthread_mutex_lock(&replay->commit);
     hwm_table_state state = t->state;
     state.closed = 1;
-    hwm_status status = transact(replay, put_state, &(state_change){table, &state, NULL, 0}, err);
+    hwm_status status =
+        transact(replay, put_state, &(state_change){.table = table, .state = &state}, err);
     pthread_mutex_lock(&replay->queue);
     if (status == HWM_OK) {
         t->state.closed = 1;
@@ -216,6 +222,37 @@ hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err)
 }
 
 // ---- workers
+
+// Streams that were handed on to a later incarnation and whose chunks are all evicted: nothing
+// refers to them any more, so their last sequence is forgotten.
+typedef struct expiry {
+    const hwm_env_range* range;
+    int n_ranges;
+    hwm_stream* stream;
+    size_t n, capacity;
+} expiry;
+
+static void collect_expired(void* context, const hwm_stream_info* s) {
+    expiry* e = context;
+    bool expired = false;
+    for (int i = 0; i < e->n_ranges && s->chunks == 0; i++) {
+        const hwm_env_range* r = &e->range[i];
+        expired = expired || (s->stream.env >= r->first && s->stream.env - r->first < r->n &&
+                              s->stream.incarnation < r->incarnation);
+    }
+    if (expired && e->n == e->capacity) {
+        size_t capacity = e->capacity > 0 ? 2 * e->capacity : 64;
+        hwm_stream* grown = realloc(e->stream, capacity * sizeof *grown);
+        if (grown == NULL) {
+            return;  // it stays until the next time
+        }
+        e->stream = grown;
+        e->capacity = capacity;
+    }
+    if (expired) {
+        e->stream[e->n++] = s->stream;
+    }
+}
 
 hwm_status hwm_replay_assign(hwm_replay* replay, int table, int environments, uint32_t* first_env,
                              uint32_t* incarnation, hwm_error* err) {
@@ -250,18 +287,29 @@ hwm_status hwm_replay_assign(hwm_replay* replay, int table, int environments, ui
         range[at].incarnation++;
     }
     used[at] = true;
-    status = transact(replay, put_state, &(state_change){table, &state, range, n}, err);
+    expiry old = {.range = range, .n_ranges = n};
+    hwm_index_each_stream(t->index, collect_expired, &old);
+    status = transact(replay, put_state,
+                      &(state_change){table, &state, range, n, old.stream, (int)old.n}, err);
+    if (status == HWM_OK && old.n > 0) {
+        hwm_index_lock(t->index, true);
+        for (size_t i = 0; i < old.n; i++) {
+            hwm_index_stream_forget(t->index, old.stream[i]);
+        }
+        hwm_index_unlock(t->index);
+    }
+    free(old.stream);
     if (status == HWM_OK) {
         t->state.next_env = state.next_env;
         *first_env = range[at].first;
         *incarnation = range[at].incarnation;
-        hwm_env_range* old = t->range;
-        bool* old_used = t->range_used;
+        hwm_env_range* range_before = t->range;
+        bool* used_before = t->range_used;
         t->range = range;
         t->range_used = used;
         t->n_ranges = n;
-        range = old;
-        used = old_used;
+        range = range_before;
+        used = used_before;
     }
 done:
     free(range);

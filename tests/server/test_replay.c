@@ -235,6 +235,82 @@ static void test_replay_closes_abandoned_episodes(void** state) {
     world_close(&w);
 }
 
+static void test_replay_forgets_expired_streams(void** state) {
+    (void)state;
+    world w = world_open(60);
+    hwm_error err;
+    uint32_t first, incarnation;
+    uint8_t bytes[CHUNK_BYTES_MAX];
+    hwm_chunk chunk;
+    assert_int_equal(hwm_replay_assign(w.replay, w.table, 1, &first, &incarnation, &err), HWM_OK);
+    writer_state s = writer_begin(0, 0);
+    size_t size = writer_chunk(&s, 4, 0, bytes, &chunk);
+    for (int round = 0; round < 2; round++) {
+        // while a chunk of it is stored, or nobody has taken its place, the stream is remembered
+        assert_int_equal(hwm_replay_append(w.replay, w.table, &chunk, bytes, size, 1), HWM_OK);
+        assert_int_equal(fixture_wait(w.replay).status, round == 0 ? HWM_OK : HWM_EDUPLICATE);
+        hwm_replay_abandon(w.replay, w.table, 0, 1, (uint32_t)round);
+        assert_int_equal(hwm_replay_assign(w.replay, w.table, 1, &first, &incarnation, &err),
+                         HWM_OK);
+        assert_int_equal(incarnation, round + 1);
+    }
+    writer_state next = writer_begin(0, 2);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(fixture_append(w.replay, w.table, &next, 8, 0), HWM_OK);
+    }
+    assert_int_equal(hwm_replay_append(w.replay, w.table, &chunk, bytes, size, 1), HWM_OK);
+    assert_int_equal(fixture_wait(w.replay).status, HWM_EDUPLICATE);
+    hwm_replay_abandon(w.replay, w.table, 0, 1, 2);
+    assert_int_equal(hwm_replay_assign(w.replay, w.table, 1, &first, &incarnation, &err), HWM_OK);
+    assert_int_equal(incarnation, 3);
+    // now it is gone, from the store as well: the number means nothing any more, and only what is
+    // stored is sampled
+    world_reopen(&w);
+    hwm_sample_request r = {.batch = 50, .length = 8};
+    hwm_status status;
+    hwm_batch* b = fixture_sample(w.replay, w.table, &r, &status);
+    assert_int_equal(status, HWM_OK);
+    fixture_check(b, &w.signature);
+    for (int i = 0; i < b->batch; i++) {
+        assert_int_equal(b->stream[i].incarnation, 2);
+    }
+    hwm_replay_batch_free(w.replay, &b);
+    assert_int_equal(hwm_replay_append(w.replay, w.table, &chunk, bytes, size, 1), HWM_OK);
+    assert_int_equal(fixture_wait(w.replay).status, HWM_OK);
+    world_close(&w);
+}
+
+static void test_replay_accepts_a_gap_and_closes_what_came_before(void** state) {
+    (void)state;
+    world w = world_open(1000);
+    static uint8_t bytes[CHUNK_BYTES_MAX];
+    hwm_chunk chunk;
+    writer_state s = writer_begin(0, 0);
+    assert_int_equal(fixture_append(w.replay, w.table, &s, 6, 0), HWM_OK);
+    writer_chunk(&s, 6, 0, bytes, &chunk);  // lost
+    assert_int_equal(fixture_append(w.replay, w.table, &s, 6, 0), HWM_OK);
+    for (int pass = 0; pass < 2; pass++) {
+        hwm_sample_request r = {.batch = 40, .length = 5};
+        hwm_status status;
+        hwm_batch* b = fixture_sample(w.replay, w.table, &r, &status);
+        assert_int_equal(status, HWM_OK);
+        fixture_check(b, &w.signature);
+        const uint8_t* flags = b->column[HWM_COLUMN_FLAGS];
+        for (int i = 0; i < b->batch; i++) {
+            bool before = b->step[i] < 6;
+            assert_true(before ? b->step[i] <= 1 : b->step[i] == 12 || b->step[i] == 13);
+            bool at_end = b->step[i] == 1;
+            assert_int_equal(flags[b->row[i] + 4] & HWM_FLAG_LAST, at_end ? HWM_FLAG_LAST : 0);
+        }
+        hwm_replay_batch_free(w.replay, &b);
+        char* json = hwm_replay_stats_json(w.replay);
+        assert_non_null(strstr(json, pass == 0 ? "\"gaps\":1" : "\"gaps\":0"));
+        free(json);
+        world_reopen(&w);
+    }
+    world_close(&w);
+}
+
 static void test_replay_holds_inserts_until_samples_catch_up(void** state) {
     (void)state;
     world w = {.dir = scratch_make(), .signature = fixture_signature()};
@@ -406,6 +482,8 @@ int main(void) {
         cmocka_unit_test(test_replay_remembers_streams_that_were_evicted),
         cmocka_unit_test(test_replay_shares_of_terminal_and_first_starts),
         cmocka_unit_test(test_replay_closes_abandoned_episodes),
+        cmocka_unit_test(test_replay_forgets_expired_streams),
+        cmocka_unit_test(test_replay_accepts_a_gap_and_closes_what_came_before),
         cmocka_unit_test(test_replay_holds_inserts_until_samples_catch_up),
         cmocka_unit_test(test_replay_keeps_blobs),
         cmocka_unit_test(test_replay_refuses_another_signature_and_a_second_owner),
