@@ -87,10 +87,14 @@ int main(int argc, char** argv) {
         }
     }
 done:;
-    double a, b;
-    for (int k = 1; k <= 15; k += 7) {
-        local_open_loop(l, k, 256, &a, &b);
-        printf("open loop %2d: model %.4f nothing %.4f\n", k, a, b);
+    // the model must know more than "nothing changes"
+    bool knows = true;
+    for (int k = 0; k < HWM_OPEN_LOOP_HORIZONS; k++) {
+        double model, nothing;
+        local_open_loop(l, hwm_open_loop_horizon[k], 256, &model, &nothing);
+        printf("open loop %2d: model %.4f nothing %.4f\n", hwm_open_loop_horizon[k], model,
+               nothing);
+        knows = knows && model < nothing;
     }
     printf("FINAL seed %lld first >= %.0f at %lld, best %.1f at %lld, end %.1f, model %.2f ms "
            "imagination %.2f ms critic %.2f ms per update\n",
@@ -101,6 +105,7 @@ done:;
            1e3 * agent->seconds_critic / (double)agent->behaviour_updates);
     local_destroy(&l);
     hwm_agent_destroy(&agent);
+    const bool reached = best >= e->run.stop_return;
     hwm_experiment_destroy(&e);
-    return 0;
+    return reached && knows ? 0 : 1;
 }
