@@ -23,6 +23,8 @@
 #include "nn/pool.h"
 #include "nn/rows.h"
 #include "nn/vmath.h"
+#include "plastic/controller.h"
+#include "plastic/controller_config.h"
 
 static bool quick, json;
 static bool first_figure = true, cpu_time;
@@ -294,6 +296,76 @@ static void bench_update(int preset, int last) {
     hwm_dreamer_destroy(&d);
 }
 
+// ---- explicit imagination: controller and rule of 12,288 synapses, 64 starts, 15 steps, forward
+// and backward
+
+static void bench_imagination(void) {
+    enum { B = 64, H = 15, OBS = 28, ACT = 8 };
+    hwm_controller_config config;
+    hwm_rule_config rule;
+    hwm_config_section sections[2] = {{.table = &hwm_controller_table, .target = &config},
+                                      {.table = &hwm_rule_table, .target = &rule}};
+    hwm_config_defaults(sections, 2);
+    config.hidden = (hwm_int_list){2, {128, 64}};
+    float scale[OBS];
+    for (int i = 0; i < OBS; i++)
+        scale[i] = 1.0f;
+    hwm_controller* c;
+    hwm_error err;
+    if (hwm_controller_create(&c, &config, &rule, OBS, scale, ACT, false, &err) != HWM_OK) {
+        fprintf(stderr, "bench_nn: %s\n", err.text);
+        exit(1);
+    }
+    const size_t synapses = 28 * 128 + 128 * 64 + 64 * 8;
+    const size_t phi_count = hwm_controller_params(c)->count;
+    const size_t coef_count = (size_t)hwm_controller_coef_count(c);
+    const size_t state_size = hwm_lanes_size(B, hwm_controller_state_size(c));
+    const size_t act_size = hwm_lanes_size(B, hwm_controller_activations(c));
+    const size_t scale_size = hwm_lanes_size(B, hwm_controller_scales(c));
+    const size_t out_size = hwm_lanes_size(B, hwm_controller_outputs(c));
+    float* phi = numbers(phi_count);
+    float *coef = numbers(coef_count), *g_coef = numbers(coef_count);
+    float *state = numbers(state_size), *g_state = numbers(state_size);
+    float *act = numbers(act_size * H), *g_act = numbers(act_size);
+    float *scales = numbers(scale_size * H), *u = numbers(out_size), *g_u = numbers(out_size);
+    hwm_rng rng;
+    hwm_rng_init(&rng, 3, HWM_PURPOSE_TEST, 0, 0, 0);
+    hwm_controller_init(c, &rng, phi);
+    double best = INFINITY;
+    for (int round = 0; round < (quick ? 2 : 5); round++) {
+        memset(state, 0, state_size * sizeof *state);
+        hwm_controller_prepare(c, phi, coef);
+        for (int i = 0; i < B; i++)
+            hwm_controller_reset(c, coef, &rng, state, i);
+        const double start = now_s();
+        memset(g_coef, 0, coef_count * sizeof *g_coef);
+        memset(g_state, 0, state_size * sizeof *g_state);
+        for (int t = 0; t < H; t++) {
+            hwm_controller_act(c, coef, B, state, act + (size_t)t * act_size);
+            hwm_controller_learn(c, coef, B, act + (size_t)t * act_size, u, NULL, state,
+                                 scales + (size_t)t * scale_size);
+        }
+        for (int t = H - 1; t >= 0; t--) {
+            for (size_t i = 0; i < act_size; i++)
+                g_act[i] = 1e-3f;
+            hwm_controller_learn_backward(c, coef, B, act + (size_t)t * act_size, u,
+                                          scales + (size_t)t * scale_size, state, NULL, g_state,
+                                          g_act, g_u, g_coef);
+            hwm_controller_act_backward(c, coef, B, state, act + (size_t)t * act_size, g_act,
+                                        g_state, g_coef);
+        }
+        best = fmin(best, now_s() - start);
+    }
+    if (!json)
+        printf("explicit imagination, one thread: %zu synapses, %d starts, %d steps\n", synapses, B,
+               H);
+    figure("imagination_12288_ms", 1e3 * best, "ms, controller and rule, forward and backward");
+    float* all[] = {phi, coef, g_coef, state, g_state, act, g_act, scales, u, g_u};
+    for (int i = 0; i < 10; i++)
+        free(all[i]);
+    hwm_controller_destroy(&c);
+}
+
 int main(int argc, char** argv) {
     static const struct option options[] = {
         {"quick", no_argument, NULL, 'q'},         {"json", no_argument, NULL, 'j'},
@@ -334,6 +406,7 @@ int main(int argc, char** argv) {
     if (!only) {
         bench_products();
         bench_rows();
+        bench_imagination();
     }
     nn_threads_set(threads);
     figure("threads", threads, "");
