@@ -6,6 +6,11 @@
 #include "nn/vmath_scalar.h"
 
 typedef hwm_real R;
+#ifdef HWM_F64
+#define ROOT sqrt
+#else
+#define ROOT sqrtf
+#endif
 enum { LANES = 16 };
 
 // Sum in 16 partial sums, added pairwise: the same order at every vector length.
@@ -31,9 +36,13 @@ INLINE R dot(const R* x, const R* y, int n) {
 
 static void rms_forward(R* restrict y, R* restrict rrms, const R* restrict x, const R* restrict g,
                         R eps, int silu, int N, int D) {
+    // all sums first: the divisions and roots of many rows then overlap
+    for (int n = 0; n < N; n++)
+        rrms[n] = dot(x + (size_t)n * (size_t)D, x + (size_t)n * (size_t)D, D);
+    for (int n = 0; n < N; n++)
+        rrms[n] = (R)1 / ROOT(rrms[n] / (R)D + eps);
     for (int n = 0; n < N; n++, x += D, y += D) {
-        const R r = (R)1 / (R)sqrt(dot(x, x, D) / (R)D + eps);
-        rrms[n] = r;
+        const R r = rrms[n];
         if (silu)
             for (int i = 0; i < D; i++) {
                 const R a = x[i] * r * g[i];
