@@ -50,7 +50,7 @@ hwm_status hwm_dreamer_update(hwm_dreamer* d, const hwm_rssm_batch* batch, const
 double hwm_dreamer_flops(const hwm_dreamer* d);
 size_t hwm_dreamer_memory(const hwm_dreamer* d);  // tape bytes in use at most
 
-// R (H,N) from r (H+1,N), c (H+1,N), V (H+1,N): rows t = 0..H; boot (N) replaces V_H where not NULL
+// R (H,N) from r (H+1,N), c (H+1,N), V (H+1,N); V_H bootstraps
 void hwm_lambda_returns(hwm_real* R, const hwm_real* r, const hwm_real* c, const hwm_real* V, int H,
                         int N, double lambda);
 
