@@ -79,7 +79,7 @@ static void variants_json(FILE* out, const hwm_evaluate_result* r) {
 }
 
 static void score_row(FILE* out, const char* name, const hwm_evaluate_score* s) {
-    fprintf(out, "  %-34s %10.2f %10.2f %10.2f %10.2f %9d\n", name, s->mean, s->std, s->min, s->max,
+    fprintf(out, "  %-35s %7.1f %7.1f %7.1f %7.1f %8d\n", name, s->mean, s->std, s->min, s->max,
             s->episodes);
 }
 
@@ -204,8 +204,8 @@ hwm_status hwm_judge_checkpoint(const char* path, const hwm_judge_request* reque
     if (s == HWM_OK && table) {
         fprintf(table, "%s of %s, seed %llu\n", c.path, c.experiment->run.name,
                 (unsigned long long)j.request.seed);
-        fprintf(table, "  %-34s %10s %10s %10s %10s %9s\n", "return per episode", "mean", "std",
-                "min", "max", "episodes");
+        fprintf(table, "  %-35s %7s %7s %7s %7s %8s\n", "return per episode", "mean", "std", "min",
+                "max", "episodes");
         score_row(table, "as learned", &j.result.all);
         variant_rows(table, &j.result);
         fflush(table);

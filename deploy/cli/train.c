@@ -155,6 +155,7 @@ static hwm_cluster_event follow_run(train* t) {
         }
         take_news(t, hwm_clock_s());
         t->progress.workers_alive = hwm_cluster_workers_alive(&t->cluster);
+        t->progress.wall_s = t->previous_wall_s + hwm_clock_s() - t->started_s;
         if (event != HWM_CLUSTER_RUNNING || hwm_signals_stop_requested() || t->display.closed) {
             return event;
         }
@@ -210,6 +211,7 @@ static hwm_exit run_and_report(train* t) {
         fprintf(stderr, "hwm train: %s\n", err.text);
         return HWM_EXIT_FAILED;
     }
+    t->started_s = hwm_clock_s();
     t->watch = hwm_watch_start(t->dir.endpoint, NULL, false, 1000);
     hwm_cluster_event event = follow_run(t);
 
