@@ -25,6 +25,7 @@
 #include "base/rng.h"
 #include "net/chunk_codec.h"
 #include "net/client.h"
+#include "net/keys.h"
 #include "tests/bench/floor.h"
 
 enum { CHUNK = 64, LENGTH = 64, PROCESSES_MAX = 128, LATENCIES = 4096 };
@@ -63,6 +64,8 @@ typedef struct bench {
     size_t chunk_bytes;  // encoded
     shared* s;
     double seconds;
+    bool curve;  // keys in dir/keys
+    char keys[160];
 } bench;
 
 static void die(const char* what, const char* why) {
@@ -73,6 +76,7 @@ static void die(const char* what, const char* why) {
 static hwm_client* connect_as(const bench* b, hwm_role role, int environments) {
     hwm_client_config config = hwm_client_default_config();
     config.endpoint = b->endpoint;
+    config.key_dir = b->curve ? b->keys : NULL;
     config.role = role;
     config.environments = environments;
     config.connect_timeout_ms = 10000;
@@ -272,6 +276,13 @@ static void start_server(bench* b) {
     if (mkdtemp(b->dir) == NULL) {
         die(b->dir, "cannot be made");
     }
+    if (b->curve) {
+        hwm_error err = {0};
+        snprintf(b->keys, sizeof b->keys, "%s/keys", b->dir);
+        if (hwm_keys_init(b->keys, &err) != HWM_OK) {
+            die(err.text, "");
+        }
+    }
     char set[64];
     snprintf(set, sizeof set, "store.durability=%s", b->durability);
     b->server = fork();
@@ -279,7 +290,8 @@ static void start_server(bench* b) {
         int null = open("/dev/null", O_WRONLY);
         dup2(null, 2);
         execl(b->bin, "hwm-server", "--listen", b->endpoint, "--dir", b->dir, "--set", set, "--set",
-              "store.map_bytes=6442450944", (char*)NULL);
+              "store.map_bytes=6442450944", b->curve ? "--key-dir" : (char*)NULL, b->keys,
+              (char*)NULL);
         _exit(127);
     }
 }
@@ -291,6 +303,24 @@ static void remove_dir(const char* dir) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         unlink(path);
     }
+    static const char* keys[] = {"keys/server.key",
+                                 "keys/server.pub",
+                                 "keys/worker.key",
+                                 "keys/learner.key",
+                                 "keys/operator.key",
+                                 "keys/viewer.key",
+                                 "keys/authorized/worker.pub",
+                                 "keys/authorized/learner.pub",
+                                 "keys/authorized/operator.pub",
+                                 "keys/authorized/viewer.pub"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, keys[i]);
+        unlink(path);
+    }
+    snprintf(path, sizeof path, "%s/keys/authorized", dir);
+    rmdir(path);
+    snprintf(path, sizeof path, "%s/keys", dir);
+    rmdir(path);
     rmdir(dir);
 }
 
@@ -414,23 +444,27 @@ static void run_case(bench* b, FILE* out, int clients, bool quick) {
 }
 
 int main(int argc, char** argv) {
-    static const struct option options[] = {
-        {"quick", no_argument, NULL, 'q'},         {"json", no_argument, NULL, 'j'},
-        {"case", required_argument, NULL, 'c'},    {"durability", required_argument, NULL, 'd'},
-        {"clients", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
-    bool quick = false, json = false;
+    static const struct option options[] = {{"quick", no_argument, NULL, 'q'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"case", required_argument, NULL, 'c'},
+                                            {"durability", required_argument, NULL, 'd'},
+                                            {"clients", required_argument, NULL, 'n'},
+                                            {"curve", no_argument, NULL, 'k'},
+                                            {NULL, 0, NULL, 0}};
+    bool quick = false, json = false, curve = false;
     const char *only = NULL, *only_durability = NULL;
     int clients = 4, option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         quick = quick || option == 'q';
         json = json || option == 'j';
+        curve = curve || option == 'k';
         only = option == 'c' ? optarg : only;
         only_durability = option == 'd' ? optarg : only_durability;
         clients = option == 'n' ? atoi(optarg) : clients;
         if (option == '?' || clients < 1 || clients > 64) {
             fprintf(stderr, "usage: bench_replay [--quick] [--json] [--case NAME] [--durability "
                             "full|group|process] "
-                            "[--clients 1..64]\n");
+                            "[--clients 1..64] [--curve]\n");
             return 2;
         }
     }
@@ -439,7 +473,7 @@ int main(int argc, char** argv) {
     snprintf(bin, sizeof bin, "%.480s", argv[0]);
     char* slash = strrchr(bin, '/');
     snprintf(slash != NULL ? slash + 1 : bin, 16, "hwm-server");
-    bench b = {.bin = bin, .seconds = quick ? 1.5 : 5};
+    bench b = {.bin = bin, .seconds = quick ? 1.5 : 5, .curve = curve};
     b.s = mmap(NULL, sizeof *b.s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (b.s == MAP_FAILED) {
         die("shared memory", "none");
