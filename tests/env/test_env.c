@@ -2,6 +2,7 @@
 // signs, bad input.
 #include <math.h>
 
+#include "base/metrics.h"
 #include "env_fixture.h"
 
 enum { E = 9 };
@@ -15,6 +16,14 @@ static int steps_of(const char* name) {
         }
     }
     return 1200;
+}
+
+static hwm_env_config config_of(int k) {
+    hwm_env_config config = fixture_config(hwm_env_name(k));
+    if (strcmp(config.name, "mjcf") == 0) {
+        strcpy(config.mjcf, MODELS "/quadruped.xml");
+    }
+    return config;
 }
 
 typedef struct rollout {
@@ -83,15 +92,52 @@ static uint64_t run(const hwm_env_config* config, uint64_t seed, int threads) {
 static void test_same_seed_same_rollout_with_any_threads(void** state) {
     (void)state;
     for (int k = 0; k < hwm_env_count() - 1; k++) {  // the last one is `plugin`: test_plugin.py
-        hwm_env_config config = fixture_config(hwm_env_name(k));
-        if (strcmp(config.name, "mjcf") == 0) {
-            strcpy(config.mjcf, MODELS "/quadruped.xml");
-        }
+        hwm_env_config config = config_of(k);
         uint64_t h = run(&config, 5, 1);
         assert_true(h == run(&config, 5, 1));
         assert_true(h == run(&config, 5, 4));
         assert_true(h != run(&config, 6, 1));
     }
+}
+
+// Random actions for a long time: everything finite, within the declared ranges, episodes as long
+// as the spec says. HWM_FULL: 10^6 decisions of every environment.
+static void test_random_steps_keep_the_spec(void** state) {
+    (void)state;
+    const char* full = getenv("HWM_FULL");
+    for (int k = 0; k < hwm_env_count() - 1; k++) {
+        hwm_env_config config = config_of(k);
+        bool native = steps_of(config.name) > 100;
+        int64_t steps = full && strcmp(full, "1") == 0 ? 1000000 : native ? 100000 : 600;
+        rollout r = start(&config, 8, 0, 2);
+        int O = r.spec->obs_dim, length[E] = {0}, longest = 0, ends = 0;
+        for (int64_t t = 0; t < steps; t += E) {
+            uint32_t before[E];
+            memcpy(before, r.episode, sizeof before);
+            advance(&r, 0);
+            for (int i = 0; i < E; i++) {
+                assert_true(isfinite(r.reward[i]));
+                for (int o = 0; o < O; o++) {
+                    float v = r.obs[i * O + o];
+                    if (!(v >= r.spec->obs_low[o] && v <= r.spec->obs_high[o])) {
+                        fail_msg("%s: %s = %g", config.name, r.spec->obs_name[o], (double)v);
+                    }
+                }
+                length[i]++;
+                longest = length[i] > longest ? length[i] : longest;
+                if (r.episode[i] != before[i]) {
+                    ends++;
+                    length[i] = 0;
+                }
+            }
+        }
+        assert_true(longest <= r.spec->time_limit);
+        assert_true(ends > 0 || steps / E < r.spec->time_limit);
+        finish(&r);
+    }
+    // nothing diverged and no action was refused
+    assert_true(hwm_metric_value(hwm_counter("hwm_env_diverged_total", NULL, "as registered")) ==
+                0.0);
 }
 
 // An environment is named by its global index: how a range is cut into batches does not matter.
@@ -113,10 +159,7 @@ static void test_first_index_names_the_streams(void** state) {
 static void test_saved_state_continues_identically(void** state) {
     (void)state;
     for (int k = 0; k < hwm_env_count() - 1; k++) {  // the last one is `plugin`: test_plugin.py
-        hwm_env_config config = fixture_config(hwm_env_name(k));
-        if (strcmp(config.name, "mjcf") == 0) {
-            strcpy(config.mjcf, MODELS "/quadruped.xml");
-        }
+        hwm_env_config config = config_of(k);
         rollout a = start(&config, 5, 0, 1), b = start(&config, 5, 100, 1);
         for (int t = 0; t < 7; t++) {
             advance(&a, 0);
@@ -284,6 +327,7 @@ static void test_unknown_environment_is_a_sentence(void** state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_steps_keep_the_spec),
         cmocka_unit_test(test_same_seed_same_rollout_with_any_threads),
         cmocka_unit_test(test_first_index_names_the_streams),
         cmocka_unit_test(test_saved_state_continues_identically),
