@@ -19,6 +19,7 @@ const hwm_command* const hwm_commands[] = {
     &hwm_command_check,
     &hwm_command_snapshot,
     &hwm_command_restore,
+    &hwm_command_replay,
     &hwm_command_envs,
     &hwm_command_trace,
     &hwm_command_help_text,

@@ -18,6 +18,7 @@ extern const hwm_command hwm_command_keygen;
 extern const hwm_command hwm_command_check;
 extern const hwm_command hwm_command_snapshot;
 extern const hwm_command hwm_command_restore;
+extern const hwm_command hwm_command_replay;
 extern const hwm_command hwm_command_envs;
 extern const hwm_command hwm_command_trace;
 extern const hwm_command hwm_command_help_text;

@@ -319,8 +319,10 @@ static void check(fixture* f) {
     double *state = packed(f->start, f->n_state), *act = reals(T * X), *record = reals(T * R);
     double* before = reals(T * S);
     double *obs[T], *u[T], *reward[T], *first[T];
-    const double ones[B] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
-                 zeros[B] = {0};
+    double ones[B], zeros[B] = {0};
+    for (int b = 0; b < B; b++) {
+        ones[b] = 1;
+    }
     hwm_controller_prepare(f->c, f->phi, coef);
 
     // forward, keeping what backward needs

@@ -1,0 +1,34 @@
+// Materialising: the full tuples (pre, post, W, dW, W') of stored steps, by replaying the rule from
+// a chunk's key frame over its stored activations. What comes out is what the worker had, to the
+// last bit.
+#ifndef HWM_PLASTIC_MATERIALISE_H
+#define HWM_PLASTIC_MATERIALISE_H
+
+#include "plastic/controller.h"
+
+typedef struct hwm_materialiser hwm_materialiser;  // scratch for one controller
+
+hwm_status hwm_materialiser_create(hwm_materialiser** out, const hwm_controller* controller,
+                                   hwm_error* err);
+void hwm_materialiser_destroy(hwm_materialiser** materialiser);
+
+// State (state_size floats, order of hwm_controller_keys) before the row that is `rows` rows behind
+// `key`, the state before the first of them. act (rows, activations), action (rows, outputs), flags
+// (rows): stored columns, may be unaligned; coef as prepared from the version that acted. state may
+// be key.
+void hwm_materialise(hwm_materialiser* m, const hwm_real* coef, const float* key, const void* act,
+                     const void* action, const uint8_t* flags, int rows, float* state);
+
+// Where a layer's parts stand: pre and post in a row of activations (features), W in the state
+// (floats).
+typedef struct hwm_layer_view {
+    bool plastic;
+    int P, Q;
+    size_t pre, post, w;
+} hwm_layer_view;
+int hwm_controller_layers(const hwm_controller* c);
+hwm_layer_view hwm_controller_layer(const hwm_controller* c, int l);
+// (P,Q,4) coefficients a, b, c, d of a plastic layer inside coef; NULL where the rule has none.
+const hwm_real* hwm_controller_planes(const hwm_controller* c, const hwm_real* coef, int l);
+
+#endif
