@@ -1,0 +1,84 @@
+"""Workers as processes: a new one is useful within seconds, a dead one hinders nobody, a late one has the newest parameters.
+
+R5  first chunk stored within 5 s of the start, knowing only the address
+R7  the newest parameters act within 2 s
+R4  a worker that is killed or stopped does not hold up the other
+R14 SIGTERM ends with exit 0 within 10 s
+"""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+
+BIN = os.environ["HWM_BIN_DIR"]
+SOURCE = os.environ["HWM_SOURCE_DIR"]
+
+
+def start(folder, name, *args):
+    log = open(os.path.join(folder, name + ".log"), "w")
+    return subprocess.Popen([os.path.join(BIN, "hwm-" + name.split("-")[0]), *args], stdout=log, stderr=log)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        endpoint = f"ipc://{folder}/s"
+
+        def stats():
+            done = subprocess.run([os.path.join(BIN, "hwm"), "stats", "--server", endpoint, "--json"], capture_output=True, text=True, timeout=30)
+            return json.loads(done.stdout) if done.returncode == 0 else None
+
+        def worker(pid):
+            s = stats()
+            found = [w for w in s["workers"] if w["pid"] == pid] if s else []
+            return found[0] if found else None
+
+        def wait(what, limit_s, condition):
+            began = time.monotonic()
+            while not condition():
+                assert time.monotonic() - began < limit_s, f"{what}: not within {limit_s} s"
+                time.sleep(0.05)
+            return time.monotonic() - began
+
+        running = []
+        try:
+            running.append(start(folder, "server", "--listen", endpoint, "--dir", f"{folder}/r"))
+            running.append(start(folder, "learner", "--server", endpoint, "--experiment", os.path.join(SOURCE, "deploy/experiments/cartpole.yaml"),
+                                 "--run-dir", f"{folder}/run", "--set", "run.max_env_steps=1000000"))
+            wait("table", 30, lambda: (stats() or {}).get("replay", {}).get("tables"))
+            first = start(folder, "worker-0", "--server", endpoint)
+            running.append(first)
+            took = wait("R5: first chunk", 5, lambda: (worker(first.pid) or {}).get("chunks", 0) > 0)
+            print(f"R5 first chunk after {took:.2f} s")
+            wait("training", 60, lambda: (worker(first.pid) or {}).get("version", 0) > 3)
+
+            late = start(folder, "worker-1", "--server", endpoint)
+            running.append(late)
+            wait("late worker", 5, lambda: (worker(late.pid) or {}).get("chunks", 0) > 0)
+            took = wait("R7: newest parameters", 2, lambda: worker(late.pid)["version"] > 3 and worker(late.pid)["version_lag"] <= 3)
+            print(f"R7 newest parameters after {took:.2f} s")
+
+            for how in (signal.SIGSTOP, signal.SIGKILL):
+                os.kill(late.pid, how)
+                before = worker(first.pid)["env_steps"]
+                took = wait(f"R4: progress beside {how.name}", 10, lambda: worker(first.pid)["env_steps"] > before + 300)
+                print(f"R4 300 steps in {took:.2f} s beside {how.name}")
+
+            began = time.monotonic()
+            first.terminate()
+            assert first.wait(timeout=10) == 0
+            print(f"R14 stopped in {time.monotonic() - began:.2f} s")
+        finally:
+            for process in reversed(running):
+                if process.poll() is None:
+                    os.kill(process.pid, signal.SIGCONT)
+                    process.terminate()
+                    try:
+                        process.wait(timeout=15)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+
+
+main()
