@@ -170,6 +170,10 @@ static void test_saved_state_continues_identically(void** state) {
             hwm_envs_get_state(a.envs, i, saved);
             hwm_envs_set_state(b.envs, i, saved, b.obs + i * b.spec->obs_dim);
             b.episode[i] = a.episode[i];
+            // bit for bit, whatever is derived from it on the way
+            double again[512];
+            hwm_envs_get_state(b.envs, i, again);
+            assert_memory_equal(saved, again, (size_t)a.spec->state_dim * sizeof *saved);
         }
         assert_memory_equal(a.obs, b.obs, (size_t)(E * a.spec->obs_dim) * sizeof(float));
         b.rng = a.rng;

@@ -192,7 +192,21 @@ static void test_quadruped_observes_itself(void** state) {
     // turned by 90 degrees about z, moving along the world's y: the body sees itself move ahead
     double s[29] = {5.0, -3.0, 0.9, sqrt(0.5), 0.0, 0.0, sqrt(0.5)};
     s[16] = 2.0;
+    for (int k = 0; k < 3; k++) {
+        s[18 + k] = 0.3 * (k + 1);
+    }
+    for (int j = 0; j < 8; j++) {
+        s[7 + j] = 0.01 * (j + 1);
+        s[21 + j] = 0.1 * (j + 1);
+    }
     put(&o, s);
+    for (int k = 0; k < 3; k++) {
+        assert_true(fabsf(o.obs[10 + k] - 0.3f * (float)(k + 1)) < 1e-6f);
+    }
+    for (int j = 0; j < 8; j++) {
+        assert_true(fabsf(o.obs[13 + j] - 0.01f * (float)(j + 1)) < 1e-6f);
+        assert_true(fabsf(o.obs[21 + j] - 0.1f * (float)(j + 1)) < 1e-6f);
+    }
     assert_true(fabsf(o.obs[0] - 0.9f) < 1e-6f);
     assert_true(fabsf(o.obs[2] + 1.0f) < 1e-6f);  // the world's x is to its right
     assert_true(fabsf(o.obs[6] - 1.0f) < 1e-6f);
