@@ -27,7 +27,8 @@ typedef struct hwm_report_line {
 } hwm_report_line;
 // Rates are taken against the line before. imagined_return and real_return are discounted returns
 // from the first observation of an episode, of the rewards as they are: imagined by the model, and
-// measured in evaluation.
+// measured in evaluation, which a time limit ends and imagination does not: at 1 per step 1/(1 -
+// gamma) against (1 - gamma^limit)/(1 - gamma).
 void hwm_report_write(hwm_report* report, const hwm_report_line* line);
 
 #endif

@@ -11,13 +11,14 @@
 #include "json.h"
 #include "net/client.h"
 #include "run_dir.h"
+#include "server/report.h"
 #include "view.h"
 
 typedef struct server_options {
     const char* server;
     const char* key_dir;
     bool insecure;
-    bool json, values, watch;
+    bool json, values, prometheus, watch;
     int64_t count;
 } server_options;
 
@@ -64,6 +65,16 @@ static void print_values(const hwm_json* json, const char* prefix) {
     }
 }
 
+// What the server's /metrics says of it, from the same formatter.
+static void print_prometheus(const char* json) {
+    char* text = hwm_report_prometheus(json);
+    if (text) {
+        fputs(text, stdout);
+        fflush(stdout);
+    }
+    free(text);
+}
+
 static void print_page(const hwm_json* json, const hwm_json* previous, double elapsed_s) {
     static char text[1 << 18];
     hwm_view_options o = {.width = 160, .previous = previous, .elapsed_s = elapsed_s};
@@ -90,6 +101,8 @@ static hwm_exit ask(hwm_client* client, const server_options* o) {
         if (o->json) {
             printf("%s\n", text);
             fflush(stdout);
+        } else if (o->prometheus) {
+            print_prometheus(text);
         } else if (json && o->values) {
             print_values(json, "");
         } else if (json) {
@@ -114,6 +127,10 @@ static hwm_exit ask(hwm_client* client, const server_options* o) {
 static hwm_exit run_stats(const void* options, const char* const* operands, int n_operands) {
     const server_options* o = options;
     server_options with = *o;
+    if (o->json + o->values + o->prometheus > 1) {
+        fprintf(stderr, "hwm stats: --json, --values and --prometheus: one of them at a time\n");
+        return HWM_EXIT_USAGE;
+    }
     with.server = o->server ? o->server : n_operands ? operands[0] : NULL;
     hwm_client* client = NULL;
     hwm_exit code = connect_server("stats", &with, &client);
@@ -179,6 +196,8 @@ static hwm_exit run_ping(const void* options, const char* const* operands, int n
 static const hwm_option stats_table[] = {
     SERVER_OPTIONS,
     {"--json", NULL, HWM_OPTION_FLAG, OPTION(json), NULL, 0, 0, "Print the server's JSON object."},
+    {"--prometheus", NULL, HWM_OPTION_FLAG, OPTION(prometheus), NULL, 0, 0,
+     "Print the server's series in the Prometheus text format, as its /metrics does."},
     {"--values", NULL, HWM_OPTION_FLAG, OPTION(values), NULL, 0, 0,
      "Print every value on a line of its own, as key.key value."},
     {"--watch", NULL, HWM_OPTION_FLAG, OPTION(watch), NULL, 0, 0,
