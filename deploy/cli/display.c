@@ -119,10 +119,13 @@ static void put(block* b, const char* text) {
     }
 }
 
+// Without colours (ESC [ .. m), which take no room.
 static int columns_of(const char* text) {
     int n = 0;
     for (; *text; text++) {
-        n += ((unsigned char)*text & 0xc0) != 0x80;
+        const char* end = *text == '\033' ? strchr(text, 'm') : NULL;
+        text = end ? end : text;
+        n += !end && ((unsigned char)*text & 0xc0) != 0x80;
     }
     return n;
 }
@@ -257,13 +260,22 @@ int hwm_display_block(const hwm_progress* p, int width, bool utf8, bool colour, 
     return b.lines;
 }
 
-static int terminal_width(void) {
+static void terminal_size(int* width, int* height) {
     struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
-        return size.ws_col;
-    }
     const char* columns = getenv("COLUMNS");
-    return columns && atoi(columns) > 0 ? atoi(columns) : 80;
+    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+    *width = known && size.ws_col > 0       ? size.ws_col
+             : columns && atoi(columns) > 0 ? atoi(columns)
+                                            : 80;
+    *height = known && size.ws_row > 0 ? size.ws_row : 24;
+}
+
+int hwm_display_rows(const int* columns, int lines, int width) {
+    int rows = 0;
+    for (int i = 0; i < lines; i++) {
+        rows += columns[i] > width ? (columns[i] + width - 1) / width : 1;
+    }
+    return rows;
 }
 
 void hwm_display_open(hwm_display* d, bool json) {
@@ -286,23 +298,31 @@ static void flush(hwm_display* d) {
     }
 }
 
+// A terminal that became narrower since has wrapped the block's lines: it takes more rows.
 static void erase(hwm_display* d) {
+    int width, height;
+    terminal_size(&width, &height);
     if (d->drawn_lines > 0) {
-        printf("\033[%dA\033[J", d->drawn_lines);
+        printf("\033[%dA\033[J", hwm_display_rows(d->drawn_columns, d->drawn_lines, width));
         d->drawn_lines = 0;
     }
 }
 
 static void draw(hwm_display* d, const hwm_progress* p) {
     static char text[BLOCK_BYTES];
-    int width = terminal_width() - 1;  // the last column would wrap on some terminals
-    // on a narrower screen the old lines have wrapped: leave them, start below
-    if (width >= d->width) {
-        erase(d);
+    int width, height;
+    terminal_size(&width, &height);
+    erase(d);
+    // the last column would wrap on some terminals
+    hwm_display_block(p, width - 1, d->utf8, d->colour, text, sizeof text);
+    // what scrolls off the top cannot be erased: as many lines as there is room for
+    for (char* line = text; *line && d->drawn_lines < height - 1; d->drawn_lines++) {
+        char* end = strchr(line, '\n');
+        *end = '\0';
+        puts(line);
+        d->drawn_columns[d->drawn_lines] = columns_of(line);
+        line = end + 1;
     }
-    d->width = width;
-    d->drawn_lines = hwm_display_block(p, width, d->utf8, d->colour, text, sizeof text);
-    fputs(text, stdout);
 }
 
 static void print_line(const hwm_progress* p) {

@@ -13,14 +13,16 @@ typedef enum hwm_display_mode {
     HWM_DISPLAY_JSON,   // metrics lines as they are
 } hwm_display_mode;
 
+enum { HWM_DISPLAY_LINES_MAX = 16 };
+
 typedef struct hwm_display {
     hwm_display_mode mode;
     bool utf8;
     bool colour;
-    int drawn_lines;  // of the block on the screen
-    int width;        // columns at the last drawing
-    double last_s;    // hwm_clock_s of the last line or drawing
-    bool closed;      // standard output cannot be written any more
+    int drawn_lines;                           // of the block on the screen
+    int drawn_columns[HWM_DISPLAY_LINES_MAX];  // of each
+    double last_s;                             // hwm_clock_s of the last line or drawing
+    bool closed;                               // standard output cannot be written any more
 } hwm_display;
 
 void hwm_display_open(hwm_display* display, bool json);
@@ -38,6 +40,9 @@ void hwm_display_close(hwm_display* display);
 // the number of lines.
 int hwm_display_block(const hwm_progress* progress, int width, bool utf8, bool colour, char* text,
                       size_t size);
+// Rows that lines of so many columns take on a terminal of this width, which has wrapped what is
+// too long for it.
+int hwm_display_rows(const int* columns, int lines, int width);
 // "1h02m", "3m07s", "12s"; "-" when not known.
 void hwm_display_duration(double seconds, char* text, size_t size);
 // "1,234,567"; "-" when not known.

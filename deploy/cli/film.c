@@ -99,18 +99,35 @@ static bool gif_add(hwm_film* f, const uint8_t* rgb) {
 
 static hwm_status mp4_open(hwm_film* f, double fps, hwm_error* err) {
     extern char** environ;
-    char size[32], rate[32];
+    char size[32], rate[32], url[HWM_PATH_MAX + 8];
     int ends[2];
+    snprintf(url, sizeof url, "file:%s", f->path);  // neither an option nor a protocol
     snprintf(size, sizeof size, "%dx%d", f->width, f->height);
     snprintf(rate, sizeof rate, "%.6g", fps);
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return hwm_fail(err, HWM_EIO, "no pipe to ffmpeg: %s", strerror(errno));
     }
-    char* const argv[] = {
-        "ffmpeg",   "-loglevel", "error",    "-y",      "-f",  "rawvideo",
-        "-pix_fmt", "rgb24",     "-s",       size,      "-r",  rate,
-        "-i",       "-",         "-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2",
-        f->path,    NULL};
+    char* const argv[] = {"ffmpeg",
+                          "-loglevel",
+                          "error",
+                          "-xerror",
+                          "-y",
+                          "-f",
+                          "rawvideo",
+                          "-pix_fmt",
+                          "rgb24",
+                          "-s",
+                          size,
+                          "-r",
+                          rate,
+                          "-i",
+                          "-",
+                          "-pix_fmt",
+                          "yuv420p",
+                          "-vf",
+                          "pad=ceil(iw/2)*2:ceil(ih/2)*2",
+                          url,
+                          NULL};
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
@@ -190,8 +207,10 @@ hwm_status hwm_film_add(hwm_film* f, const uint8_t* rgb, hwm_error* err) {
                     : frame_add(f, rgb, err);
     if (!done) {
         f->failed = true;
-        return f->kind == FILM_FRAMES
-                   ? HWM_EIO
+        return f->kind == FILM_FRAMES ? HWM_EIO
+               : f->kind == FILM_MP4
+                   ? hwm_fail(err, HWM_EIO, "cannot write %s: ffmpeg gave up; it says why above",
+                              f->path)
                    : hwm_fail(err, HWM_EIO, "cannot write %s: %s", f->path, strerror(errno));
     }
     f->frames++;
@@ -222,7 +241,9 @@ hwm_status hwm_film_finish(hwm_film** film, hwm_error* err) {
         if (f->kind != FILM_FRAMES) {
             unlink(f->path);
         }
-        s = was_failed ? HWM_EIO : hwm_fail(err, HWM_EIO, "%s could not be completed", f->path);
+        s = was_failed ? HWM_EIO
+                       : hwm_fail(err, HWM_EIO, "%s could not be completed%s", f->path,
+                                  f->kind == FILM_MP4 ? ": ffmpeg says why above" : "");
     }
     free(f->index);
     free(f);

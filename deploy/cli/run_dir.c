@@ -42,7 +42,7 @@ hwm_status hwm_path_make(const char* path, hwm_error* err) {
     }
     struct stat st;
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        return hwm_fail(err, HWM_EIO, "%s exists and is not a directory; choose another --run-dir",
+        return hwm_fail(err, HWM_EIO, "%s exists and is not a directory; choose another path",
                         path);
     }
     return HWM_OK;

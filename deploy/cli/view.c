@@ -16,23 +16,34 @@ typedef struct page {
     int width, lines;
 } page;
 
-// One line, cut at the width.
+// Bytes of a line that fit: without the last of its parts, which commas, colons and semicolons
+// separate; cut only where not even the first fits.
+static size_t fitting(const char* text, int width) {
+    size_t n = 0;
+    for (int columns = 0; text[n] && columns < width; columns++) {
+        n++;
+        while (((unsigned char)text[n] & 0xc0) == 0x80) {
+            n++;
+        }
+    }
+    if (text[n]) {
+        for (size_t k = n; k > 0; k--) {
+            if (strchr(",:;", text[k]) && text[k + 1] == ' ') {
+                return k;
+            }
+        }
+    }
+    return n;
+}
+
+// One line of parts; those at the end that the width has no room for are left out.
 __attribute__((format(printf, 2, 3))) static void line(page* p, const char* format, ...) {
     char text[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    int columns = 0;
-    char* end = text;
-    while (*end && columns < p->width) {
-        end++;
-        while (((unsigned char)*end & 0xc0) == 0x80) {
-            end++;
-        }
-        columns++;
-    }
-    size_t n = (size_t)(end - text);
+    size_t n = fitting(text, p->width);
     if (p->used + n + 2 <= p->size) {
         memcpy(p->text + p->used, text, n);
         p->used += n;
@@ -106,6 +117,89 @@ const char* hwm_view_sort_name(hwm_view_sort sort) {
     return sort_names[sort];
 }
 
+// Columns of the table of workers, from left to right.
+typedef enum column {
+    RANK,
+    HOST,
+    PID,
+    STATE,
+    ENVS,
+    STEPS,
+    RATE,
+    EPISODES,
+    RETURN,
+    VERSION,
+    LAG,
+    BLOCKED,
+    SEEN,
+    COLUMNS
+} column;
+static const struct {
+    const char* title;
+    int width;  // negative: to the left
+    const char* key;
+} column_of[COLUMNS] = {
+    [RANK] = {"rank", 6, "rank"},
+    [HOST] = {"host", -12, "host"},
+    [PID] = {"pid", 7, "pid"},
+    [STATE] = {"state", 5, "alive"},
+    [ENVS] = {"envs", 5, "environments"},
+    [STEPS] = {"steps", 13, "env_steps"},
+    [RATE] = {"steps/s", 9, "steps_per_s"},
+    [EPISODES] = {"episodes", 9, "episodes"},
+    [RETURN] = {"return", 8, "return_mean"},
+    [VERSION] = {"version", 8, "version"},
+    [LAG] = {"lag", 5, "version_lag"},
+    [BLOCKED] = {"blocked", 9, "blocked_s"},
+    [SEEN] = {"last seen", 9, "last_seen_s"},
+};
+
+// Bits of the columns that there is room for: the one that is sorted by, then what matters most.
+static unsigned columns_that_fit(int width, hwm_view_sort sort) {
+    static const column sorted[HWM_VIEW_SORTS] = {RANK, HOST, STEPS, RATE, RETURN, LAG, BLOCKED};
+    const column order[] = {RANK, sorted[sort], STATE,    RATE,    RETURN,  STEPS, LAG,
+                            SEEN, HOST,         EPISODES, VERSION, BLOCKED, ENVS,  PID};
+    unsigned fit = 0;
+    int used = -1;
+    for (size_t k = 0; k < sizeof order / sizeof order[0]; k++) {
+        int more = abs(column_of[order[k]].width) + 1;
+        if (!(fit & 1u << order[k]) && used + more <= width) {
+            fit |= 1u << order[k];
+            used += more;
+        }
+    }
+    return fit;
+}
+
+// json NULL: the titles.
+static void worker_line(page* p, unsigned fit, const hwm_json* json) {
+    char text[256];
+    int used = 0;
+    for (column k = RANK; k < COLUMNS; k++) {
+        const char* key = column_of[k].key;
+        shown value;
+        if (!(fit & 1u << k)) {
+            continue;
+        }
+        if (!json) {
+            snprintf(value.s, sizeof value.s, "%s", column_of[k].title);
+        } else if (k == HOST) {
+            snprintf(value.s, sizeof value.s, "%.12s", hwm_json_text(json, key, "-"));
+        } else if (k == STATE) {
+            snprintf(value.s, sizeof value.s, "%s", hwm_json_true(json, key) ? "alive" : "dead");
+        } else if (k == PID) {
+            snprintf(value.s, sizeof value.s, "%.0f", hwm_json_number(json, key, NAN));
+        } else {
+            value = k == BLOCKED || k == SEEN  ? duration(json, key)
+                    : k == RATE || k == RETURN ? number(json, key)
+                                               : count(json, key);
+        }
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s%*s", used ? " " : "",
+                         column_of[k].width, value.s);
+    }
+    line(p, "%s", text);
+}
+
 static void workers(page* p, const hwm_json* stats, const hwm_view_options* o) {
     int n = (int)hwm_json_size(stats, "workers");
     n = n < WORKERS_SHOWN_MAX ? n : WORKERS_SHOWN_MAX;
@@ -130,23 +224,16 @@ static void workers(page* p, const hwm_json* stats, const hwm_view_options* o) {
     shown total;
     hwm_display_number(steps_per_s, total.s, sizeof total.s);
     line(p, "workers   %d alive of %d, %s env steps/s", alive, n, total.s);
+    unsigned fit = columns_that_fit(p->width, o->sort);
     if (n > 0) {
-        line(p, "%6s %-12s %7s %5s %5s %13s %9s %9s %8s %8s %5s %9s %9s", "rank", "host", "pid",
-             "state", "envs", "steps", "steps/s", "episodes", "return", "version", "lag", "blocked",
-             "last seen");
+        worker_line(p, fit, NULL);
     }
     for (int i = 0; i < n; i++) {
         if (o->height > 0 && p->lines >= o->height - 1 && i < n - 1) {
             line(p, "       and %d more", n - i);
             break;
         }
-        const hwm_json* w = row[o->reverse ? n - 1 - i : i].json;
-        line(p, "%6s %-12.12s %7.0f %5s %5s %13s %9s %9s %8s %8s %5s %9s %9s", count(w, "rank").s,
-             hwm_json_text(w, "host", "-"), hwm_json_number(w, "pid", NAN),
-             hwm_json_true(w, "alive") ? "alive" : "dead", count(w, "environments").s,
-             count(w, "env_steps").s, number(w, "steps_per_s").s, count(w, "episodes").s,
-             number(w, "return_mean").s, count(w, "version").s, count(w, "version_lag").s,
-             duration(w, "blocked_s").s, duration(w, "last_seen_s").s);
+        worker_line(p, fit, row[o->reverse ? n - 1 - i : i].json);
     }
     free(row);
 }

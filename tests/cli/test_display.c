@@ -75,6 +75,15 @@ static int widest(const char* text) {
     return widest_line;
 }
 
+static void test_rows_of_lines_that_a_narrower_terminal_wrapped(void** state) {
+    (void)state;
+    static const int columns[] = {79, 0, 40, 41, 12};
+    assert_int_equal(hwm_display_rows(columns, 5, 80), 5);
+    assert_int_equal(hwm_display_rows(columns, 5, 40), 2 + 1 + 1 + 2 + 1);
+    assert_int_equal(hwm_display_rows(columns, 5, 20), 4 + 1 + 2 + 3 + 1);
+    assert_int_equal(hwm_display_rows(columns, 0, 20), 0);
+}
+
 static void test_block_fits_every_width(void** state) {
     (void)state;
     hwm_progress p = running();
@@ -139,6 +148,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_progress_rates_and_eta),
         cmocka_unit_test(test_progress_thins_a_long_history),
+        cmocka_unit_test(test_rows_of_lines_that_a_narrower_terminal_wrapped),
         cmocka_unit_test(test_block_fits_every_width),
         cmocka_unit_test(test_numbers_as_people_read_them),
         cmocka_unit_test(test_sparkline_rises_with_the_values),

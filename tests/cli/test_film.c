@@ -1,10 +1,13 @@
 // Films: what a GIF holds when an independent reader opens it, frames as pictures, and what is
 // refused.
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <gif_lib.h>
@@ -68,6 +71,58 @@ static void test_film_refuses_with_a_sentence(void** state) {
     setenv("PATH", kept, 1);
 }
 
+// A stand-in for ffmpeg: says what it was asked, keeps what it is fed, ends as told.
+static void stand_in(const char* script) {
+    const char* path = scratch_path("bin");
+    assert_true(mkdir(path, 0755) == 0 || errno == EEXIST);
+    path = scratch_path("bin/ffmpeg");
+    FILE* f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "#!/bin/sh\nfor last; do :; done\nout=${last#file:}\n%s\n", script);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+static hwm_status film_three(const char* path) {
+    static uint8_t rgb[3 * 8 * 6];
+    hwm_film* film = NULL;
+    assert_int_equal(hwm_film_create(&film, path, 8, 6, 25.0, &err), HWM_OK);
+    hwm_status s = HWM_OK;
+    for (int i = 0; s == HWM_OK && i < 3; i++) {
+        memset(rgb, i, sizeof rgb);
+        s = hwm_film_add(film, rgb, &err);
+    }
+    hwm_status last = hwm_film_finish(&film, &err);
+    return s != HWM_OK ? s : last;
+}
+
+static void test_mp4_feeds_every_frame_to_ffmpeg_and_believes_its_exit(void** state) {
+    (void)state;
+    char kept[4096], path[4200], out[128];
+    snprintf(kept, sizeof kept, "%s", getenv("PATH"));
+    snprintf(path, sizeof path, "%s:%s", scratch_path("bin"), kept);
+    setenv("PATH", path, 1);
+    snprintf(out, sizeof out, "%s", scratch_path("a:b.mp4"));  // not a protocol named a
+
+    stand_in("case \"$last\" in file:*) cat >\"$out\";; esac");
+    assert_int_equal(film_three(out), HWM_OK);
+    uint8_t fed[3 * 3 * 8 * 6 + 1];
+    FILE* f = fopen(out, "rb");
+    assert_non_null(f);
+    assert_int_equal(fread(fed, 1, sizeof fed, f), sizeof fed - 1);
+    fclose(f);
+    assert_int_equal(fed[0], 0);
+    assert_int_equal(fed[3 * 8 * 6], 1);
+    assert_int_equal(fed[sizeof fed - 2], 2);
+
+    // half a film is taken away
+    stand_in("cat >\"$out\"; exit 1");
+    assert_int_equal(film_three(out), HWM_EIO);
+    assert_non_null(strstr(err.text, "ffmpeg says why"));
+    assert_int_not_equal(access(out, F_OK), 0);
+    setenv("PATH", kept, 1);
+}
+
 static void test_render_films_a_checkpoint_to_the_end_it_is_given(void** state) {
     (void)state;
     char dir[128], out[128], last[160];
@@ -104,6 +159,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gif_holds_its_frames_colours_and_delays),
         cmocka_unit_test(test_film_refuses_with_a_sentence),
+        cmocka_unit_test(test_mp4_feeds_every_frame_to_ffmpeg_and_believes_its_exit),
         cmocka_unit_test(test_render_films_a_checkpoint_to_the_end_it_is_given),
         cmocka_unit_test(test_render_films_random_actions),
     };

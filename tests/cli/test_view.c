@@ -45,6 +45,25 @@ static void test_page_fits_its_width_and_height(void** state) {
     hwm_json_free(&j);
 }
 
+static void test_narrow_pages_drop_columns_and_parts(void** state) {
+    (void)state;
+    hwm_json* j = parse(answer);
+    hwm_view_options o = {.width = 40};
+    hwm_view_page(j, &o, text, sizeof text);
+    assert_non_null(strstr(text, "\n  rank state   steps/s   return   lag\n"));
+    assert_non_null(strstr(text, "\n     0 alive        10        5     -\n"));
+    assert_non_null(strstr(text, "\n  load    memory 1.5 MB, cpu 2 s\n"));
+    assert_null(strstr(text, "pid"));
+    // what is sorted by stays
+    o = (hwm_view_options){.width = 24, .sort = HWM_VIEW_BLOCKED};
+    hwm_view_page(j, &o, text, sizeof text);
+    assert_non_null(strstr(text, "\n  rank state   blocked\n"));
+    o = (hwm_view_options){.width = 80};
+    hwm_view_page(j, &o, text, sizeof text);
+    assert_non_null(strstr(text, "last seen\n"));
+    hwm_json_free(&j);
+}
+
 static void test_page_says_what_the_server_said(void** state) {
     (void)state;
     hwm_json* j = parse(answer);
@@ -107,6 +126,7 @@ static void test_an_empty_answer_is_shown_as_unknown(void** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_page_fits_its_width_and_height),
+        cmocka_unit_test(test_narrow_pages_drop_columns_and_parts),
         cmocka_unit_test(test_page_says_what_the_server_said),
         cmocka_unit_test(test_workers_are_sorted),
         cmocka_unit_test(test_rates_come_from_two_answers),
