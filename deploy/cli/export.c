@@ -119,7 +119,10 @@ const hwm_command hwm_command_export = {
                "initial weights as "
                "the trainer and computes the same numbers, bit for bit. Its size and the "
                "operations of one step "
-               "are printed.",
+               "are printed. It holds the rules abcd, mod3, shifted and trace with every "
+               "modulator, bound and "
+               "schedule; not the "
+               "network rule and the naive ones, nor initial weights drawn normal or sparse.",
     .example = "hwm export --checkpoint runs/cartpole-seed0 --header cartpole.h --prefix cartpole",
     .options = options,
     .n_options = sizeof options / sizeof options[0],

@@ -12,31 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "plastic/impl.h"
-
-typedef struct writer {
-    FILE* out;
-    const char* prefix;
-    const hwm_env_spec* spec;
-    const hwm_controller* c;
-    const hwm_real* coef;
-    const hwm_real* delta_scale;  // (obs_dim), NULL without input d
-    hwm_export_cost* cost;
-} writer;
-
-static bool is_plastic(const hwm_controller* c, int l) {
-    return c->layer[l].plastic;
-}
-
-// Factors of the previous step.
-static bool delayed(const hwm_controller* c) {
-    return c->row->old;
-}
-
-// M = tanh(m_x . x_0 + m_h . h)
-static bool modulated(const hwm_controller* c) {
-    return c->modulator == HWM_MODULATOR_LINEAR;
-}
+#include "export_impl.h"
 
 // ---- what a header cannot hold
 
@@ -46,25 +22,17 @@ static hwm_status check(const writer* w, hwm_error* err) {
         bool wrong;
         const char* what;
     } refused[] = {
-        {c->rule.kind != HWM_RULE_ABCD && c->rule.kind != HWM_RULE_MOD3,
-         "rule.kind is neither abcd nor mod3"},
-        {c->modulator != HWM_MODULATOR_NONE && !modulated(c),
-         "rule.modulator is neither none nor linear"},
-        {c->rule.oja != 0, "rule.oja is not 0"},
-        {c->rule.bound == HWM_BOUND_DECAY, "rule.bound is decay"},
-        {c->rule.update_every != 1 || c->rule.average != 1,
-         "rule.update_every or rule.average is not 1"},
+        {c->row->network, "rule.kind is network"},
+        {c->row->naive != HWM_NAIVE_NONE, "rule.kind is naive, with nothing learned in it"},
+        {c->config.weights == HWM_WEIGHTS_NORMAL || c->config.weights == HWM_WEIGHTS_SPARSE,
+         "controller.weights is normal or sparse, whose draws need a square root"},
     };
     for (size_t k = 0; k < sizeof refused / sizeof refused[0]; k++) {
         if (refused[k].wrong) {
-            return hwm_fail(err, HWM_EUNSUPPORTED, "a header cannot hold this controller: %s",
+            return hwm_fail(err, HWM_EUNSUPPORTED,
+                            "a header cannot hold this controller: %s; --safetensors can",
                             refused[k].what);
         }
-    }
-    if (c->config.weights == HWM_WEIGHTS_NORMAL || c->config.weights == HWM_WEIGHTS_SPARSE) {
-        return hwm_fail(
-            err, HWM_EUNSUPPORTED,
-            "a header draws initial weights uniformly; controller.weights is normal or sparse");
     }
     if (!(isalpha((unsigned char)w->prefix[0]) || w->prefix[0] == '_')) {
         return hwm_fail(err, HWM_EINVAL, "--prefix %s: not a C identifier", w->prefix);
@@ -121,7 +89,7 @@ static void tables(writer* w) {
         snprintf(name, sizeof name, "rule%d", l + 1);
         snprintf(shape, sizeof shape, "[%d]", (int)(4 * n));
         table(w, name, shape, w->coef + y->rule_c, 4 * n);
-        if (modulated(c)) {
+        if (y->mod_x_c != HWM_NONE) {
             snprintf(name, sizeof name, "mod_x%d", l + 1);
             snprintf(shape, sizeof shape, "[%d]", c->inputs);
             table(w, name, shape, w->coef + y->mod_x_c, (size_t)c->inputs);
@@ -147,12 +115,37 @@ static void state(writer* w) {
         }
         fprintf(w->out, "    float w%d[%d];  /* (%d,%d) */\n", l + 1, y->P * y->Q, y->P, y->Q);
         w->cost->ram_bytes += 4 * (int64_t)y->P * y->Q;
-        if (delayed(c)) {
-            fprintf(w->out,
-                    "    float old_pre%d[%d], old_post%d[%d];  /* of the previous step */\n", l + 1,
-                    y->Q, l + 1, y->P);
+        if (y->w0_f != HWM_NONE) {
+            fprintf(w->out, "    float home%d[%d];  /* W_0 */\n", l + 1, y->P * y->Q);
+            w->cost->ram_bytes += 4 * (int64_t)y->P * y->Q;
+        }
+        if (c->row->trace) {
+            fprintf(w->out, "    float trace%d[%d];\n", l + 1, y->P * y->Q);
+            w->cost->ram_bytes += 4 * (int64_t)y->P * y->Q;
+        }
+        if (y->sum_pre_f != HWM_NONE) {
+            fprintf(w->out, "    float mean_pre%d[%d], mean_post%d[%d];  /* of the window */\n",
+                    l + 1, y->Q, l + 1, y->P);
             w->cost->ram_bytes += 4 * ((int64_t)y->Q + y->P);
         }
+        if (c->row->old) {
+            fprintf(w->out,
+                    "    float old_pre%d[%d], old_post%d[%d];  /* of the previous update */\n",
+                    l + 1, y->Q, l + 1, y->P);
+            w->cost->ram_bytes += 4 * ((int64_t)y->Q + y->P);
+        }
+    }
+    if (c->old_x_f != HWM_NONE) {
+        fprintf(w->out, "    float old_x[%d];\n", c->inputs);
+        w->cost->ram_bytes += 4 * (int64_t)c->inputs;
+    }
+    if (c->mean_f != HWM_NONE) {
+        fprintf(w->out, "    float reward_mean;\n");
+        w->cost->ram_bytes += 4;
+    }
+    if (c->phase_f != HWM_NONE) {
+        fprintf(w->out, "    int32_t phase;  /* steps since the last update */\n");
+        w->cost->ram_bytes += 4;
     }
     fprintf(w->out,
             "    float act[%d];  /* activations: inputs, layer by layer, outputs */\n"
@@ -210,47 +203,6 @@ static void tanh_function(writer* w) {
             p, p);
 }
 
-static void learn_function(writer* w) {
-    const hwm_controller* c = w->c;
-    fprintf(w->out,
-            "/* w += m (a pre post + b pre + c post + d), then the bound */\n"
-            "static inline void %s_learn(float* w, const float* rule, const float* pre, const "
-            "float* post,\n"
-            "                            float m, int n_post, int n_pre) {\n"
-            "    float* from = w;\n"
-            "    float largest = 0.0f;\n"
-            "    for (int i = 0; i < n_post; i++) {\n"
-            "        for (int j = 0; j < n_pre; j++, w++, rule += 4) {\n"
-            "            float d = pre[j] * (rule[0] * post[i]) + rule[1] * pre[j] + (rule[2] * "
-            "post[i] + rule[3]);\n",
-            w->prefix);
-    if (modulated(c)) {
-        fprintf(w->out, "            d = m * d;\n");
-    }
-    fprintf(w->out, "            *w += d;\n");
-    if (c->rule.bound == HWM_BOUND_CLIP) {
-        fprintf(w->out, "            *w = *w > %af ? %af : *w < -%af ? -%af : *w;\n",
-                (double)(float)c->rule.w_max, (double)(float)c->rule.w_max,
-                (double)(float)c->rule.w_max, (double)(float)c->rule.w_max);
-    } else if (c->rule.bound == HWM_BOUND_MAX_NORM) {
-        fprintf(w->out, "            float size = *w < 0 ? -*w : *w;\n"
-                        "            largest = size > largest ? size : largest;\n");
-    }
-    fprintf(w->out, "        }\n    }\n");
-    if (c->rule.bound == HWM_BOUND_MAX_NORM) {
-        fprintf(w->out,
-                "    float over = largest / %af;\n"
-                "    if (over > 1.0f) {\n"
-                "        float inverse = 1.0f / over;\n"
-                "        for (int k = 0; k < n_post * n_pre; k++) {\n"
-                "            from[k] *= inverse;\n"
-                "        }\n"
-                "    }\n",
-                (double)(float)c->rule.w_max);
-    }
-    fprintf(w->out, "    (void)m;\n    (void)from;\n    (void)largest;\n}\n\n");
-}
-
 // Half width of the uniform distribution of a layer's initial weights.
 static float uniform_bound(const hwm_controller* c, const hwm_layer* y) {
     float s = (float)c->config.weights_scale;
@@ -264,6 +216,11 @@ static float uniform_bound(const hwm_controller* c, const hwm_layer* y) {
     default:
         return s;
     }
+}
+
+static void clear(writer* w, const char* name, int number, int n) {
+    fprintf(w->out, "    for (int k = 0; k < %d; k++) {\n        s->%s%d[k] = 0.0f;\n    }\n", n,
+            name, number);
 }
 
 // The worker's streams: Philox4x32-10 keyed by seed and purpose, counted by step, episode and
@@ -333,14 +290,28 @@ static void reset_function(writer* w) {
         if (y->w_c != HWM_NONE) {
             fprintf(w->out, "        s->w%d[k] += %s_mean%d[k];\n", l + 1, p, l + 1);
         }
+        if (y->w0_f != HWM_NONE) {
+            fprintf(w->out, "        s->home%d[k] = s->w%d[k];\n", l + 1, l + 1);
+        }
+        if (c->row->trace) {
+            fprintf(w->out, "        s->trace%d[k] = 0.0f;\n", l + 1);
+        }
         fprintf(w->out, "    }\n");
-        if (delayed(c)) {
-            fprintf(w->out,
-                    "    for (int k = 0; k < %d; k++) {\n        s->old_pre%d[k] = 0.0f;\n    }\n"
-                    "    for (int k = 0; k < %d; k++) {\n        s->old_post%d[k] = 0.0f;\n    }\n",
-                    y->Q, l + 1, y->P, l + 1);
+        if (c->row->old) {
+            clear(w, "old_pre", l + 1, y->Q);
+            clear(w, "old_post", l + 1, y->P);
+        }
+        if (y->sum_pre_f != HWM_NONE) {
+            clear(w, "mean_pre", l + 1, y->Q);
+            clear(w, "mean_post", l + 1, y->P);
         }
     }
+    if (c->old_x_f != HWM_NONE) {
+        fprintf(w->out, "    for (int k = 0; k < %d; k++) {\n        s->old_x[k] = 0.0f;\n    }\n",
+                c->inputs);
+    }
+    fprintf(w->out, "%s%s", c->mean_f != HWM_NONE ? "    s->reward_mean = 0.0f;\n" : "",
+            c->phase_f != HWM_NONE ? "    s->phase = 0;\n" : "");
     fprintf(w->out,
             "    for (int k = 0; k < %d; k++) {\n        s->old_action[k] = 0.0f;\n    }\n"
             "    s->first = 1;\n}\n\n",
@@ -386,6 +357,9 @@ static void inputs(writer* w) {
             fprintf(w->out, "    s->act[%d] = 1.0f;\n", at++);
         }
     }
+    if (c->reward_f != HWM_NONE) {
+        fprintf(w->out, "    s->act[%zu] = s->first ? 0.0f : reward;\n", c->reward_f);
+    }
 }
 
 static void choose_action(writer* w) {
@@ -409,61 +383,6 @@ static void choose_action(writer* w) {
                 "        action[k] = a > 1.0f ? 1.0f : a < -1.0f ? -1.0f : a;\n"
                 "    }\n",
                 c->action_dim, out);
-    }
-}
-
-static void learn_layer(writer* w, int l) {
-    const hwm_controller* c = w->c;
-    const hwm_layer* y = &c->layer[l];
-    const char* p = w->prefix;
-    bool taken = l == c->n_layers - 1 && c->output_action;
-    char pre[32], post[32];
-    snprintf(pre, sizeof pre, "s->act + %zu", y->pre_f);
-    snprintf(post, sizeof post, "s->act + %zu", y->post_f);
-    if (taken) {
-        snprintf(post, sizeof post, "action");
-    }
-    int64_t n = (int64_t)y->P * y->Q;
-    char m[64] = "1.0f", used_pre[48], used_post[48];
-    w->cost->multiplications += 4 * n;
-    w->cost->additions += 4 * n;
-    if (modulated(c)) {
-        const hwm_layer* last = &c->layer[c->n_layers - 1];
-        fprintf(w->out,
-                "    float m%d = 0.0f;\n"
-                "    for (int k = 0; k < %d; k++) {\n        m%d += %s_mod_x%d[k] * s->act[k];\n   "
-                " }\n",
-                l + 1, c->inputs, l + 1, p, l + 1);
-        w->cost->multiplications += c->inputs + n;
-        w->cost->additions += c->inputs;
-        w->cost->tanhs++;
-        if (y->mod_h_c != HWM_NONE) {
-            fprintf(w->out,
-                    "    for (int k = 0; k < %d; k++) {\n        m%d += %s_mod_h%d[k] * s->act[%zu "
-                    "+ k];\n    }\n",
-                    last->Q, l + 1, p, l + 1, last->pre_f);
-            w->cost->multiplications += last->Q;
-            w->cost->additions += last->Q;
-        }
-        snprintf(m, sizeof m, "%.40s_tanh(m%d)", p, l + 1);
-    }
-    snprintf(used_pre, sizeof used_pre, "%s", pre);
-    snprintf(used_post, sizeof used_post, "%s", post);
-    if (delayed(c)) {
-        snprintf(used_pre, sizeof used_pre, "s->old_pre%d", l + 1);
-        snprintf(used_post, sizeof used_post, "s->old_post%d", l + 1);
-    }
-    fprintf(w->out, "    %s_learn(s->w%d, %s_rule%d, %s, %s, %s, %d, %d);\n", p, l + 1, p, l + 1,
-            used_pre, used_post, m, y->P, y->Q);
-    if (delayed(c)) {
-        fprintf(w->out,
-                "    for (int k = 0; k < %d; k++) {\n        s->old_pre%d[k] = (%s)[k];\n    }\n"
-                "    for (int k = 0; k < %d; k++) {\n        s->old_post%d[k] = (%s)[k];\n    }\n",
-                y->Q, l + 1, pre, y->P, l + 1, post);
-    }
-    if (c->rule.bound == HWM_BOUND_MAX_NORM) {
-        w->cost->multiplications += n;
-        w->cost->divisions += 2;
     }
 }
 
@@ -495,12 +414,7 @@ static void step_function(writer* w) {
         w->cost->synapses += (int64_t)y->P * y->Q;
     }
     choose_action(w);
-    for (int l = 0; l < c->n_layers; l++) {
-        if (is_plastic(c, l)) {
-            learn_layer(w, l);
-            w->cost->plastic_synapses += (int64_t)c->layer[l].P * c->layer[l].Q;
-        }
-    }
+    hwm_export_learn(w);
     fprintf(w->out,
             "    for (int k = 0; k < %d; k++) {\n        s->old_obs[k] = obs[k];\n    }\n"
             "    for (int k = 0; k < %d; k++) {\n        s->old_action[k] = action[k];\n    }\n"
@@ -561,7 +475,7 @@ hwm_status hwm_export_header(const char* path, const char* prefix, const hwm_env
     tables(&w);
     state(&w);
     tanh_function(&w);
-    learn_function(&w);
+    hwm_export_learn_function(&w);
     reset_function(&w);
     step_function(&w);
     fprintf(w.out,

@@ -179,6 +179,39 @@ static void test_header_abcd_with_modulator_per_layer(void** state) {
         1);
 }
 
+static void test_header_shifted_decays_to_its_first_weights(void** state) {
+    (void)state;
+    compare("shifted",
+            "env:\n  name: cartpole\ncontroller:\n  hidden: [7]\n  weights: kaiming\n"
+            "rule:\n  kind: shifted\n  eta: 0.5\n  phi_std: 0.5\n  bound: decay\n  decay: 0.05\n",
+            1);
+}
+
+static void test_header_trace_with_oja_and_unit_modulator(void** state) {
+    (void)state;
+    compare("trace",
+            "env:\n  name: cartpole\ncontroller:\n  hidden: [7]\n"
+            "rule:\n  kind: trace\n  modulator: unit\n  oja: 0.3\n  phi_std: 0.5\n",
+            1);
+}
+
+static void test_header_reward_modulator_updates_every_third_step(void** state) {
+    (void)state;
+    compare("reward",
+            "env:\n  name: pendulum\nrule:\n  kind: shifted\n  modulator: reward\n"
+            "  update_every: 3\n  average: 2\n  phi_std: 0.5\n",
+            1);
+}
+
+static void test_header_prediction_modulator_with_trace_every_second_step(void** state) {
+    (void)state;
+    compare("prediction",
+            "env:\n  name: pendulum\ncontroller:\n  hidden: [5]\n  plastic: [1, 2]\n"
+            "rule:\n  kind: trace\n  modulator: prediction\n  update_every: 2\n"
+            "  bound: clip\n  w_max: 0.8\n  phi_std: 0.5\n",
+            1);
+}
+
 static void test_safetensors_round_trip(void** state) {
     (void)state;
     char dir[128], file[128];
@@ -203,10 +236,10 @@ static void test_export_refuses_with_a_sentence(void** state) {
         normal, sizeof normal, "%s",
         small_run_make("normal", "env:\n  name: cartpole\ncontroller:\n  weights: normal\n", 3));
     snprintf(file, sizeof file, "%s", scratch_path("x.h"));
-    char oja[128];
-    snprintf(oja, sizeof oja, "%s",
-             small_run_make("oja", "env:\n  name: cartpole\nrule:\n  oja: 0.1\n", 3));
-    char* unsupported[] = {"hwm", "export", oja, "--header", file};
+    char network[128];
+    snprintf(network, sizeof network, "%s",
+             small_run_make("network", "env:\n  name: cartpole\nrule:\n  kind: network\n", 3));
+    char* unsupported[] = {"hwm", "export", network, "--header", file};
     assert_int_equal(hwm_cli_main(5, unsupported), HWM_EXIT_FAILED);
     char* nothing[] = {"hwm", "export", dir};
     char* prefix[] = {"hwm", "export", dir, "--header", file, "--prefix", "9lives"};
@@ -224,6 +257,10 @@ int main(void) {
         cmocka_unit_test(test_header_mod3_static_trunk),
         cmocka_unit_test(test_header_every_input_clip_and_learned_mean),
         cmocka_unit_test(test_header_abcd_with_modulator_per_layer),
+        cmocka_unit_test(test_header_shifted_decays_to_its_first_weights),
+        cmocka_unit_test(test_header_trace_with_oja_and_unit_modulator),
+        cmocka_unit_test(test_header_reward_modulator_updates_every_third_step),
+        cmocka_unit_test(test_header_prediction_modulator_with_trace_every_second_step),
         cmocka_unit_test(test_safetensors_round_trip),
         cmocka_unit_test(test_export_refuses_with_a_sentence),
     };
