@@ -345,10 +345,13 @@ static void on_message(hwm_client* c, const hwm_message* message) {
         }
         return;
     }
-    if (r.status == HWM_ECLOSED && (r.id & 7) != ID_HELLO && c->state == CLIENT_UP) {
-        // the server does not know us (any more): say hello on the same connection
-        c->state = CLIENT_HELLO;
-        say_hello(c);
+    if (r.status == HWM_ECLOSED && (r.id & 7) != ID_HELLO && c->state != CLIENT_DOWN) {
+        // the server does not know us (any more): say hello on the same connection. Of several
+        // requests in flight each comes back so; all are sent again once hello is answered
+        if (c->state == CLIENT_UP) {
+            c->state = CLIENT_HELLO;
+            say_hello(c);
+        }
         return;
     }
     switch (r.id & 7) {

@@ -190,6 +190,38 @@ static void test_client_that_was_silent_comes_back_as_another(void** state) {
     hwm_client_destroy(&learner, 0, NULL);
 }
 
+// A learner that computed for too long: every request it then has in flight comes back as unknown.
+static void test_client_samples_again_after_it_was_silent(void** state) {
+    (void)state;
+    hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
+    fixture_create_table(learner);
+    hwm_client* worker = fixture_connect(&f, HWM_ROLE_WORKER);
+    fixture_append(worker, 0, 100);
+    assert_true(fixture_wait_acknowledged(worker, 100, 20));
+    double end = hwm_clock_s() + 20;
+    while (fixture_stat(worker, "dead_clients") < 1 && hwm_clock_s() < end) {
+        hwm_sleep_ms(50);
+    }
+    assert_int_equal(1, fixture_stat(worker, "dead_clients"));
+    uint64_t id[8];
+    hwm_error err = {0};
+    for (int k = 0; k < 8; k++) {
+        hwm_sample_request r = {.batch = 32, .length = 10, .draw = (uint64_t)k};
+        assert_int_equal(HWM_OK, hwm_client_sample_begin(learner, &r, &id[k], &err));
+    }
+    for (int k = 0; k < 8; k++) {
+        const hwm_batch* batch = NULL;
+        if (hwm_client_sample_wait(learner, id[k], 20000, &batch, &err) != HWM_OK) {
+            fail_msg("sample: %s", err.text);
+        }
+        assert_int_equal(32, batch->batch);
+        check_rows(batch);
+        hwm_client_sample_end(learner, id[k]);
+    }
+    hwm_client_destroy(&worker, 0, NULL);
+    hwm_client_destroy(&learner, 0, NULL);
+}
+
 static void make_params(hwm_param_list* list, uint32_t rows, float** values) {
     hwm_param_list_init(list);
     hwm_param_list_add(list, hwm_spec("rule.a", HWM_F32, 2, rows, 100));
@@ -451,6 +483,7 @@ int main(void) {
         SERVED(test_client_samples_what_was_appended),
         SERVED(test_client_appends_survive_a_restart_of_the_server),
         SERVED(test_client_that_was_silent_comes_back_as_another),
+        SERVED(test_client_samples_again_after_it_was_silent),
         SERVED(test_hub_hands_out_whole_versions_only),
         SERVED(test_tasks_are_leased_again_and_count_once),
         SERVED(test_roles_bound_what_a_client_may_do),
