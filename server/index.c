@@ -426,12 +426,12 @@ void hwm_index_drop(hwm_index* index, uint64_t id) {
         return;
     }
     hwm_entry* e = &x->entry[hwm_slot_of(x, id)];
-    uint32_t old = e->segment, made = old;
+    uint32_t old = e->segment;
     hwm_stream_info* s = stream_find(x, x->run[old].stream);
     uint32_t at = e->position - x->run[old].base, tail = x->run[old].n - at - 1;
     if (at > x->run[old].head && tail > 0) {
         // what comes behind the hole becomes a segment of its own; rows keep their numbers
-        made = run_make(x);
+        uint32_t made = run_make(x);
         hwm_run *r = &x->run[old], *m = &x->run[made];
         uint64_t* list = m->id;
         size_t capacity = m->capacity;

@@ -138,7 +138,7 @@ void hebb_naive(hwm_real* w, hwm_real* theta, const hwm_real* constants, const h
                                     threshold ? *threshold : 0, &noise);
                 largest[l] = clamp_largest(largest[l], *at);
             }
-            if (kind == HWM_NAIVE_BCM) {
+            if (kind == HWM_NAIVE_BCM && threshold) {
                 *threshold += c[HWM_NAIVE_RATE * HWM_LANES] * (y * y - *threshold);
             }
         }

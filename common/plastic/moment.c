@@ -34,6 +34,7 @@ const hwm_real* hwm_moment_modulate(const hwm_controller* c, const hwm_layer* y,
         memcpy(mod, hidden, HWM_LANES * sizeof *mod);
         return mod;
     case HWM_MODULATOR_REWARD:
+        HWM_ASSERT(reward);
         for (int l = 0; l < HWM_LANES; l++) {
             mod[l] = reward[l] - mean[l];
         }

@@ -48,8 +48,9 @@ static void damage(const char* dir, const void* bytes, size_t size) {
     char path[192];
     snprintf(path, sizeof path, "%s/data.mdb", dir);
     int fd = open(path, O_RDWR);
-    struct stat s;
-    assert_true(fd >= 0 && fstat(fd, &s) == 0);
+    struct stat s = {0};
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &s), 0);
     uint8_t* map = mmap(NULL, (size_t)s.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     assert_true(map != MAP_FAILED);
     uint8_t* at = memmem(map, (size_t)s.st_size, bytes, size);
