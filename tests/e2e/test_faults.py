@@ -260,9 +260,13 @@ def black_hole():
         worker.unanswered.clear()
         worker.greet()
         assert worker.hello.incarnation != old.incarnation or worker.hello.first_env != old.first_env
-        for n in sorted(again):  # the old stream's chunks, as they were
-            reply = worker.call(append=server.pb.Append(chunk=chunk(server.pb, old, sequence_of[n])))
-            assert reply.status in (server.pb.HWM_OK, server.pb.HWM_EDUPLICATE), reply
+        # the old stream's chunks, as they were: all of them in flight, as a worker sends them
+        sent = {worker.send(append=server.pb.Append(chunk=chunk(server.pb, old, sequence_of[n]))) for n in sorted(again)}
+        while sent:
+            reply = worker.receive()
+            if reply.id in sent:
+                assert reply.status in (server.pb.HWM_OK, server.pb.HWM_EDUPLICATE), reply
+                sent.remove(reply.id)
         took = time.time() - healed
         assert took < 10, took
         assert inserted(learner) == STEPS * (worker.acknowledged + len(again)), (inserted(learner), worker.acknowledged, len(again))
