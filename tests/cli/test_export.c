@@ -18,7 +18,7 @@ static hwm_error err;
 
 // What the compiled header offers.
 typedef struct exported {
-    void* library;
+    void* handle;
     void (*reset)(uint64_t seed, uint32_t episode);
     void (*step)(const float* obs, float reward, float* action);
     int (*state_bytes)(void);
@@ -64,12 +64,12 @@ static exported compile_header(const char* name, const char* dir, int first_plas
         "-o '%s' '%s'",
         library, source);
     assert_int_equal(system(command), 0);
-    exported e = {.library = dlopen(library, RTLD_NOW)};
-    assert_non_null(e.library);
-    *(void**)&e.reset = symbol(e.library, "reset");
-    *(void**)&e.step = symbol(e.library, "step");
-    *(void**)&e.state_bytes = symbol(e.library, "state_bytes");
-    *(void**)&e.weights = symbol(e.library, "weights");
+    exported e = {.handle = dlopen(library, RTLD_NOW)};
+    assert_non_null(e.handle);
+    *(void**)&e.reset = symbol(e.handle, "reset");
+    *(void**)&e.step = symbol(e.handle, "step");
+    *(void**)&e.state_bytes = symbol(e.handle, "state_bytes");
+    *(void**)&e.weights = symbol(e.handle, "weights");
     return e;
 }
 
@@ -143,7 +143,7 @@ static void compare(const char* name, const char* experiment, int first_plastic)
     hwm_rollout_destroy(&r);
     hwm_controller_destroy(&controller);
     hwm_checkpoint_close(&c);
-    dlclose(e.library);
+    dlclose(e.handle);
 }
 
 static void test_header_abcd_two_plastic_layers(void** state) {
