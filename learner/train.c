@@ -1,0 +1,140 @@
+// data path  [8] learner: the loop of world model and behaviour
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "run.h"
+
+enum { STATISTICS_BATCHES = 10, SKIPPED_MAX = 100 };
+
+// A batch or gradient with a number that is not finite is dropped and counted; many in a row end
+// the run.
+static hwm_status forgive(hwm_run* l, hwm_status status, hwm_error* err) {
+    if (status == HWM_OK)
+        l->skipped_in_a_row = 0;
+    if (status != HWM_ENUMERIC)
+        return status;
+    hwm_log(HWM_LOG_WARN, "learner", "update skipped", "update=%lld reason=\"%s\"",
+            (long long)l->state.updates, err->text);
+    if (++l->skipped_in_a_row < SKIPPED_MAX)
+        return HWM_OK;
+    return HWM_ENUMERIC;
+}
+
+static hwm_status update_model(hwm_run* l, bool uncounted, hwm_error* err) {
+    const hwm_sequences* batch;
+    hwm_status status = hwm_session_model_batch(l->session, uncounted, &batch, err);
+    if (status == HWM_OK)
+        status = hwm_agent_update_model(l->agent, batch, &l->update, err);
+    return forgive(l, status, err);
+}
+
+static hwm_status warm_up(hwm_run* l, hwm_error* err) {
+    const hwm_sequences* batch;
+    hwm_status status = HWM_OK;
+    for (int i = 0; i < STATISTICS_BATCHES && status == HWM_OK; i++) {
+        status = hwm_session_model_batch(l->session, true, &batch, err);
+        if (status == HWM_OK)
+            hwm_agent_look(l->agent, batch);
+        status = forgive(l, status, err);
+    }
+    if (status != HWM_OK)
+        return status;
+    hwm_agent_refresh(l->agent, true);
+    l->phase = "warm-up";
+    const double began = hwm_clock_s();
+    while (status == HWM_OK && l->agent->model_updates < l->experiment->train.warmup_updates)
+        status = update_model(l, true, err);
+    if (status != HWM_OK)
+        return status;
+    hwm_log(HWM_LOG_INFO, "learner", "world model warmed up", "updates=%lld seconds=%.1f loss=%.4f",
+            (long long)l->agent->model_updates, hwm_clock_s() - began, l->update.model.total);
+    return HWM_OK;
+}
+
+static hwm_status update_all(hwm_run* l, hwm_error* err) {
+    hwm_status status = HWM_OK;
+    for (int64_t k = 0; k < l->experiment->train.model_updates && status == HWM_OK; k++)
+        status = update_model(l, false, err);
+    if (status != HWM_OK)
+        return status;
+    status = hwm_session_starts(l->session, err);
+    if (status == HWM_OK) {
+        const double all = (double)l->experiment->run.max_env_steps;
+        const double progress = all > 0 ? (double)l->state.env_steps / all : 0;
+        status = hwm_agent_update_behaviour(l->agent, progress, &l->update, err);
+    }
+    return forgive(l, status, err);
+}
+
+// One update of everything and what belongs to it.
+static hwm_status one_update(hwm_run* l, hwm_error* err) {
+    hwm_status status = hwm_run_evaluate(l, err);
+    if (status == HWM_OK)
+        status = update_all(l, err);
+    if (status == HWM_OK)
+        l->state.updates++;
+    return status;
+}
+
+// Worker and learner take turns: round k is collected with version k, then exactly its share of
+// updates follows. Every draw is a function of the seed and of counters, so two runs end with the
+// same bits.
+static hwm_status train_in_rounds(hwm_run* l, hwm_error* err) {
+    const hwm_experiment* e = l->experiment;
+    const int64_t repeat = l->agent->spec.action_repeat, all = e->worker.environments;
+    const int64_t prefill = hwm_experiment_round_rows(e, 1) * all;
+    if (l->state.updates > 0)
+        return hwm_fail(
+            err, HWM_EUNSUPPORTED,
+            "%s: a run with run.schedule = rounds cannot be resumed: begin it anew in an "
+            "empty directory",
+            l->options->run_dir);
+    int64_t rows = 0;
+    for (uint64_t version = 1; !hwm_run_finished(l); version++) {
+        if (hwm_signals_stop_requested())
+            return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
+        hwm_status status = hwm_session_publish(l->session, err);
+        rows += hwm_experiment_round_rows(e, version) * all;
+        if (status == HWM_OK)
+            status = hwm_session_wait_rows(l->session, rows, err);
+        if (status == HWM_OK && version == 1)
+            status = warm_up(l, err);
+        l->phase = "training";
+        const int64_t target =
+            (int64_t)((double)((rows - prefill) * repeat) / e->train.env_steps_per_update);
+        while (status == HWM_OK && l->state.updates < target) {
+            status = one_update(l, err);
+            hwm_run_housekeeping(l);
+        }
+        if (status != HWM_OK)
+            return status;
+        hwm_run_remember(l);
+    }
+    return HWM_OK;
+}
+
+hwm_status hwm_run_train(hwm_run* l, hwm_error* err) {
+    if (l->experiment->run.schedule == HWM_SCHEDULE_ROUNDS)
+        return train_in_rounds(l, err);
+    hwm_status status = hwm_session_publish(l->session, err);
+    if (status != HWM_OK)
+        return status;
+    if (l->state.updates == 0) {
+        if ((status = warm_up(l, err)) != HWM_OK)
+            return status;
+        if ((status = hwm_session_publish(l->session, err)) != HWM_OK)
+            return status;
+    }
+    l->phase = "training";
+    while (!hwm_run_finished(l)) {
+        if (hwm_signals_stop_requested())
+            return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
+        if ((status = one_update(l, err)) != HWM_OK)
+            return status;
+        if (l->state.updates % l->experiment->train.publish_every_updates == 0 &&
+            (status = hwm_session_publish(l->session, err)) != HWM_OK)
+            return status;
+        hwm_run_housekeeping(l);
+    }
+    return HWM_OK;
+}
