@@ -2,7 +2,7 @@
 //
 // The protobuf wire format, as far as the bulk messages need it: they are read where they lie and
 // written in one pass, which generated code cannot do (it copies every field). Everything else goes
-// through the generated code in wire.c.
+// through the generated code.
 //
 // Reader: `at` runs to `end`; a malformed byte sets `bad` and every later read returns 0. Nothing
 // is ever read beyond `end`.

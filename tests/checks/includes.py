@@ -12,8 +12,8 @@ import tree
 THIRD_PARTY = [
     (r"yaml\.h", ["common/base/config_yaml.c"]),
     (r"isa-l/.*|isa-l\.h", ["common/base/crc.c"]),
-    (r"zmq\.h", ["common/net/link.c"]),
-    (r"protobuf-c/.*|hwm\.pb-c\.h", ["common/net/wire.c"]),
+    (r"zmq\.h", ["common/net/link_state.h"]),
+    (r"protobuf-c/.*|hwm\.pb-c\.h", ["common/net/wire_codec.h"]),
     (r"mujoco/.*|mujoco\.h", ["common/env/mj.h"]),
     (r"cblas\.h", ["common/nn/gemm.c"]),
     (r"lmdb\.h", ["server/store.c"]),
