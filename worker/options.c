@@ -9,7 +9,7 @@ typedef struct options {
     const char *server, *key_dir, *table, *plugin_dir;
     bool insecure;
     int64_t environments, threads, backlog_mib;
-    double give_up_s;
+    double give_up_s, pace_hz;
 } options;
 
 #define OPTION(name, argument, type, field, text, lo, hi, help)                                    \
@@ -33,6 +33,8 @@ static const hwm_option rows[] = {
            "Unacknowledged experience held while the server is away, in MiB."),
     OPTION("--give-up-s", "S", HWM_OPTION_REAL, give_up_s, "0", 0, 1e9,
            "Exit when no server has answered for S seconds; 0: never."),
+    OPTION("--pace-hz", "R", HWM_OPTION_REAL, pace_hz, "0", 0, 1e6,
+           "Decisions per second of every environment at most, for real time; 0: no limit."),
 };
 
 static hwm_exit run(const void* parsed, const char* const* operands, int n_operands) {
@@ -53,6 +55,7 @@ static hwm_exit run(const void* parsed, const char* const* operands, int n_opera
         .threads = (int)o->threads,
         .backlog_bytes = (size_t)o->backlog_mib << 20,
         .give_up_s = o->give_up_s,
+        .pace_hz = o->pace_hz,
     };
     return (hwm_exit)hwm_worker_run(&worker);
 }

@@ -42,6 +42,7 @@ typedef struct worker {
     int environments;
     assignment now;
     int64_t polled_ns, task_polled_ns, connected_ns;
+    int64_t due_ns;     // of the next row, where the pace is limited
     uint64_t appended;  // chunks handed to this client
     double blocked_s;
     bool away;  // the server is, and we said so
@@ -362,6 +363,26 @@ static bool round_over(const worker* w) {
            w->now.round_rows >= hwm_experiment_round_rows(e, hwm_feed_version(w->now.feed));
 }
 
+// Time until the next row may begin, in ns; 0: now. A worker that fell behind by more than a second
+// does not make up for it.
+static int64_t pace_wait(worker* w) {
+    if (w->options->pace_hz <= 0) {
+        return 0;
+    }
+    const int64_t now = hwm_clock_ns();
+    if (now < w->due_ns) {
+        return w->due_ns - now;
+    }
+    const bool late = now - w->due_ns > 1000000000;
+    w->due_ns = (late ? now : w->due_ns) + (int64_t)(1e9 / w->options->pace_hz);
+    return 0;
+}
+
+// In ms, rounded up and at most 20, so that signals and tasks are seen.
+static int wait_ms(int64_t ns) {
+    return ns > 20000000 ? 20 : (int)((ns + 999999) / 1000000);
+}
+
 // Until a signal, a new hello (HWM_EAGAIN) or an error.
 static hwm_status run_assignment(worker* w, hwm_error* err) {
     for (;;) {
@@ -369,7 +390,8 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
             return HWM_OK;
         }
         bool idle = hwm_feed_version(w->now.feed) == 0 || round_over(w);
-        hwm_status s = poll_link(w, idle ? 20 : 0, err);
+        int64_t early_ns = idle ? 0 : pace_wait(w);
+        hwm_status s = poll_link(w, idle ? 20 : wait_ms(early_ns), err);
         if (s) {
             return s;
         }
@@ -378,7 +400,7 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
             fetch_parameters(w);
             apply_parameters(w);
         }
-        if (hwm_feed_version(w->now.feed) > 0 && !round_over(w)) {
+        if (early_ns == 0 && hwm_feed_version(w->now.feed) > 0 && !round_over(w)) {
             w->now.round_rows++;
             s = roll(w, err);
             if (s) {

@@ -16,6 +16,7 @@ typedef struct hwm_worker_options {
     int threads;           // 0: as the experiment says
     size_t backlog_bytes;  // 0: 64 MiB
     double give_up_s;      // exit when no server answered for so long; 0: never
+    double pace_hz;        // decisions per second of every environment at most; 0: no limit
 } hwm_worker_options;
 
 // Runs until SIGINT or SIGTERM, then sends what is under way. Returns the exit status: 0 asked to

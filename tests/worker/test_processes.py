@@ -66,6 +66,13 @@ def main():
                 took = wait(f"R4: progress beside {how.name}", 10, lambda: worker(first.pid)["env_steps"] > before + 300)
                 print(f"R4 300 steps in {took:.2f} s beside {how.name}")
 
+            paced = start(folder, "worker-2", "--server", endpoint, "--environments", "2", "--pace-hz", "25")
+            running.append(paced)
+            began = time.monotonic()
+            wait("paced worker", 10, lambda: (worker(paced.pid) or {}).get("env_steps", 0) >= 50)
+            elapsed = time.monotonic() - began
+            assert elapsed > 0.9, f"50 steps of 2 environments at 25 a second took {elapsed:.2f} s"
+
             began = time.monotonic()
             first.terminate()
             assert first.wait(timeout=10) == 0
