@@ -5,12 +5,13 @@
 
 #include "base/signals.h"
 #include "env/env.h"
+#include "experiment/experiment.h"
 #include "learner.h"
 
 typedef struct options {
     const char *server, *key_dir, *experiment, *run_dir, *plugin_dir;
     hwm_text_list set;
-    bool insecure;
+    bool insecure, print_config;
 } options;
 
 #define AT(field) offsetof(options, field)
@@ -29,12 +30,31 @@ static const hwm_option table[] = {
      "The only folder that environment plug-ins are loaded from."},
     {"--insecure", NULL, HWM_OPTION_FLAG, AT(insecure), NULL, 0, 0,
      "Plain text to other machines too."},
+    {"--print-config", NULL, HWM_OPTION_FLAG, AT(print_config), NULL, 0, 0,
+     "Start nothing: print every value of the experiment and where it came from."},
 };
+
+static hwm_exit print_config(const options* o) {
+    hwm_error err = {0};
+    hwm_experiment* experiment = NULL;
+    hwm_status s = hwm_experiment_load(&experiment, o->experiment, NULL, o->set.v, o->set.n, &err);
+    if (s == HWM_OK) {
+        int n = 0;
+        hwm_config_section* sections = hwm_experiment_sections(experiment, &n);
+        s = hwm_config_show(sections, n, HWM_CONFIG_ORIGINS, &err);
+    }
+    hwm_experiment_destroy(&experiment);
+    if (s != HWM_OK)
+        fprintf(stderr, "hwm-learner: %s\n", err.text);
+    return s == HWM_OK ? HWM_EXIT_DONE : s == HWM_EINVAL ? HWM_EXIT_USAGE : HWM_EXIT_FAILED;
+}
 
 static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
     const options* o = given;
     (void)operands;
     (void)n_operands;
+    if (o->print_config)
+        return print_config(o);
     const char* missing = !o->server       ? "--server"
                           : !o->experiment ? "--experiment"
                           : !o->run_dir    ? "--run-dir"

@@ -64,7 +64,7 @@ static hwm_status configure(hwm_run* l, hwm_error* err) {
     nn_threads_set((int)l->experiment->run.learner_threads);
     int n;
     hwm_config_section* sections = hwm_experiment_sections(l->experiment, &n);
-    l->text = hwm_config_print(sections, n, false);
+    l->text = hwm_config_print(sections, n, HWM_CONFIG_PLAIN);
     l->task_phi = calloc(l->agent->phi->list.count + 1, sizeof *l->task_phi);
     return l->text && l->task_phi
                ? HWM_OK

@@ -10,7 +10,7 @@
 typedef struct options {
     const char *listen, *dir, *key_dir, *http, *config;
     hwm_text_list set;
-    bool insecure;
+    bool insecure, print_config;
 } options;
 
 #define OPTION(name, argument, type, field, help)                                                  \
@@ -27,6 +27,8 @@ static const hwm_option rows[] = {
            "Allow plain text on addresses that are neither ipc nor loopback."),
     OPTION("--config", "FILE", HWM_OPTION_TEXT, config, "YAML with the sections below."),
     OPTION("--set", "SECTION.NAME=VALUE", HWM_OPTION_LIST, set, "Override one value of them."),
+    OPTION("--print-config", NULL, HWM_OPTION_FLAG, print_config,
+           "Start nothing: print every value of them and where it came from."),
 };
 
 static void print_sections(FILE* out) {
@@ -45,12 +47,22 @@ static hwm_exit run(const void* given, const char* const* operands, int n_operan
     hwm_server_default_config(&config);
     hwm_config_section sections[] = {{.table = &hwm_service_table, .target = &config.service},
                                      {.table = &hwm_replay_table, .target = &config.replay}};
+    hwm_error err = {0};
+    if (o->print_config) {
+        hwm_status s = hwm_config_load(sections, 2, o->config, NULL, o->set.v, o->set.n, &err);
+        if (s == HWM_OK) {
+            s = hwm_config_show(sections, 2, HWM_CONFIG_ORIGINS, &err);
+        }
+        if (s != HWM_OK) {
+            fprintf(stderr, "hwm-server: %s\n", err.text);
+        }
+        return s == HWM_OK ? HWM_EXIT_DONE : s == HWM_EINVAL ? HWM_EXIT_USAGE : HWM_EXIT_FAILED;
+    }
     const char* missing = !o->listen ? "--listen" : !o->dir ? "--dir" : NULL;
     if (missing) {
         fprintf(stderr, "hwm-server: %s is missing; `hwm-server --help` explains it\n", missing);
         return HWM_EXIT_USAGE;
     }
-    hwm_error err = {0};
     hwm_status s = hwm_config_load(sections, 2, o->config, NULL, o->set.v, o->set.n, &err);
     if (s == HWM_OK && strlen(o->dir) >= sizeof config.replay.dir) {
         s = hwm_fail(&err, HWM_EINVAL, "--dir has %zu bytes; at most %zu are allowed",

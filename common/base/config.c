@@ -69,6 +69,7 @@ void hwm_config_defaults(hwm_config_section* sections, int n) {
                         why);
             HWM_ASSERT(ok);
             sections[s].origin[i] = HWM_ORIGIN_DEFAULT;
+            sections[s].line[i] = 0;
         }
     }
 }
@@ -156,6 +157,7 @@ static void visit_file(void* context, const char* section, const char* key,
     if (!hwm_config_assign(&table->fields[i], l->current->target, value, hint, sizeof hint))
         hwm_complain(&l->complaints, "%s:%d: %s.%s: %s", l->name, line, section, key, hint);
     l->current->origin[i] = HWM_ORIGIN_FILE;
+    l->current->line[i] = line;
 }
 
 static hwm_status load_file(loader* l, const char* path, hwm_error* err) {
@@ -184,8 +186,7 @@ static hwm_status load_file(loader* l, const char* path, hwm_error* err) {
     return status;
 }
 
-// HWM_SECTION__NAME for section.name
-static void variable_name(const char* section, const char* field, char* out, size_t bytes) {
+void hwm_config_variable(const char* section, const char* field, char* out, size_t bytes) {
     snprintf(out, bytes, "HWM_%s__%s", section, field);
     for (char* c = out; *c; c++)
         *c = (char)toupper((unsigned char)*c);
@@ -197,7 +198,7 @@ static void load_environment(loader* l) {
         hwm_config_section* section = &l->sections[s];
         for (int i = 0; i < section->table->n; i++) {
             const hwm_config_field* field = &section->table->fields[i];
-            variable_name(section->table->section, field->name, variable, sizeof variable);
+            hwm_config_variable(section->table->section, field->name, variable, sizeof variable);
             const char* text = getenv(variable);
             if (!text)
                 continue;
@@ -207,7 +208,7 @@ static void load_environment(loader* l) {
             section->origin[i] = HWM_ORIGIN_ENVIRONMENT;
         }
         // a variable that starts like one of this section's and names no field is a slip of the pen
-        variable_name(section->table->section, "", variable, sizeof variable);
+        hwm_config_variable(section->table->section, "", variable, sizeof variable);
         size_t prefix = strlen(variable);
         for (char** e = environ; e && *e; e++) {
             if (strncmp(*e, variable, prefix) != 0)

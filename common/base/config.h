@@ -69,7 +69,8 @@ enum { HWM_CONFIG_FIELDS_MAX = 64 };
 typedef struct hwm_config_section {
     const hwm_config_table* table;
     void* target;
-    uint8_t origin[HWM_CONFIG_FIELDS_MAX];
+    uint8_t origin[HWM_CONFIG_FIELDS_MAX];  // hwm_config_origin of each field
+    int line[HWM_CONFIG_FIELDS_MAX];        // of the file, where that is its origin
 } hwm_config_section;
 
 // Every field of every section to its default.
@@ -83,10 +84,19 @@ void hwm_config_defaults(hwm_config_section* sections, int n);
 hwm_status hwm_config_load(hwm_config_section* sections, int n, const char* path, const char* text,
                            const char* const* overrides, int n_overrides, hwm_error* err);
 
-// The whole configuration as YAML that load reads back to the same values (exact floats). comments:
-// help and range above each line, and its origin beside it where that is not the default. Returns
+// What stands beside the values that are printed.
+typedef enum hwm_config_form {
+    HWM_CONFIG_PLAIN,    // nothing: the file as a run directory keeps it
+    HWM_CONFIG_HELP,     // help and range above each value: the sample file
+    HWM_CONFIG_ORIGINS,  // where each value came from: --print-config
+} hwm_config_form;
+// The whole configuration as YAML that load reads back to the same values (exact floats). Returns
 // malloc'd text: caller owns, free with free(). NULL when out of memory.
-char* hwm_config_print(const hwm_config_section* sections, int n, bool comments);
+char* hwm_config_print(const hwm_config_section* sections, int n, hwm_config_form form);
+// The same to standard output: what --print-config of a program does. HWM_ENOMEM, or HWM_EIO when
+// nobody takes it.
+hwm_status hwm_config_show(const hwm_config_section* sections, int n, hwm_config_form form,
+                           hwm_error* err);
 
 // The reference that --help prints: name, type, default, range and help, per section.
 void hwm_config_help(const hwm_config_section* sections, int n, FILE* out);

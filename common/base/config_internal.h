@@ -33,6 +33,8 @@ bool hwm_config_assign_text(const hwm_config_field* field, void* target, const c
 // "a number from 0 to 1", "one of uniform, newest", "a list of up to 16 whole numbers, each at
 // least 1".
 void hwm_config_allowed(const hwm_config_field* field, char* out, size_t bytes);
+// HWM_SECTION__NAME, the environment variable of section.name.
+void hwm_config_variable(const char* section, const char* field, char* out, size_t bytes);
 // The value as YAML that reads back to the same bits.
 void hwm_config_print_value(FILE* out, const hwm_config_field* field, const void* target);
 

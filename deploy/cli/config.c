@@ -15,18 +15,15 @@ static hwm_exit print_sample(void) {
     hwm_experiment* experiment = hwm_experiment_defaults();
     int n = 0;
     hwm_config_section* sections = experiment ? hwm_experiment_sections(experiment, &n) : NULL;
-    char* text = experiment ? hwm_config_print(sections, n, true) : NULL;
-    if (text) {
-        printf("# Every field of an experiment at its default, with its help and its range, as "
-               "`hwm config --sample` prints it.\n\n%s",
-               text);
-    } else {
-        fprintf(stderr, "hwm config: out of memory\n");
+    hwm_error err = {.text = "out of memory"};
+    printf("# Every field of an experiment at its default, with its help and its range, as "
+           "`hwm config --sample` prints it.\n\n");
+    hwm_status s = experiment ? hwm_config_show(sections, n, HWM_CONFIG_HELP, &err) : HWM_ENOMEM;
+    if (s != HWM_OK) {
+        fprintf(stderr, "hwm config: %s\n", err.text);
     }
-    bool ok = text != NULL;
-    free(text);
     hwm_experiment_destroy(&experiment);
-    return ok ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
+    return s == HWM_OK ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
 }
 
 static hwm_exit run(const void* options, const char* const* operands, int n_operands) {
@@ -47,14 +44,10 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
     if (n_operands == 0 && o->set.n == 0) {
         hwm_config_help(sections, n, stdout);
     } else {
-        char* text = hwm_config_print(sections, n, !o->plain);
-        if (text) {
-            fputs(text, stdout);
-        } else {
-            fprintf(stderr, "hwm config: out of memory\n");
-            s = HWM_ENOMEM;
+        s = hwm_config_show(sections, n, o->plain ? HWM_CONFIG_PLAIN : HWM_CONFIG_ORIGINS, &err);
+        if (s != HWM_OK) {
+            fprintf(stderr, "hwm config: %s\n", err.text);
         }
-        free(text);
     }
     hwm_experiment_destroy(&experiment);
     return s == HWM_OK ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
@@ -64,7 +57,7 @@ static const hwm_option options[] = {
     {"--set", "KEY=VALUE", HWM_OPTION_LIST, offsetof(config_options, set), NULL, 0, 0,
      "Override one field, as train.lr=0.001."},
     {"--plain", NULL, HWM_OPTION_FLAG, offsetof(config_options, plain), NULL, 0, 0,
-     "Without comments: the file as a run directory keeps it."},
+     "Without saying where each value came from: the file as a run directory keeps it."},
     {"--sample", NULL, HWM_OPTION_FLAG, offsetof(config_options, sample), NULL, 0, 0,
      "Print the commented sample file: every field at its default."},
 };
@@ -73,6 +66,10 @@ const hwm_command hwm_command_config = {
     .operands = "[EXPERIMENT.yaml]",
     .operands_max = 1,
     .summary = "Print the reference of all fields, or an experiment as it is resolved",
+    .details =
+        "With a file or --set: every value, and beside it where it came from (default, line of "
+        "the file, environment variable, --set; the later wins), which `hwm train "
+        "--print-config` prints too",
     .example = "hwm config\nhwm config deploy/experiments/cartpole.yaml --set train.lr=0.001",
     .options = options,
     .n_options = sizeof options / sizeof options[0],

@@ -149,7 +149,7 @@ static bool section_get(hwm_config_section* section, const char* name, char* out
         if (strcmp(f->name, name) != 0) {
             continue;
         }
-        char* yaml = hwm_config_print(section, 1, false);
+        char* yaml = hwm_config_print(section, 1, HWM_CONFIG_PLAIN);
         if (!yaml) {
             return false;
         }

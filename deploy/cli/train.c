@@ -30,6 +30,7 @@ typedef struct train_options {
     bool deterministic;
     bool no_evaluation;
     bool json;
+    bool print_config;
 } train_options;
 
 typedef struct train {
@@ -56,7 +57,7 @@ static void add_override(train* t, int slot, const char* key, int64_t value) {
     }
 }
 
-static hwm_status prepare(train* t, hwm_error* err) {
+static hwm_status resolve(train* t, hwm_error* err) {
     const train_options* o = t->options;
     t->set = o->set;
     if (o->seed >= 0) {
@@ -71,10 +72,11 @@ static hwm_status prepare(train* t, hwm_error* err) {
     if (o->deterministic && t->set.n < HWM_TEXT_LIST_MAX) {
         t->set.v[t->set.n++] = "run.schedule=rounds";
     }
-    hwm_status s = hwm_experiment_load(&t->experiment, t->file, NULL, t->set.v, t->set.n, err);
-    if (s != HWM_OK) {
-        return s;
-    }
+    return hwm_experiment_load(&t->experiment, t->file, NULL, t->set.v, t->set.n, err);
+}
+
+static hwm_status open_run_dir(train* t, hwm_error* err) {
+    const train_options* o = t->options;
     const hwm_run_config* run = &t->experiment->run;
     if (run->workers < 1 || run->workers > HWM_CLUSTER_WORKERS_MAX) {
         return hwm_fail(err, HWM_EINVAL,
@@ -88,7 +90,7 @@ static hwm_status prepare(train* t, hwm_error* err) {
     } else {
         snprintf(path, sizeof path, "runs/%s-seed%lld", run->name, (long long)run->seed);
     }
-    s = hwm_run_dir_open(&t->dir, path, err);
+    hwm_status s = hwm_run_dir_open(&t->dir, path, err);
     return s != HWM_OK ? s : hwm_run_dir_match(&t->dir, t->experiment, err);
 }
 
@@ -267,11 +269,16 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
     sigemptyset(&hangup.sa_mask);
     sigaction(SIGHUP, &hangup, NULL);
 
-    hwm_exit code = HWM_EXIT_USAGE;
-    hwm_status s = prepare(&t, &err);
-    if (s == HWM_OK) {
+    hwm_exit code = HWM_EXIT_DONE;
+    hwm_status s = resolve(&t, &err);
+    if (s == HWM_OK && t.options->print_config) {
+        int n = 0;
+        hwm_config_section* sections = hwm_experiment_sections(t.experiment, &n);
+        s = hwm_config_show(sections, n, HWM_CONFIG_ORIGINS, &err);
+    } else if (s == HWM_OK && (s = open_run_dir(&t, &err)) == HWM_OK) {
         code = run_and_report(&t);
-    } else {
+    }
+    if (s != HWM_OK) {
         fprintf(stderr, "hwm train: %s\n", err.text);
         code = s == HWM_EINVAL || s == HWM_EEXIST ? HWM_EXIT_USAGE : HWM_EXIT_FAILED;
     }
@@ -304,6 +311,8 @@ static const hwm_option options[] = {
      "End without the evaluation; `hwm eval` gives it later."},
     {"--json", NULL, HWM_OPTION_FLAG, OPTION(json), NULL, 0, 0,
      "Print the lines of metrics.jsonl as they appear, then one object with the evaluation."},
+    {"--print-config", NULL, HWM_OPTION_FLAG, OPTION(print_config), NULL, 0, 0,
+     "Start nothing: print every value of the experiment and where it came from."},
 };
 const hwm_command hwm_command_train = {
     .name = "train",

@@ -118,7 +118,7 @@ static void test_later_sources_win_and_are_named(void** state) {
     char path[] = "/tmp/hwm-config-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
-    const char text[] = "alpha: {count: 10, rate: 0.2, label: file}\n";
+    const char text[] = "alpha:\n  {count: 10, rate: 0.2, label: file}\n";
     assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
     close(fd);
     setenv("HWM_ALPHA__RATE", "0.3", 1);
@@ -138,11 +138,13 @@ static void test_later_sources_win_and_are_named(void** state) {
     const uint8_t expected[] = {HWM_ORIGIN_DEFAULT, HWM_ORIGIN_FILE, HWM_ORIGIN_ENVIRONMENT,
                                 HWM_ORIGIN_DEFAULT, HWM_ORIGIN_SET,  HWM_ORIGIN_ENVIRONMENT};
     assert_memory_equal(f->sections[0].origin, expected, sizeof expected);
-    char* printed = hwm_config_print(f->sections, 2, true);
-    assert_non_null(strstr(printed, "count: 10  # from the file\n"));
-    assert_non_null(strstr(printed, "rate: 0.3  # from the environment\n"));
-    assert_non_null(strstr(printed, "label: \"set: by hand\"  # from --set\n"));
-    assert_non_null(strstr(printed, "  on: true\n"));
+    char* printed = hwm_config_print(f->sections, 2, HWM_CONFIG_ORIGINS);
+    assert_non_null(strstr(printed, "  count: 10  # line 2 of the file\n"));
+    assert_non_null(strstr(printed, "  rate: 0.3  # environment HWM_ALPHA__RATE\n"));
+    assert_non_null(strstr(printed, "  label: \"set: by hand\"  # --set\n"));
+    assert_non_null(strstr(printed, "  on: true  # default\n"));
+    free(printed);
+    printed = hwm_config_print(f->sections, 2, HWM_CONFIG_HELP);
     assert_non_null(strstr(printed, "  # How many. [a whole number from 1 to 100]\n"));
     free(printed);
 }
@@ -162,10 +164,11 @@ static void test_printed_configuration_reads_back_to_the_same_bits(void** state)
                           " scales: [1e-300, 3, 0.30000000000000004, -0.1], names: []}\n"
                           "beta: {big: 9223372036854775807, open: 1e300}\n"),
                      HWM_OK);
-    for (int comments = 0; comments < 2; comments++) {
-        char* printed = hwm_config_print(f->sections, 2, comments);
+    for (int form = HWM_CONFIG_PLAIN; form <= HWM_CONFIG_ORIGINS; form++) {
+        char* printed = hwm_config_print(f->sections, 2, (hwm_config_form)form);
         assert_non_null(printed);
-        fixture g = {.sections = {{&alpha_table, &g.a, {0}}, {&beta_table, &g.b, {0}}}};
+        fixture g = {.sections = {{.table = &alpha_table, .target = &g.a},
+                                  {.table = &beta_table, .target = &g.b}}};
         assert_int_equal(hwm_config_load(g.sections, 2, "again", printed, NULL, 0, &g.err), HWM_OK);
         assert_true(g.a.rate == f->a.rate);
         assert_string_equal(g.a.label, f->a.label);

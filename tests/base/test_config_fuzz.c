@@ -166,7 +166,8 @@ static bool names_its_lines(const char* text) {
 static void test_mutated_files_are_read_or_refused_with_their_line(void** state) {
     (void)state;
     static values a, b;
-    hwm_config_section sections[2] = {{&first, &a, {0}}, {&second, &b, {0}}};
+    hwm_config_section sections[2] = {{.table = &first, .target = &a},
+                                      {.table = &second, .target = &b}};
     hwm_rng rng;
     hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
     int accepted = 0, refused = 0;
@@ -184,12 +185,12 @@ static void test_mutated_files_are_read_or_refused_with_their_line(void** state)
         accepted++;
         if (i % 8)
             continue;
-        char* printed = hwm_config_print(sections, 2, i % 16 == 0);
+        char* printed = hwm_config_print(sections, 2, (hwm_config_form)(i / 8 % 3));
         assert_int_equal(hwm_config_load(sections, 2, "printed", printed, NULL, 0, &err), HWM_OK);
-        char* again = hwm_config_print(sections, 2, false);
+        char* again = hwm_config_print(sections, 2, HWM_CONFIG_PLAIN);
         free(printed);
         assert_int_equal(hwm_config_load(sections, 2, "again", again, NULL, 0, &err), HWM_OK);
-        char* third = hwm_config_print(sections, 2, false);
+        char* third = hwm_config_print(sections, 2, HWM_CONFIG_PLAIN);
         assert_string_equal(again, third);
         free(again);
         free(third);

@@ -32,8 +32,8 @@ enum { E = 16 };
 static double plastic_step(double seconds) {
     hwm_controller_config config;
     hwm_rule_config rule;
-    hwm_config_section sections[2] = {{&hwm_controller_table, &config, {0}},
-                                      {&hwm_rule_table, &rule, {0}}};
+    hwm_config_section sections[2] = {{.table = &hwm_controller_table, .target = &config},
+                                      {.table = &hwm_rule_table, .target = &rule}};
     hwm_error err = {HWM_OK, ""};
     hwm_controller* c;
     hwm_config_defaults(sections, 2);

@@ -176,7 +176,7 @@ static void test_text_is_null_without_memory(void** state) {
     fixture* f = *state;
     int n;
     hwm_config_section* sections = hwm_experiment_sections(f->experiment, &n);
-    char* text = hwm_config_print(sections, n, true);
+    char* text = hwm_config_print(sections, n, HWM_CONFIG_HELP);
     assert_non_null(text);
     free(text);
     fail_alloc_at(1, true);

@@ -40,7 +40,7 @@ static inline const char* small_run_make(const char* name, const char* text, uin
     }
     int n = 0;
     hwm_config_section* sections = hwm_experiment_sections(e, &n);
-    char* yaml = hwm_config_print(sections, n, false);
+    char* yaml = hwm_config_print(sections, n, HWM_CONFIG_PLAIN);
     snprintf(path, sizeof path, "%s/config.yaml", name);
     scratch_write(path, yaml, "w");
     free(yaml);

@@ -74,7 +74,7 @@ static void test_run_dir_refuses_another_experiment(void** state) {
     assert_false(dir.resumes);
     int n = 0;
     hwm_config_section* sections = hwm_experiment_sections(e, &n);
-    char* yaml = hwm_config_print(sections, n, false);
+    char* yaml = hwm_config_print(sections, n, HWM_CONFIG_PLAIN);
     scratch_write("match/config.yaml", yaml, "w");
     free(yaml);
     assert_int_equal(hwm_run_dir_match(&dir, e, &err), HWM_OK);

@@ -96,8 +96,8 @@ typedef struct variant {
 
 static void setup(fixture* f, const variant* v) {
     memset(f, 0, sizeof *f);
-    hwm_config_section sections[2] = {{&hwm_controller_table, &f->config, {0}},
-                                      {&hwm_rule_table, &f->rule, {0}}};
+    hwm_config_section sections[2] = {{.table = &hwm_controller_table, .target = &f->config},
+                                      {.table = &hwm_rule_table, .target = &f->rule}};
     hwm_config_defaults(sections, 2);
     f->config.hidden.n = v->n_hidden;
     f->config.hidden.v[0] = 5;

@@ -67,8 +67,8 @@ static void test_learning_bits(void** state) {
     for (int n = 0; n < HWM_RULE_KINDS * 16; n++) {
         hwm_controller_config config;
         hwm_rule_config rule;
-        hwm_config_section sections[2] = {{&hwm_controller_table, &config, {0}},
-                                          {&hwm_rule_table, &rule, {0}}};
+        hwm_config_section sections[2] = {{.table = &hwm_controller_table, .target = &config},
+                                          {.table = &hwm_rule_table, .target = &rule}};
         hwm_config_defaults(sections, 2);
         rule.kind = n / 16;
         rule.granularity = n % 4;
@@ -165,8 +165,8 @@ static void test_refusals(void** state) {
     (void)state;
     hwm_controller_config config, c;
     hwm_rule_config rule, r;
-    hwm_config_section sections[2] = {{&hwm_controller_table, &config, {0}},
-                                      {&hwm_rule_table, &rule, {0}}};
+    hwm_config_section sections[2] = {{.table = &hwm_controller_table, .target = &config},
+                                      {.table = &hwm_rule_table, .target = &rule}};
     hwm_config_defaults(sections, 2);
     r = rule;
     strcpy(r.terms, "ABX");
@@ -219,8 +219,8 @@ static void test_distributions(void** state) {
     enum { Q = 40, P = 60 };
     hwm_controller_config config;
     hwm_rule_config rule;
-    hwm_config_section sections[2] = {{&hwm_controller_table, &config, {0}},
-                                      {&hwm_rule_table, &rule, {0}}};
+    hwm_config_section sections[2] = {{.table = &hwm_controller_table, .target = &config},
+                                      {.table = &hwm_rule_table, .target = &rule}};
     hwm_config_defaults(sections, 2);
     config.hidden.n = 0;
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
