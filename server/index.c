@@ -20,82 +20,6 @@ void* hwm_grow(void* p, size_t* capacity, size_t n, size_t element) {
     return q;
 }
 
-// ---- map
-
-static uint64_t mix(uint64_t x) {  // finaliser of SplitMix64
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-static uint32_t map_get(const map* m, uint64_t key) {
-    if (m->capacity == 0) {
-        return UINT32_MAX;
-    }
-    for (size_t i = mix(key) & (m->capacity - 1); m->value[i] != UINT32_MAX;
-         i = (i + 1) & (m->capacity - 1)) {
-        if (m->key[i] == key) {
-            return m->value[i];
-        }
-    }
-    return UINT32_MAX;
-}
-
-static void map_place(map* m, uint64_t key, uint32_t value) {
-    size_t i = mix(key) & (m->capacity - 1);
-    while (m->value[i] != UINT32_MAX) {
-        i = (i + 1) & (m->capacity - 1);
-    }
-    m->key[i] = key;
-    m->value[i] = value;
-}
-
-static void map_put(map* m, uint64_t key, uint32_t value) {
-    if ((m->n + 1) * 2 > m->capacity) {
-        map old = *m;
-        m->capacity = old.capacity > 0 ? old.capacity * 2 : 64;
-        m->key = malloc(m->capacity * sizeof *m->key);
-        m->value = malloc(m->capacity * sizeof *m->value);
-        HWM_ASSERT(m->key != NULL && m->value != NULL);
-        memset(m->value, 0xff, m->capacity * sizeof *m->value);
-        for (size_t i = 0; i < old.capacity; i++) {
-            if (old.value[i] != UINT32_MAX) {
-                map_place(m, old.key[i], old.value[i]);
-            }
-        }
-        free(old.key);
-        free(old.value);
-    }
-    map_place(m, key, value);
-    m->n++;
-}
-
-static void map_delete(map* m, uint64_t key) {
-    size_t mask = m->capacity - 1, i = mix(key) & mask;
-    while (m->value[i] != UINT32_MAX && m->key[i] != key) {
-        i = (i + 1) & mask;
-    }
-    if (m->value[i] == UINT32_MAX) {
-        return;
-    }
-    // close the hole: move up what could no longer be reached
-    for (size_t j = (i + 1) & mask; m->value[j] != UINT32_MAX; j = (j + 1) & mask) {
-        size_t home = mix(m->key[j]) & mask;
-        if (((j - home) & mask) >= ((j - i) & mask)) {
-            m->key[i] = m->key[j];
-            m->value[i] = m->value[j];
-            i = j;
-        }
-    }
-    m->value[i] = UINT32_MAX;
-    m->n--;
-}
-
-static void map_free(map* m) {
-    free(m->key);
-    free(m->value);
-}
-
 // ---- create, lock
 
 hwm_status hwm_index_create(hwm_index** out, int n_offsets, hwm_error* err) {
@@ -135,10 +59,10 @@ void hwm_index_destroy(hwm_index** index) {
     free(x->run);
     free(x->free_run);
     free(x->stream);
-    map_free(&x->stream_map);
+    hwm_map_free(&x->stream_map);
     free(x->param);
     free(x->free_param);
-    map_free(&x->param_map);
+    hwm_map_free(&x->param_map);
     pthread_rwlock_destroy(&x->lock);
     free(x);
     *index = NULL;
@@ -153,66 +77,6 @@ void hwm_index_unlock(hwm_index* index) {
     pthread_rwlock_unlock(&index->lock);
 }
 
-// ---- parameters: each distinct reference once, with the number of chunks that use it
-
-static uint64_t param_hash(const hwm_param_ref* p) {
-    uint64_t h = mix(p->version + 1) ^ mix(p->perturbation_seed + 2);
-    uint32_t sigma;
-    memcpy(&sigma, &p->sigma, sizeof sigma);
-    h = mix(h ^ ((uint64_t)sigma << 8) ^ (uint64_t)(p->sign + 1));
-    for (size_t i = 0; i < sizeof p->set && p->set[i] != '\0'; i++) {
-        h = mix(h ^ (uint8_t)p->set[i]);
-    }
-    return h;
-}
-
-static bool param_equal(const hwm_param_ref* a, const hwm_param_ref* b) {
-    return a->version == b->version && a->perturbation_seed == b->perturbation_seed &&
-           a->sign == b->sign && a->sigma == b->sigma &&
-           strncmp(a->set, b->set, sizeof a->set) == 0;
-}
-
-static uint32_t param_take(hwm_index* x, const hwm_param_ref* ref) {
-    uint64_t key = param_hash(ref);
-    uint32_t p;
-    while ((p = map_get(&x->param_map, key)) != UINT32_MAX && !param_equal(&x->param[p].ref, ref)) {
-        key++;
-    }
-    if (p == UINT32_MAX) {
-        if (x->n_free_params > 0) {
-            p = x->free_param[--x->n_free_params];
-        } else {
-            size_t both = x->params_capacity;
-            x->param = hwm_grow(x->param, &both, x->n_params + 1, sizeof *x->param);
-            x->free_param = hwm_grow(x->free_param, &x->params_capacity, x->n_params + 1,
-                                     sizeof *x->free_param);
-            p = (uint32_t)x->n_params++;
-        }
-        x->param[p] = (struct param_slot){*ref, key, 0};
-        map_put(&x->param_map, key, p);
-    }
-    x->param[p].chunks++;
-    return p;
-}
-
-static void param_drop(hwm_index* x, uint32_t p) {
-    if (--x->param[p].chunks == 0) {
-        map_delete(&x->param_map, x->param[p].key);
-        x->free_param[x->n_free_params++] = p;
-    }
-}
-
-bool hwm_index_version_in_use(const hwm_index* index, const char* set, uint64_t version) {
-    for (size_t i = 0; i < index->n_params; i++) {
-        const struct param_slot* p = &index->param[i];
-        if (p->chunks > 0 && p->ref.version == version &&
-            strncmp(p->ref.set, set, sizeof p->ref.set) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // ---- streams and segments
 
 static uint64_t stream_key(hwm_stream s) {
@@ -220,7 +84,7 @@ static uint64_t stream_key(hwm_stream s) {
 }
 
 static hwm_stream_info* stream_find(const hwm_index* x, hwm_stream stream) {
-    uint32_t i = map_get(&x->stream_map, stream_key(stream));
+    uint32_t i = hwm_map_get(&x->stream_map, stream_key(stream));
     return i == UINT32_MAX ? NULL : &x->stream[i];
 }
 
@@ -228,7 +92,7 @@ static hwm_stream_info* stream_make(hwm_index* x, hwm_stream stream) {
     hwm_stream_info* s = stream_find(x, stream);
     if (s == NULL) {
         x->stream = hwm_grow(x->stream, &x->streams_capacity, x->n_streams + 1, sizeof *x->stream);
-        map_put(&x->stream_map, stream_key(stream), (uint32_t)x->n_streams);
+        hwm_map_put(&x->stream_map, stream_key(stream), (uint32_t)x->n_streams);
         s = &x->stream[x->n_streams++];
         *s = (hwm_stream_info){.stream = stream, .segment = HWM_NONE};
     }
@@ -352,7 +216,7 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
         .row = old_end,
         .position = r->base + r->n - 1,
         .steps = meta->steps,
-        .param = param_take(x, &ref),
+        .param = hwm_param_take(x, &ref),
         .value_bytes = meta->value_bytes,
         .value_crc = meta->value_crc,
         .verified = verified,
@@ -386,7 +250,7 @@ void hwm_index_evict(hwm_index* index) {
     }
     hwm_run* r = &x->run[e->segment];
     hwm_starts_evicting(x, r, e);
-    param_drop(x, e->param);
+    hwm_param_drop(x, e->param);
     hwm_stream_info* s = stream_find(x, r->stream);
     s->chunks--;
     s->head++;
@@ -483,7 +347,7 @@ void hwm_index_drop(hwm_index* index, uint64_t id) {
     s->chunks--;
     x->steps -= e->steps;
     x->bytes -= hwm_store_class_bytes(e->value_bytes);
-    param_drop(x, e->param);
+    hwm_param_drop(x, e->param);
     *e = (hwm_entry){.inserted_before = e->inserted_before, .verified = 1};
     if (x->priority != NULL) {
         free(x->priority[hwm_slot_of(x, id)]);
@@ -521,14 +385,14 @@ void hwm_index_stream_forget(hwm_index* index, hwm_stream stream) {
         return;
     }
     HWM_ASSERT(s->chunks == 0);
-    map_delete(&index->stream_map, stream_key(stream));
+    hwm_map_delete(&index->stream_map, stream_key(stream));
     free(s->id);
     // the last one takes the free place
     hwm_stream_info* moved = &index->stream[--index->n_streams];
     if (moved != s) {
-        map_delete(&index->stream_map, stream_key(moved->stream));
+        hwm_map_delete(&index->stream_map, stream_key(moved->stream));
         *s = *moved;
-        map_put(&index->stream_map, stream_key(s->stream), (uint32_t)(s - index->stream));
+        hwm_map_put(&index->stream_map, stream_key(s->stream), (uint32_t)(s - index->stream));
     }
 }
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "server/index.h"
+#include "server/map.h"
 
 enum { STARTS_MAX = 16 };
 
@@ -36,13 +37,6 @@ struct hwm_starts {
     size_t n_fresh, fresh_capacity;
 };
 
-// uint64 -> uint32, open addressing with linear probing; an empty place has value UINT32_MAX
-typedef struct map {
-    uint64_t* key;
-    uint32_t* value;
-    size_t n, capacity;  // power of two
-} map;
-
 struct hwm_index {
     pthread_rwlock_t lock;
     int n_offsets;
@@ -61,7 +55,7 @@ struct hwm_index {
 
     hwm_stream_info* stream;
     size_t n_streams, streams_capacity;
-    map stream_map;
+    hwm_map stream_map;
 
     struct param_slot {
         hwm_param_ref ref;
@@ -71,7 +65,7 @@ struct hwm_index {
     size_t n_params, params_capacity;
     uint32_t* free_param;
     size_t n_free_params;
-    map param_map;
+    hwm_map param_map;
 
     // priorities: of the rows of each chunk, NULL where no row has one of its own; `initial` is the
     // highest priority known when the chunk came. Allocated when they are first asked for
@@ -91,6 +85,10 @@ void* hwm_grow(void* p, size_t* capacity, size_t n, size_t element);
 static inline size_t hwm_slot_of(const hwm_index* x, uint64_t id) {
     return id & (x->capacity - 1);
 }
+
+// ---- index_params.c: a chunk begins or ends to refer to these parameters
+uint32_t hwm_param_take(hwm_index* index, const hwm_param_ref* ref);
+void hwm_param_drop(hwm_index* index, uint32_t param);
 
 // ---- starts.c, for every length that is asked for: what has changed
 void hwm_starts_free(hwm_starts* starts);

@@ -106,6 +106,10 @@ void* hwm_replay_sampler_main(void* replay);
 // The counters of every table as they are now; a failure is logged. All threads have ended.
 void hwm_replay_save_states(hwm_replay* replay);
 
+// One small transaction: begin, what `make` puts in, commit. Commit lock held.
+typedef hwm_status (*hwm_store_change)(hwm_store_txn* txn, void* context, hwm_error* err);
+hwm_status hwm_replay_transact(hwm_replay* replay, hwm_store_change make, void* context,
+                               hwm_error* err);
 // Removes a chunk that failed its checksum from store and index.
 void hwm_replay_drop(hwm_replay* replay, int table, uint64_t id);
 
@@ -118,5 +122,9 @@ void hwm_append_push(hwm_append_list* list, hwm_append_op* op);
 hwm_append_op* hwm_append_pop(hwm_append_list* list);
 void hwm_sample_push(hwm_sample_list* list, hwm_sample_op* op);
 hwm_sample_op* hwm_sample_pop(hwm_sample_list* list);
+// Takes op out of the list; false: it is not there.
+bool hwm_sample_remove(hwm_sample_list* list, hwm_sample_op* op);
+// Steps that the limiter counts for a request.
+uint64_t hwm_sample_steps(const hwm_sample_request* request);
 
 #endif

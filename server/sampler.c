@@ -71,14 +71,6 @@ void hwm_sampler_destroy(hwm_sampler** sampler) {
     *sampler = NULL;
 }
 
-void hwm_batch_block_destroy(hwm_batch_block** block) {
-    if (*block != NULL) {
-        free((*block)->block);
-        free(*block);
-        *block = NULL;
-    }
-}
-
 hwm_status hwm_sample_check(const hwm_table_config* table, const hwm_sample_request* r,
                             hwm_error* err) {
     if (r->batch < 1 || r->batch > BATCH_MAX || r->length < 1 || r->length > LENGTH_MAX) {
@@ -291,78 +283,6 @@ static hwm_status add_pieces(hwm_sampler* s, const hwm_index* index, int n_offse
     }
 }
 
-static size_t aligned(size_t bytes) {
-    return (bytes + 63) & ~(size_t)63;
-}
-
-// All arrays of a batch of `rows` rows in one block, each on its own cache line.
-static hwm_status layout(hwm_batch_block* out, const hwm_table_config* table,
-                         const hwm_sample_request* r, uint32_t rows, size_t n_segments,
-                         hwm_error* err) {
-    const hwm_signature* g = &table->signature;
-    size_t n = (size_t)r->batch, bytes = 0;
-    size_t at_row = bytes;
-    bytes += aligned((n + 1) * sizeof(uint32_t));
-    size_t at_prefix = bytes;
-    bytes += aligned(n * sizeof(uint32_t));
-    size_t at_segment = bytes;
-    bytes += aligned(n_segments * sizeof(hwm_segment));
-    size_t at_stream = bytes;
-    bytes += aligned(n * sizeof(hwm_stream));
-    size_t at_step = bytes;
-    bytes += aligned(n * sizeof(uint64_t));
-    size_t at_episode = bytes;
-    bytes += aligned(n * sizeof(uint32_t));
-    size_t at_probability = bytes;
-    bytes += aligned(n * sizeof(double));
-    size_t at_age = bytes;
-    bytes += aligned(n * sizeof(int64_t));
-    size_t at_column[HWM_COLUMNS_MAX], at_key[HWM_KEYS_MAX] = {0};
-    for (int c = 0; c < g->n_columns; c++) {
-        at_column[c] = bytes;
-        if (r->columns == 0 || (r->columns >> c & 1)) {
-            bytes += aligned(rows * hwm_tensor_bytes(&g->column[c]));
-        }
-    }
-    for (int k = 0; k < g->n_keys; k++) {
-        at_key[k] = bytes;
-        bytes += r->materialise ? aligned(n * hwm_tensor_bytes(&g->key[k])) : 0;
-    }
-    if (bytes > out->capacity) {
-        free(out->block);
-        out->capacity = 0;
-        out->block = aligned_alloc(64, bytes);
-        if (out->block == NULL) {
-            return hwm_fail(err, HWM_ENOMEM, "no memory for a sample of %zu bytes", bytes);
-        }
-        out->capacity = bytes;
-    }
-    out->bytes = bytes;
-    hwm_batch* b = &out->batch;
-    memset(b, 0, sizeof *b);
-    b->batch = r->batch;
-    b->length = r->length;
-    b->context = r->context;
-    b->row = (uint32_t*)(out->block + at_row);
-    b->prefix = (uint32_t*)(out->block + at_prefix);
-    b->n_segments = (int)n_segments;
-    b->segment = (hwm_segment*)(out->block + at_segment);
-    b->stream = (hwm_stream*)(out->block + at_stream);
-    b->step = (uint64_t*)(out->block + at_step);
-    b->episode = (uint32_t*)(out->block + at_episode);
-    b->probability = (double*)(out->block + at_probability);
-    b->age_steps = (int64_t*)(out->block + at_age);
-    for (int c = 0; c < g->n_columns; c++) {
-        if (r->columns == 0 || (r->columns >> c & 1)) {
-            b->column[c] = out->block + at_column[c];
-        }
-    }
-    for (int k = 0; k < g->n_keys && r->materialise; k++) {
-        b->key[k] = out->block + at_key[k];
-    }
-    return HWM_OK;
-}
-
 // Probability of a start under the mixture it was drawn from; what the online queue hands out
 // counts as uniform.
 static double probability(const shares* s, const hwm_index* index, const hwm_starts* starts,
@@ -553,7 +473,8 @@ hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_ta
         status = cut(sampler, index, table, r, err);
         if (status == HWM_OK) {
             const piece* tail = &sampler->piece[sampler->n_pieces - 1];
-            status = layout(out, table, r, tail->to + tail->rows, sampler->n_segments, err);
+            status = hwm_batch_block_layout(out, table, r, tail->to + tail->rows,
+                                            sampler->n_segments, err);
         }
         if (status == HWM_OK) {
             describe(sampler, index, starts, r, &share, &out->batch);

@@ -14,19 +14,10 @@
 #ifndef HWM_SERVER_SAMPLER_H
 #define HWM_SERVER_SAMPLER_H
 
+#include "server/batch_block.h"
 #include "server/index.h"
 
 typedef struct hwm_sampler hwm_sampler;  // one per thread: scratch and a view of the store
-
-// A batch with the block that holds all its arrays; kept and reused, so a steady flow of samples
-// allocates nothing.
-typedef struct hwm_batch_block {
-    hwm_batch batch;  // first: hwm_batch* and hwm_batch_block* are the same address
-    uint8_t* block;   // 64-byte aligned
-    size_t bytes, capacity;
-    struct hwm_batch_block* next;
-} hwm_batch_block;
-void hwm_batch_block_destroy(hwm_batch_block** block);
 
 hwm_status hwm_sampler_create(hwm_sampler** out, hwm_store* store, hwm_error* err);
 void hwm_sampler_destroy(hwm_sampler** sampler);
