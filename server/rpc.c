@@ -2,7 +2,6 @@
 // ingest.c.
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,36 +10,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/service.h"
-
-void hwm_rpc_reply(hwm_server* s, const hwm_peer* to, const hwm_reply* reply) {
-    hwm_bytes bytes;
-    hwm_error err;
-    hwm_status status = hwm_wire_pack_reply(s->wire, reply, &bytes, &err);
-    if (status != HWM_OK) {
-        hwm_log(HWM_LOG_ERROR, "service", "reply not packed", "kind=%d reason=\"%s\"",
-                (int)reply->kind, err.text);
-        return;
-    }
-    status = hwm_link_send(s->link, to, bytes.data, bytes.size);
-    s->counters.unroutable += status == HWM_ECLOSED;
-    s->counters.dropped_replies += status != HWM_OK && status != HWM_ECLOSED;
-}
-
-void hwm_rpc_refuse(hwm_server* s, const hwm_peer* to, uint64_t id, hwm_status status,
-                    const char* format, ...) {
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    s->counters.refused++;
-    s->counters.by_status[status]++;
-    hwm_rpc_reply(s, to, &(hwm_reply){.id = id, .status = status, .message = text});
-}
-
-static void accept(hwm_server* s, const hwm_session* session, uint64_t id) {
-    hwm_rpc_reply(s, &session->peer, &(hwm_reply){.id = id});
-}
 
 // ---- who may do what
 
@@ -225,7 +194,7 @@ static void on_table_create(hwm_server* s, hwm_session* session, const hwm_reque
     hwm_log(HWM_LOG_INFO, "service", "table",
             "name=%s capacity_steps=%" PRId64 " samples_per_insert=%g", r->table_create->name,
             r->table_create->capacity_steps, r->table_create->limiter.samples_per_insert);
-    accept(s, session, r->id);
+    hwm_rpc_accept(s, session, r->id);
 }
 
 static void on_table_close(hwm_server* s, hwm_session* session, const hwm_request* r) {
@@ -238,7 +207,7 @@ static void on_table_close(hwm_server* s, hwm_session* session, const hwm_reques
         hwm_rpc_refuse(s, &session->peer, r->id, status, "%s", err.text);
         return;
     }
-    accept(s, session, r->id);
+    hwm_rpc_accept(s, session, r->id);
 }
 
 static void on_episode(hwm_server* s, hwm_session* session, const hwm_request* r) {
@@ -246,7 +215,7 @@ static void on_episode(hwm_server* s, hwm_session* session, const hwm_request* r
     session->n_returns += session->n_returns < RETURNS_KEPT;
     session->episodes++;
     session->param_version = r->episode.param_version;
-    accept(s, session, r->id);
+    hwm_rpc_accept(s, session, r->id);
 }
 
 // ---- parameters
@@ -265,7 +234,7 @@ static void on_publish(hwm_server* s, hwm_session* session, const hwm_request* r
     push.announce.version = r->publish.version;
     push.announce.size = r->publish.size;
     push.announce.tag = r->publish.tag;
-    accept(s, session, r->id);
+    hwm_rpc_accept(s, session, r->id);
     for (int k = 0; complete && k < s->n_sessions; k++) {
         const hwm_session* other = &s->session[k];
         if (other->used && other->alive && other->subscribe) {
@@ -517,11 +486,11 @@ void hwm_rpc_message(hwm_server* s, hwm_message* m) {
     case HWM_REQUEST_SHUTDOWN:
         hwm_log(HWM_LOG_INFO, "service", "shutdown asked for", "client=%" PRIu64 " host=%s",
                 session->number, session->host);
-        accept(s, session, r.id);
-        hwm_server_stop(s);
+        hwm_rpc_accept(s, session, r.id);
+        atomic_store(&s->stop, true);
         break;
     case HWM_REQUEST_BYE:
-        accept(s, session, r.id);
+        hwm_rpc_accept(s, session, r.id);
         hwm_sessions_end(s, session, "bye");
         break;
     default:

@@ -1,4 +1,5 @@
-// Inside the service: the state that its files share. All of it belongs to the router thread.
+// Inside the service: the state that its files share. All of it belongs to the router thread. The
+// files below stand in order: each calls only those before it.
 #ifndef HWM_SERVER_SERVICE_H
 #define HWM_SERVER_SERVICE_H
 
@@ -102,12 +103,13 @@ hwm_session* hwm_sessions_new(hwm_server* server);
 void hwm_sessions_set_peer(hwm_server* server, hwm_session* session, const hwm_peer* peer);
 void hwm_sessions_drop(hwm_server* server, hwm_session* session);
 uint32_t hwm_sessions_free_rank(const hwm_server* server, hwm_role role, int table);
-// Streams abandoned, samples cancelled, leases returned. The slot stays for the statistics.
-// Workers and learners come and go at level info; who only asks (health checks, statistics) at
-// debug.
-hwm_log_level hwm_session_log_level(const hwm_session* session);
-void hwm_sessions_end(hwm_server* server, hwm_session* session, const char* why);
-void hwm_sessions_tick(hwm_server* server, int64_t now_ns);
+
+// ---- reply.c
+void hwm_rpc_reply(hwm_server* server, const hwm_peer* to, const hwm_reply* reply);
+void hwm_rpc_accept(hwm_server* server, const hwm_session* session, uint64_t id);  // HWM_OK
+// status with a sentence; counts it.
+void hwm_rpc_refuse(hwm_server* server, const hwm_peer* to, uint64_t id, hwm_status status,
+                    const char* format, ...) __attribute__((format(printf, 5, 6)));
 
 // ---- ingest.c
 // The chunk's bytes lie in the message, whose memory may be kept.
@@ -120,14 +122,18 @@ void hwm_ingest_snapshot(hwm_server* server, hwm_session* session, uint64_t requ
 bool hwm_ingest_complete(hwm_server* server);  // one completion; false: none waits
 void hwm_ingest_forget(hwm_server* server, const hwm_session* session);
 
-// ---- rpc.c
-void hwm_rpc_message(hwm_server* server, hwm_message* message);
-void hwm_rpc_reply(hwm_server* server, const hwm_peer* to, const hwm_reply* reply);
-// status with a sentence; counts it.
-void hwm_rpc_refuse(hwm_server* server, const hwm_peer* to, uint64_t id, hwm_status status,
-                    const char* format, ...) __attribute__((format(printf, 5, 6)));
+// ---- departures.c
+// Workers and learners come and go at level info; who only asks (health checks, statistics) at
+// debug.
+hwm_log_level hwm_session_log_level(const hwm_session* session);
+// Streams abandoned, samples cancelled, leases returned. The slot stays for the statistics.
+void hwm_sessions_end(hwm_server* server, hwm_session* session, const char* why);
+void hwm_sessions_tick(hwm_server* server, int64_t now_ns);
 
 // ---- stats.c
 char* hwm_stats_json(hwm_server* server);  // malloc'd: caller owns, free with free()
+
+// ---- rpc.c
+void hwm_rpc_message(hwm_server* server, hwm_message* message);
 
 #endif

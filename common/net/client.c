@@ -1,7 +1,8 @@
 // data path  [5] link
 //
-// The client: connection state, the append window and the dispatch of replies. The calls that ask
-// and wait are in calls.c.
+// The client: connection state and the dispatch of replies. Below it lie the append window
+// (client_window.c) and what waits for an answer (client_pending.c), above it the calls that ask
+// and wait (calls.c).
 //
 //   state   DOWN -> socket open, hello sent -> HELLO -> answered -> UP. A lost peer, a silent one
 //   or ECLOSED leads back. ids     sequence << 3 | kind, so that a reply finds its owner without a
@@ -10,7 +11,6 @@
 //   window  encoded chunks in order, sent while the bytes in flight stay below the server's credit,
 //   kept until they are
 //           acknowledged, sent again on every new connection.
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +28,6 @@ hwm_client_config hwm_client_default_config(void) {
 
 // ---- connection
 
-static int jittered(int ms) {
-    uint32_t r;
-    return getrandom(&r, sizeof r, 0) == sizeof r ? ms / 2 + (int)(r % (uint32_t)(ms + 1)) : ms;
-}
-
 static void go_down(hwm_client* c, const char* why) {
     if (c->state == CLIENT_UP) {
         hwm_log(HWM_LOG_WARN, "client", "connection lost", "endpoint=%s reason=\"%s\"",
@@ -43,7 +38,7 @@ static void go_down(hwm_client* c, const char* why) {
     c->backoff_ms = c->backoff_ms == 0                   ? BACKOFF_MIN_MS
                     : c->backoff_ms * 2 < BACKOFF_MAX_MS ? c->backoff_ms * 2
                                                          : BACKOFF_MAX_MS;
-    c->retry_ns = hwm_clock_ns() + jittered(c->backoff_ms) * 1000000LL;
+    c->retry_ns = hwm_clock_ns() + hwm_client_jitter(c->backoff_ms) * 1000000LL;
 }
 
 static hwm_status send_plain(hwm_client* c, const hwm_request* request, hwm_error* err) {
@@ -94,7 +89,7 @@ static void open_link(hwm_client* c) {
 // What was in flight on the old connection goes out again.
 static void resend_everything(hwm_client* c) {
     for (size_t k = 0; k < c->window_n; k++) {
-        window_entry(c, k)->sent = false;
+        hwm_client_window_entry(c, k)->sent = false;
     }
     c->in_flight_bytes = 0;
     c->window_sent = 0;
@@ -112,7 +107,7 @@ static void on_hello(hwm_client* c, const hwm_reply* r) {
     if (r->status == HWM_EAGAIN || r->status == HWM_ENOTFOUND) {
         c->not_yet = true;
         hwm_fail(&c->why, HWM_EAGAIN, "%s", r->message);
-        c->hello_again_ns = hwm_clock_ns() + jittered(HELLO_AGAIN_MS) * 1000000LL;
+        c->hello_again_ns = hwm_clock_ns() + hwm_client_jitter(HELLO_AGAIN_MS) * 1000000LL;
         return;
     }
     if (r->status != HWM_OK || r->kind != HWM_REPLY_HELLO) {
@@ -163,172 +158,7 @@ static void on_hello(hwm_client* c, const hwm_reply* r) {
     resend_everything(c);
 }
 
-// ---- append
-
-window_slot* window_entry(hwm_client* c, size_t k) {
-    return &c->window[(c->window_head + k) % c->window_slots];
-}
-
-static bool window_grow(hwm_client* c) {
-    size_t slots = c->window_slots == 0 ? 64 : 2 * c->window_slots;
-    window_slot* grown = calloc(slots, sizeof *grown);
-    if (grown == NULL) {
-        return false;
-    }
-    for (size_t k = 0; k < c->window_n; k++) {
-        grown[k] = *window_entry(c, k);
-    }
-    free(c->window);
-    c->window = grown;
-    c->window_slots = slots;
-    c->window_head = 0;
-    return true;
-}
-
-// Send what the credit allows, in order.
-static void window_pump(hwm_client* c) {
-    int64_t now = 0;
-    while (c->state == CLIENT_UP && c->window_sent < c->window_n) {
-        window_slot* e = window_entry(c, c->window_sent);
-        if (!e->done && !e->sent) {
-            if (c->in_flight_bytes > 0 && c->in_flight_bytes + e->size > c->credit_bytes) {
-                return;
-            }
-            if (e->not_before_ns != 0) {
-                now = now ? now : hwm_clock_ns();
-                if (now < e->not_before_ns) {
-                    return;
-                }
-            }
-            if (hwm_link_send(c->link, NULL, e->bytes, e->size) != HWM_OK) {
-                return;
-            }
-            e->sent = true;
-            c->in_flight_bytes += e->size;
-        }
-        c->window_sent++;
-    }
-}
-
-static void on_append(hwm_client* c, const hwm_reply* r) {
-    uint64_t sequence = r->id >> 3;
-    if (sequence < c->window_base || sequence - c->window_base >= c->window_n) {
-        return;  // acknowledged before: the answer to a repeated one
-    }
-    size_t k = (size_t)(sequence - c->window_base);
-    window_slot* e = window_entry(c, k);
-    if (e->done) {
-        return;
-    }
-    if (e->sent) {
-        c->in_flight_bytes -= e->size;
-        e->sent = false;
-    }
-    switch (r->status) {
-    case HWM_OK:
-    case HWM_EDUPLICATE:
-        c->acknowledged++;
-        break;
-    case HWM_EAGAIN:
-    case HWM_EFULL:
-        // the server has no room now: the chunk stays ours, and what follows it waits too
-        if (r->status == HWM_EFULL && !c->told_full) {
-            hwm_log(HWM_LOG_WARN, "client", "server is full", "reason=\"%s\"", r->message);
-        }
-        c->told_full = r->status == HWM_EFULL;
-        e->not_before_ns = hwm_clock_ns() + jittered(FULL_AGAIN_MS) * 1000000LL;
-        c->window_sent = k < c->window_sent ? k : c->window_sent;
-        return;
-    default:
-        c->refused++;
-        hwm_fail(&c->append_error, r->status, "the server refused a chunk: %s", r->message);
-        hwm_log(HWM_LOG_ERROR, "client", "chunk refused", "status=%s reason=\"%s\"",
-                hwm_status_name(r->status), r->message);
-    }
-    e->done = true;
-    c->told_full = false;
-    c->window_bytes -= e->size;
-    free(e->bytes);
-    e->bytes = NULL;
-    while (c->window_n > 0 && window_entry(c, 0)->done) {
-        memset(window_entry(c, 0), 0, sizeof(window_slot));
-        c->window_head = (c->window_head + 1) % c->window_slots;
-        c->window_base++;
-        c->window_n--;
-        c->window_sent -= c->window_sent > 0;
-    }
-}
-
-hwm_status hwm_client_append(hwm_client* c, const hwm_signature* signature, const hwm_chunk* chunk,
-                             hwm_error* err) {
-    if (c->fatal.code != HWM_OK || c->append_error.code != HWM_OK) {
-        hwm_error* what = c->fatal.code != HWM_OK ? &c->fatal : &c->append_error;
-        hwm_status s = hwm_fail(err, what->code, "%s", what->text);
-        c->append_error.code = HWM_OK;
-        return s;
-    }
-    hwm_status s = hwm_chunk_check(signature, chunk, err);
-    if (s != HWM_OK) {
-        return s;
-    }
-    if (c->window_bytes >= c->config.backlog_bytes) {
-        return hwm_fail(err, HWM_EAGAIN, "%zu bytes wait for acknowledgement, the limit is %zu",
-                        c->window_bytes, c->config.backlog_bytes);
-    }
-    if (c->window_n == c->window_slots && !window_grow(c)) {
-        return hwm_fail(err, HWM_ENOMEM, "no memory for a chunk");
-    }
-    window_slot e = {0};
-    uint64_t id = (c->window_base + c->window_n) << 3 | ID_APPEND;
-    e.bytes = hwm_wire_append(id, signature, chunk, &e.size);
-    if (e.bytes == NULL) {
-        return hwm_fail(err, HWM_ENOMEM, "no memory for a chunk");
-    }
-    if (e.size > HWM_MESSAGE_BYTES_MAX) {
-        s = hwm_fail(err, HWM_EINVAL, "chunk of %zu bytes; at most %d are allowed", e.size,
-                     HWM_MESSAGE_BYTES_MAX);
-        free(e.bytes);
-        return s;
-    }
-    *window_entry(c, c->window_n) = e;
-    c->window_n++;
-    c->window_bytes += e.size;
-    window_pump(c);
-    return HWM_OK;
-}
-
-size_t hwm_client_backlog_bytes(const hwm_client* c) {
-    return c->window_bytes;
-}
-uint64_t hwm_client_acknowledged(const hwm_client* c) {
-    return c->acknowledged;
-}
-
 // ---- what arrives
-
-void hwm_client_on_announce(hwm_client* c, const hwm_announce* a) {
-    int k = 0;
-    while (k < c->n_announced && strcmp(c->announced[k].set, a->set) != 0) {
-        k++;
-    }
-    if (k == HWM_ANNOUNCE_MAX) {
-        return;
-    }
-    if (k == c->n_announced) {
-        c->announced[c->n_announced++] = *a;
-    } else if (a->version > c->announced[k].version) {
-        c->announced[k] = *a;
-    }
-}
-
-uint64_t hwm_client_announced(const hwm_client* c, const char* set) {
-    for (int k = 0; k < c->n_announced; k++) {
-        if (strcmp(c->announced[k].set, set) == 0) {
-            return c->announced[k].version;
-        }
-    }
-    return 0;
-}
 
 static void on_message(hwm_client* c, const hwm_message* message) {
     hwm_reply r;
@@ -366,7 +196,7 @@ static void on_message(hwm_client* c, const hwm_message* message) {
         }
         break;
     case ID_APPEND:
-        on_append(c, &r);
+        hwm_client_on_append(c, &r);
         break;
     case ID_SAMPLE:
         hwm_client_on_sample(c, &r);
@@ -431,7 +261,7 @@ static int64_t timers(hwm_client* c, int64_t now) {
             send_plain(c, &r, NULL);
             c->heartbeat_ns = now + beat;
         }
-        window_pump(c);
+        hwm_client_window_pump(c);
         return earlier(c->heartbeat_ns, now + FULL_AGAIN_MS * 1000000LL / 2);
     }
 }
@@ -476,7 +306,7 @@ bool hwm_client_turn(hwm_client* c, int timeout_ms) {
         go_down(c, reason);
     }
     if (c->state == CLIENT_UP) {
-        window_pump(c);
+        hwm_client_window_pump(c);
     }
     return arrived;
 }
@@ -561,7 +391,7 @@ void hwm_client_destroy(hwm_client** client, int linger_ms, uint64_t* unacknowle
     }
     if (unacknowledged != NULL) {
         for (size_t k = 0; k < c->window_n; k++) {
-            *unacknowledged += !window_entry(c, k)->done;
+            *unacknowledged += !hwm_client_window_entry(c, k)->done;
         }
     }
     if (c->state == CLIENT_UP) {
@@ -570,7 +400,7 @@ void hwm_client_destroy(hwm_client** client, int linger_ms, uint64_t* unacknowle
     }
     hwm_link_close(&c->link, c->state == CLIENT_UP ? 500 : 0);
     for (size_t k = 0; k < c->window_n; k++) {
-        free(window_entry(c, k)->bytes);
+        free(hwm_client_window_entry(c, k)->bytes);
     }
     for (int k = 0; k < SAMPLES_MAX; k++) {
         free(c->sample[k].block);

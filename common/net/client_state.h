@@ -1,7 +1,7 @@
 // data path  [5] link
 //
-// Inside net: the client's state, shared by client.c (connection, window) and calls.c (requests
-// that wait for an answer).
+// Inside net: the client's state. client_window.c and client_pending.c lie below client.c (the
+// connection), calls.c above it.
 #ifndef HWM_NET_CLIENT_STATE_H
 #define HWM_NET_CLIENT_STATE_H
 
@@ -99,12 +99,22 @@ struct hwm_client {
     void* task_result;
 };
 
-window_slot* window_entry(hwm_client* client, size_t k);
-bool hwm_client_turn(hwm_client* client, int timeout_ms);
+// ---- client_window.c
+window_slot* hwm_client_window_entry(hwm_client* client, size_t k);
+void hwm_client_window_pump(hwm_client* client);  // send what the credit allows, in order
+void hwm_client_on_append(hwm_client* client, const hwm_reply* reply);
+int hwm_client_jitter(int ms);  // ms / 2 .. 3 ms / 2
+
+// ---- client_pending.c
 void hwm_client_sample_send(hwm_client* client, const sample_slot* slot);
+sample_slot* hwm_client_sample_find(hwm_client* client, uint64_t id);
 void hwm_client_on_sample(hwm_client* client, const hwm_reply* reply);
 void hwm_client_on_call(hwm_client* client, const hwm_reply* reply);
 void hwm_client_on_announce(hwm_client* client, const hwm_announce* announce);
 void hwm_client_call_free(hwm_client* client);
+
+// ---- client.c
+// Handle what is there; wait at most timeout_ms when nothing is. True when something arrived.
+bool hwm_client_turn(hwm_client* client, int timeout_ms);
 
 #endif

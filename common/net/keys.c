@@ -11,7 +11,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/link.h"
 
 enum { PATH_BYTES = 512, FILE_BYTES_MAX = 4096, KEYS_MAX = 4096 };
 

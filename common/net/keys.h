@@ -11,8 +11,8 @@
 #define HWM_NET_KEYS_H
 
 #include "net/client.h"
+#include "net/curve.h"
 
-enum { HWM_KEY_TEXT = 41 };  // Z85 of 32 bytes and NUL
 typedef struct hwm_key_pair {
     char public_key[HWM_KEY_TEXT];
     char secret_key[HWM_KEY_TEXT];  // "" in a .pub file

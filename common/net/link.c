@@ -67,19 +67,6 @@ static bool set_int(void* socket, int option, int value) {
 
 // ---- CURVE
 
-hwm_status hwm_curve_keypair(char public_key[HWM_KEY_TEXT], char secret_key[HWM_KEY_TEXT],
-                             hwm_error* err) {
-    return zmq_curve_keypair(public_key, secret_key) == 0
-               ? HWM_OK
-               : hwm_fail(err, HWM_EUNSUPPORTED, "this libzmq was built without CURVE: %s",
-                          zmq_strerror(zmq_errno()));
-}
-
-bool hwm_curve_key_valid(const char* text) {
-    uint8_t binary[32];
-    return strlen(text) == HWM_KEY_TEXT - 1 && zmq_z85_decode(binary, text) != NULL;
-}
-
 static hwm_status use_client_keys(hwm_link* link, const hwm_link_config* config, hwm_error* err) {
     hwm_key_pair own;
     char server[HWM_KEY_TEXT];

@@ -78,9 +78,4 @@ hwm_keyring* hwm_link_keyring(const hwm_link* link);
 uint64_t hwm_link_refused_keys(const hwm_link* link);
 uint64_t hwm_link_failed_handshakes(const hwm_link* link);
 
-// ---- CURVE keys as text: Z85, 40 characters and NUL
-hwm_status hwm_curve_keypair(char public_key[HWM_KEY_TEXT], char secret_key[HWM_KEY_TEXT],
-                             hwm_error* err);
-bool hwm_curve_key_valid(const char* text);
-
 #endif

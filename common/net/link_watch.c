@@ -2,7 +2,6 @@
 //
 // Waiting on a link, and whom a ROUTER with keys lets in: libzmq asks over ZAP about every
 // connection, and its monitor tells of those that failed before their first message.
-#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// HTTP and the texts made of the statistics: every path, what it answers when, and that the numbers
+// HTTP and the text made of the statistics: every path, what it answers when, and that the numbers
 // are the server's.
 #include "fixture.h"
 
@@ -138,44 +138,6 @@ static void test_http_refuses_bad_addresses(void** state) {
     assert_int_equal(HWM_OK, hwm_http_start(&http, "[::1]:0", &err));
     assert_true(hwm_http_port(http) > 0);
     hwm_http_stop(&http);
-}
-
-static void test_report_table_shows_rates(void** state) {
-    (void)state;
-    hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
-    fixture_create_table(learner);
-    hwm_client* worker = fixture_connect(&f, HWM_ROLE_WORKER);
-    hwm_error err = {0};
-    char *before = NULL, *now = NULL;
-    assert_int_equal(HWM_OK, hwm_client_stats(learner, &before, &err));
-    fixture_append(worker, 0, 100);
-    assert_true(fixture_wait_acknowledged(worker, 100, 20));
-    hwm_param_list list;
-    hwm_param_list_init(&list);
-    hwm_param_list_add(&list, hwm_spec("a", HWM_F32, 1, 4));
-    const float values[4] = {1, 2, 3, 4};
-    assert_int_equal(
-        HWM_OK, hwm_client_publish(learner, "controller", 1, HWM_BLOCK_RULE, &list, values, &err));
-    uint64_t id;
-    assert_int_equal(HWM_OK, hwm_client_task_submit(learner, "evaluate", "x", 1, 1000, &id, &err));
-    assert_int_equal(HWM_OK, hwm_client_stats(learner, &now, &err));
-
-    char* text = hwm_report_table(now, before, 2.0);
-    assert_non_null(text);
-    expect(text, "store: process");
-    expect(text, "800       400");  // steps inserted, and per second over the 2 s
-    expect(text, "controller               1        16         1");
-    expect(text, "tasks: 1 submitted, 0 done, 0 at workers, 1 waiting, 0 failed");
-    free(text);
-    text = hwm_report_table(now, NULL, 0.0);  // totals only
-    expect(text, "800         -");
-    free(text);
-    free(before);
-    free(now);
-    assert_null(hwm_report_table("not json", NULL, 0));
-    assert_null(hwm_report_prometheus("{"));
-    hwm_client_destroy(&worker, 0, NULL);
-    hwm_client_destroy(&learner, 0, NULL);
 }
 
 // Requests that the C client does not make: lists, and the barrier at which clients wait for each
@@ -324,7 +286,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         SERVED(test_http_answers_every_path),
         SERVED(test_http_refuses_bad_addresses),
-        SERVED(test_report_table_shows_rates),
         SERVED(test_rpc_lists_and_barrier),
         SERVED(test_server_survives_a_storm_of_connections),
     };
