@@ -245,8 +245,8 @@ static void replay_group(hwm_batcher* b, const hwm_batch* batch, const uint32_t*
         for (int k = 0; k < n; k++) {
             const int i = b->order[from + k];
             const uint32_t r = batch->row[i] + t;
-            // the row of a true end took no plastic step
-            if (r >= row[i] || flags_of(batch, r) & HWM_FLAG_LAST)
+            // the row of a true end took no plastic step, nor did one of the burn-in
+            if (r >= row[i] || flags_of(batch, r) & (HWM_FLAG_LAST | HWM_FLAG_STILL))
                 continue;
             const float one = 1;
             hwm_lanes_set(b->active, k, 1, &one);

@@ -29,7 +29,8 @@ struct hwm_imagination {
     hwm_starts start;
     // lanes
     hwm_real *first, *zeros, *previous_obs, *previous_action, *previous_reward;
-    hwm_real *state, *g_state, *g_act, *g_u, *g_obs, *g_previous_obs, *g_previous_action;
+    hwm_real *state, *g_state, *g_act, *g_u, *g_obs, *g_previous_obs, *g_previous_action,
+        *g_previous_reward;
     hwm_real *rows_obs, *rows_action;  // row scratch (B,O), (B,A)
     hwm_real *delta_scale, *coef, *g_coef;
     // (H,B)
@@ -140,6 +141,7 @@ hwm_status hwm_imagination_create(hwm_imagination** out, const hwm_imagination_s
     im->g_obs = take(im, hwm_lanes_size(B, im->O), R, &ok);
     im->g_previous_obs = take(im, hwm_lanes_size(B, im->O), R, &ok);
     im->g_previous_action = take(im, hwm_lanes_size(B, im->A), R, &ok);
+    im->g_previous_reward = take(im, hwm_lanes_size(B, 1), R, &ok);
     im->rows_obs = take(im, (size_t)B * (size_t)im->O, R, &ok);
     im->rows_action = take(im, (size_t)B * (size_t)im->A, R, &ok);
     im->delta_scale = take(im, (size_t)im->O, R, &ok);
@@ -309,8 +311,9 @@ static void controller_backward(void* context) {
     memset(im->g_obs, 0, hwm_lanes_size(B, O) * sizeof(hwm_real));
     memset(im->g_previous_obs, 0, hwm_lanes_size(B, O) * sizeof(hwm_real));
     memset(im->g_previous_action, 0, hwm_lanes_size(B, A) * sizeof(hwm_real));
+    memset(im->g_previous_reward, 0, hwm_lanes_size(B, 1) * sizeof(hwm_real));
     hwm_controller_input_backward(c, B, im->delta_scale, im->zeros, im->g_act, im->g_obs,
-                                  im->g_previous_obs, im->g_previous_action);
+                                  im->g_previous_obs, im->g_previous_action, im->g_previous_reward);
     hwm_lanes_unpack(im->rows_obs, im->g_obs, B, O);
     if (s->o->g)
         add_rows(s->o->g, im->rows_obs, (size_t)B * (size_t)O);
@@ -320,6 +323,8 @@ static void controller_backward(void* context) {
         add_rows(p->o->g, im->rows_obs, (size_t)B * (size_t)O);
     hwm_lanes_unpack(im->rows_action, im->g_previous_action, B, A);
     add_rows(p->u->g, im->rows_action, (size_t)B * (size_t)A);
+    for (int i = 0; p->reward->g && i < B; i++)
+        p->reward->g[i] += im->g_previous_reward[lane_at(i, 1, 0)];
 }
 
 static nn_var controller_forward(hwm_imagination* im, step* s, nn_var z, hwm_rng* rng) {

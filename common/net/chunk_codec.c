@@ -142,7 +142,7 @@ hwm_status hwm_chunk_check(const hwm_signature* signature, const hwm_chunk* chun
     if (signature->n_columns > HWM_COLUMN_FLAGS && flags != NULL) {
         for (uint32_t t = 0; t < chunk->steps; t++) {
             const char* wrong = NULL;
-            if (flags[t] & ~(HWM_FLAG_FIRST | HWM_FLAG_LAST | HWM_FLAG_TERMINAL)) {
+            if (flags[t] & ~(HWM_FLAG_FIRST | HWM_FLAG_LAST | HWM_FLAG_TERMINAL | HWM_FLAG_STILL)) {
                 wrong = "unknown flags";
             } else if ((flags[t] & HWM_FLAG_TERMINAL) && !(flags[t] & HWM_FLAG_LAST)) {
                 wrong = "a terminal that is not the last step";

@@ -54,8 +54,9 @@ static hwm_status mark_plastic(hwm_controller* c, hwm_error* err) {
     for (int k = 0; k < list->n; k++) {
         char* end;
         long number = strtol(list->v[k], &end, 10);
-        if (strcmp(list->v[k], "all") == 0) {
-            for (int l = 0; l < c->n_layers; l++) {
+        bool all = strcmp(list->v[k], "all") == 0;
+        if (all || (strcmp(list->v[k], "recurrent") == 0 && c->n_connections > c->n_layers)) {
+            for (int l = all ? 0 : c->n_layers; l < c->n_connections; l++) {
                 c->layer[l].plastic = true;
             }
         } else if (strcmp(list->v[k], "last") == 0) {
@@ -63,10 +64,11 @@ static hwm_status mark_plastic(hwm_controller* c, hwm_error* err) {
         } else if (*end == 0 && end != list->v[k] && number >= 1 && number <= c->n_layers) {
             c->layer[number - 1].plastic = true;
         } else if (strcmp(list->v[k], "none") != 0) {
-            return hwm_fail(err, HWM_EINVAL,
-                            "controller.plastic: %s is neither all, last, none nor a layer from 1 "
-                            "to %d",
-                            list->v[k], c->n_layers);
+            return hwm_fail(
+                err, HWM_EINVAL,
+                "controller.plastic: %s is neither all, last, none,%s nor a layer from 1 "
+                "to %d",
+                list->v[k], c->n_connections > c->n_layers ? " recurrent" : "", c->n_layers);
         }
     }
     return HWM_OK;
@@ -97,6 +99,8 @@ static size_t add_record(hwm_controller* c, int n) {
 }
 
 static const hwm_layer no_layer = {
+    .loop = -1,
+    .past_f = HWM_NONE,
     .w_f = HWM_NONE,
     .w0_f = HWM_NONE,
     .trace_f = HWM_NONE,
@@ -108,6 +112,7 @@ static const hwm_layer no_layer = {
     .m_f = HWM_NONE,
     .rec_pre_f = HWM_NONE,
     .rec_post_f = HWM_NONE,
+    .rec_past_f = HWM_NONE,
     .rule_c = HWM_NONE,
     .net_c = HWM_NONE,
     .w_c = HWM_NONE,
@@ -123,10 +128,16 @@ static const hwm_layer no_layer = {
     .net_out_p = -1,
 };
 
+// miconi has one coefficient beside eta: alpha, which is A.
+static bool has_term(const hwm_controller* c, int t) {
+    return c->row->mixed ? t == 0 : strchr(c->rule.terms, term_letters[t]) != NULL;
+}
+
 // Coefficients of a plastic layer in phi (per synapse, layer, or which shared rule), and their
 // planes in coef.
-static void place_planes(hwm_controller* c, hwm_layer* y, const char* name) {
+static void place_planes(hwm_controller* c, hwm_layer* y) {
     const hwm_rule_config* rule = &c->rule;
+    const char* name = y->name;
     y->rule_c = take_coef(c, y->n * 4);
     if (rule->granularity == HWM_SHARED) {
         y->which_p = add_param(c, name, "which", 2, y->P, y->Q);
@@ -137,7 +148,7 @@ static void place_planes(hwm_controller* c, hwm_layer* y, const char* name) {
     int ndim = rule->granularity == HWM_PER_LAYER ? 0 : 2;
     for (int t = 0; t < HWM_TERMS; t++) {
         char term[2] = {term_letters[t], 0};
-        if (strchr(rule->terms, term_letters[t])) {
+        if (has_term(c, t)) {
             y->term_p[t] = add_param(c, name, term, ndim, y->P, y->Q);
         }
     }
@@ -155,7 +166,7 @@ static void place_common(hwm_controller* c) {
         n += c->layer[l].P;
     }
     bool any = false;
-    for (int l = 0; l < c->n_layers; l++) {
+    for (int l = 0; l < c->n_connections; l++) {
         any |= c->layer[l].plastic;
     }
     if (!any || !c->row->planes || (!unit && !shared)) {
@@ -164,7 +175,7 @@ static void place_common(hwm_controller* c) {
     int* term = unit ? c->unit_p : c->shared_p;
     for (int t = 0; t < HWM_TERMS; t++) {
         char letter[2] = {term_letters[t], 0};
-        if (strchr(rule->terms, term_letters[t])) {
+        if (has_term(c, t)) {
             term[t] = add_param(c, unit ? "unit" : "shared", letter, 1, n, 0);
         }
     }
@@ -174,21 +185,22 @@ static void place_common(hwm_controller* c) {
     }
 }
 
-static void place_modulator(hwm_controller* c, hwm_layer* y, const char* name) {
+static void place_modulator(hwm_controller* c, hwm_layer* y) {
     if (c->modulator != HWM_MODULATOR_LINEAR && c->modulator != HWM_MODULATOR_PREDICTION) {
         return;
     }
-    y->mod_x_p = add_param(c, name, "m_x", 1, c->inputs, 0);
+    y->mod_x_p = add_param(c, y->name, "m_x", 1, c->inputs, 0);
     y->mod_x_c = take_coef(c, (size_t)c->inputs);
     if (c->modulator == HWM_MODULATOR_LINEAR && c->n_layers > 1) {
         int hidden = c->layer[c->n_layers - 1].Q;
-        y->mod_h_p = add_param(c, name, "m_h", 1, hidden, 0);
+        y->mod_h_p = add_param(c, y->name, "m_h", 1, hidden, 0);
         y->mod_h_c = take_coef(c, (size_t)hidden);
     }
 }
 
-static void place_plastic(hwm_controller* c, hwm_layer* y, const char* name) {
-    y->w_f = add_state(c, name, "W", 2, y->P, y->Q);
+static void place_plastic(hwm_controller* c, hwm_layer* y) {
+    const char* name = y->name;
+    y->w_f = add_state(c, name, c->row->mixed ? "Hebb" : "W", 2, y->P, y->Q);
     if (c->rule.bound == HWM_BOUND_DECAY) {
         y->w0_f = add_state(c, name, "W0", 2, y->P, y->Q);
     }
@@ -215,8 +227,11 @@ static void place_plastic(hwm_controller* c, hwm_layer* y, const char* name) {
         y->w_p = add_param(c, name, "W0", 2, y->P, y->Q);
         y->w_c = take_coef(c, y->n);
     }
+    if (c->row->mixed) {
+        y->w_p = add_param(c, name, "W", 2, y->P, y->Q);
+    }
     if (c->row->planes) {
-        place_planes(c, y, name);
+        place_planes(c, y);
     }
     if (c->row->network) {
         int units = (int)c->rule.units;
@@ -224,18 +239,43 @@ static void place_plastic(hwm_controller* c, hwm_layer* y, const char* name) {
         y->net_out_p = add_param(c, name, "net_out", 1, units, 0);
         y->net_c = take_coef(c, (size_t)units * 6);
     }
-    place_modulator(c, y, name);
+    place_modulator(c, y);
 }
 
-static void place_layer(hwm_controller* c, int l) {
-    hwm_layer* y = &c->layer[l];
-    char name[24];
-    snprintf(name, sizeof name, "layer%d", l + 1);
+static void place_layer(hwm_controller* c, hwm_layer* y) {
+    if (y->pre_f == y->post_f) {  // recurrent
+        y->past_f = add_state(c, y->name, "past", 1, y->Q, 0);
+        y->rec_past_f = add_record(c, y->Q);
+    }
     if (y->plastic) {
-        place_plastic(c, y, name);
+        place_plastic(c, y);
     } else {
-        y->w_p = add_param(c, name, "W", 2, y->P, y->Q);
+        y->w_p = add_param(c, y->name, "W", 2, y->P, y->Q);
         y->w_c = take_coef(c, y->n);
+    }
+}
+
+// Sizes of the layers, their places in act, and the recurrent connections behind them.
+static void size_layers(hwm_controller* c) {
+    const hwm_int_list* hidden = &c->config.hidden;
+    c->n_layers = hidden->n + 1;
+    c->n_connections = c->n_layers + (c->config.cell == HWM_CELL_RECURRENT ? hidden->n : 0);
+    for (int l = 0; l < c->n_connections; l++) {
+        hwm_layer* y = &c->layer[l];
+        const bool recurrent = l >= c->n_layers;
+        const int number = recurrent ? l - c->n_layers : l;
+        *y = no_layer;
+        snprintf(y->name, sizeof y->name, "%s%d", recurrent ? "recurrent" : "layer", number + 1);
+        y->P = number < hidden->n ? (int)hidden->v[number] : c->outputs;
+        y->Q = recurrent ? y->P : l == 0 ? c->inputs : c->layer[l - 1].P;
+        y->n = (size_t)y->P * (size_t)y->Q;
+        if (recurrent) {
+            c->layer[number].loop = l;
+            y->pre_f = y->post_f = c->layer[number].post_f;
+        } else {
+            y->pre_f = l == 0 ? 0 : c->layer[l - 1].post_f;
+            y->post_f = (size_t)take(&c->activations, y->P);
+        }
     }
 }
 
@@ -271,6 +311,15 @@ static hwm_status check_rule(hwm_controller* c, hwm_error* err) {
     }
     if (c->modulator == HWM_MODULATOR_UNIT && c->config.hidden.n == 0) {
         return hwm_fail(err, HWM_EINVAL, "rule.modulator is unit, but controller.hidden is empty");
+    }
+    if (c->row->mixed && c->config.weights_mean) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "controller.weights_mean: rule.kind %s starts every episode at Hebb = 0",
+                        c->row->name);
+    }
+    if (c->config.cell == HWM_CELL_RECURRENT && c->config.hidden.n == 0) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "controller.cell is recurrent, but controller.hidden is empty");
     }
     if (c->row->naive && rule->naive) {
         return hwm_fail(err, HWM_EINVAL, "rule.kind %s is naive itself: rule.naive must be none",
@@ -327,27 +376,18 @@ hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_conf
 
     // sizes, then the place of everything
     c->outputs = action_dim;
-    c->n_layers = controller->hidden.n + 1;
     c->activations = c->inputs;
     if (c->modulator == HWM_MODULATOR_REWARD || c->modulator == HWM_MODULATOR_PREDICTION ||
         c->row->network) {
         c->reward_f = (size_t)take(&c->activations, 1);
     }
-    for (int l = 0; l < c->n_layers; l++) {
-        hwm_layer* y = &c->layer[l];
-        *y = no_layer;
-        y->Q = l == 0 ? c->inputs : c->layer[l - 1].P;
-        y->P = l < controller->hidden.n ? (int)controller->hidden.v[l] : action_dim;
-        y->n = (size_t)y->P * (size_t)y->Q;
-        y->pre_f = l == 0 ? 0 : c->layer[l - 1].post_f;
-        y->post_f = (size_t)take(&c->activations, y->P);
-    }
+    size_layers(c);
     s = mark_plastic(c, err);
     if (s) {
         goto fail;
     }
-    for (int l = 0; l < c->n_layers; l++) {
-        place_layer(c, l);
+    for (int l = 0; l < c->n_connections; l++) {
+        place_layer(c, &c->layer[l]);
     }
     place_common(c);
     place_whole(c);
@@ -385,7 +425,7 @@ const hwm_param_list* hwm_controller_params(const hwm_controller* c) {
 bool hwm_controller_is_coefficient(const hwm_controller* c, int entry) {
     for (int t = 0; t < HWM_TERMS; t++) {
         bool found = c->unit_p[t] == entry || c->shared_p[t] == entry;
-        for (int l = 0; l < c->n_layers; l++) {
+        for (int l = 0; l < c->n_connections; l++) {
             found |= c->layer[l].term_p[t] == entry || c->layer[l].net_out_p == entry;
         }
         if (found && entry >= 0) {
@@ -397,7 +437,7 @@ bool hwm_controller_is_coefficient(const hwm_controller* c, int entry) {
 
 bool hwm_controller_is_learned(const hwm_controller* c, int entry) {
     bool learned = entry != c->delta_p;
-    for (int l = 0; l < c->n_layers; l++) {
+    for (int l = 0; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
         learned &= entry != y->which_p;
         learned &= y->plastic || c->config.static_learned || entry != y->w_p;

@@ -6,6 +6,8 @@
 //   x_0 = input;  x_l = tanh(W_l x_{l-1});  a = x_L;  then, with u the action really taken,  W <-
 //   bound(W + dW(rule))
 //
+// CELLS  mlp as above; recurrent: hidden layers also read their own x_l of the previous step,
+// x_l = tanh(W_l x_{l-1} + R_l x_l'). R_l is one more matrix that any rule may change.
 // BATCH LAYOUT  Samples (environments, or imagined rollouts) stand side by side: every batched
 // array is blocked in lanes of
 //   HWM_LANES = 16 samples, [ceil(B/16)][features][16], so that one sample's arithmetic is the same
@@ -93,6 +95,9 @@ void hwm_lanes_get(const hwm_real* lanes, int sample, int features, float* row);
 // Fresh state of one sample at an episode's start (draws W_0).
 void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng,
                           hwm_real* state, int sample);
+// The same in mid-episode: fresh weights, while the activity of recurrent layers stays.
+void hwm_controller_renew(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng,
+                          hwm_real* state, int sample);
 // Let the sample's episode follow the naive rule (rule.naive; draws its constants), which learn
 // then applies to it alone; a rule without gradient. clear: back to the rule that is learned
 // (imagination that starts from such a state).
@@ -105,7 +110,7 @@ void hwm_controller_reset_backward(const hwm_controller* c, int batch, const hwm
 // x_0 from the observation and, where configured, its change, the previous action, the previous
 // reward, a constant: arrays in lanes, obs raw. first: lanes [blocks][1][16], 1 at the first step
 // of an episode. The change is (o - o') / (obs_scale * delta_scale), delta_scale (O) in units of
-// the scaled observation.
+// the scaled observation. previous_reward: mean over the repeats of the previous action.
 void hwm_controller_input(const hwm_controller* c, int batch, const hwm_real* obs,
                           const hwm_real* previous_obs, const hwm_real* delta_scale,
                           const hwm_real* previous_action, const hwm_real* previous_reward,
@@ -119,6 +124,11 @@ void hwm_controller_learn(const hwm_controller* c, const hwm_real* coef, int bat
                           const hwm_real* act, const hwm_real* u, const hwm_real* active,
                           hwm_real* state, hwm_real* scale);
 
+// A step without plasticity (frozen weights): only the activity of recurrent layers goes on. active
+// as for learn.
+void hwm_controller_go_on(const hwm_controller* c, int batch, const hwm_real* act,
+                          const hwm_real* active, hwm_real* state);
+
 // Backward of learn. state: after the step on entry, before it on return (invertible rules), or
 // `before` stored (others). g_state: dL/d(state after) on entry, dL/d(state before) on return.
 // g_act, g_u, g_coef: +=.
@@ -131,9 +141,10 @@ void hwm_controller_learn_backward(const hwm_controller* c, const hwm_real* coef
 void hwm_controller_act_backward(const hwm_controller* c, const hwm_real* coef, int batch,
                                  const hwm_real* state, const hwm_real* act, hwm_real* g_act,
                                  hwm_real* g_state, hwm_real* g_coef);
-// Backward of input: g_obs, g_previous_obs, g_previous_action +=.
+// Backward of input: g_obs, g_previous_obs, g_previous_action, g_previous_reward +=.
 void hwm_controller_input_backward(const hwm_controller* c, int batch, const hwm_real* delta_scale,
                                    const hwm_real* first, const hwm_real* g_act, hwm_real* g_obs,
-                                   hwm_real* g_previous_obs, hwm_real* g_previous_action);
+                                   hwm_real* g_previous_obs, hwm_real* g_previous_action,
+                                   hwm_real* g_previous_reward);
 
 #endif

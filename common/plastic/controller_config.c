@@ -7,13 +7,16 @@
 
 #define STRUCT hwm_controller_config
 static const hwm_config_field controller_fields[] = {
+    FIELD(HWM_CONFIG_ENUM, cell, "mlp", 0, 0, "mlp|recurrent",
+          "recurrent: every hidden layer also reads its own activations of the previous step"),
     FIELD(HWM_CONFIG_INTS, hidden, "[16]", 1, 4096, NULL,
           "units of the hidden layers; [] connects inputs and outputs directly"),
     FIELD(HWM_CONFIG_STRINGS, inputs, "[o]", 0, 0, "o|d|a|r|1",
           "blocks of the input: o observation, d its change in units of delta_scale, a previous "
           "action, r previous reward, 1 a constant"),
     FIELD(HWM_CONFIG_STRINGS, plastic, "[all]", 0, 0, NULL,
-          "plastic layers: all, last, none, or numbers from 1; the others are static"),
+          "plastic connections: all, last, none, recurrent (those of cell recurrent), or numbers "
+          "of layers from 1; the others are static"),
     FIELD(HWM_CONFIG_ENUM, weights, "uniform", 0, 0, HWM_WEIGHTS_CHOICES,
           "distribution of the initial weights of plastic layers, drawn in every episode"),
     FIELD(HWM_CONFIG_REAL, weights_scale, "0.1", 0, 100, NULL,
@@ -37,7 +40,8 @@ static const hwm_config_field rule_fields[] = {
           "one; shifted: post "
           "of the previous step; trace: an eligibility trace times a modulator; network: a small "
           "network of pre, "
-          "post, W and reward; hebb, oja, bcm: naive, with constants drawn per episode"),
+          "post, W and reward; hebb, oja, bcm: naive, with constants drawn per episode; "
+          "miconi: fixed W + alpha Hebb, Hebb a decaying trace of M pre*post, alpha is term A"),
     FIELD(HWM_CONFIG_STRING, terms, "ABCD", 1, 5, NULL,
           "coefficients of the rule: A pre*post, B pre, C post, D constant, E constant outside "
           "the learning rate"),
@@ -55,8 +59,7 @@ static const hwm_config_field rule_fields[] = {
           "factor M on the update: none; linear: tanh of weighted inputs and hidden units; unit: "
           "the first hidden "
           "unit; reward: above its running mean; prediction: error of a learned reward prediction; "
-          "default: "
-          "linear for mod3, none for the others"),
+          "default: linear for mod3 and trace, reward for miconi, none for the others"),
     FIELD(HWM_CONFIG_REAL, modulator_std, "0.3", 0, 10, NULL,
           "standard deviation of the modulator's weights at the start"),
     FIELD(HWM_CONFIG_REAL, reward_rate, "0.1", 0, 1, NULL,

@@ -17,10 +17,16 @@ typedef enum hwm_weights {
     HWM_WEIGHTS_DEFAULT,  // U(-b, b), b = 1 / sqrt(fan_in)
 } hwm_weights;
 
+typedef enum hwm_cell {
+    HWM_CELL_MLP,        // x_l = tanh(W_l x_{l-1})
+    HWM_CELL_RECURRENT,  // hidden layers: x_l = tanh(W_l x_{l-1} + R_l x_l of the previous step)
+} hwm_cell;
+
 typedef struct hwm_controller_config {
+    int cell;                 // hwm_cell
     hwm_int_list hidden;      // units of the hidden layers; empty: none
     hwm_string_list inputs;   // o, d, a, r, 1: the blocks of x_0 in order
-    hwm_string_list plastic;  // all, last, none, or numbers of layers from 1
+    hwm_string_list plastic;  // all, last, recurrent, none, or numbers of layers from 1
     int weights;              // hwm_weights: W_0 of plastic layers
     double weights_scale;     // s of the distribution
     bool weights_mean;        // the mean of W_0 is learned: an entry of phi
@@ -30,7 +36,7 @@ typedef struct hwm_controller_config {
 } hwm_controller_config;
 
 // Order as in the table of rules (rules.h).
-#define HWM_RULE_CHOICES "abcd|mod3|shifted|trace|network|hebb|oja|bcm"
+#define HWM_RULE_CHOICES "abcd|mod3|shifted|trace|network|hebb|oja|bcm|miconi"
 typedef enum hwm_rule_kind {
     HWM_RULE_ABCD,
     HWM_RULE_MOD3,
@@ -40,6 +46,7 @@ typedef enum hwm_rule_kind {
     HWM_RULE_HEBB,
     HWM_RULE_OJA,
     HWM_RULE_BCM,
+    HWM_RULE_MICONI,
     HWM_RULE_KINDS
 } hwm_rule_kind;
 typedef enum hwm_granularity {
@@ -60,7 +67,7 @@ typedef enum hwm_output_post {
     HWM_OUTPUT_ACTION,      // u, what was done
 } hwm_output_post;
 typedef enum hwm_modulator {
-    HWM_MODULATOR_DEFAULT,     // linear for mod3, none for the others
+    HWM_MODULATOR_DEFAULT,     // linear for mod3 and trace, reward for miconi, none for the others
     HWM_MODULATOR_NONE,        // M = 1
     HWM_MODULATOR_LINEAR,      // M = tanh(m_x . x_0 + m_h . h), h the last hidden layer
     HWM_MODULATOR_UNIT,        // M = h_0, the first unit of the last hidden layer

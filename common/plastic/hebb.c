@@ -3,40 +3,39 @@
 
 #include "plastic/tanh.h"
 
-#define LO(x, f)  (*(hwm_v8*)((x) + (size_t)(f)*HWM_LANES))
-#define HI(x, f)  (*(hwm_v8*)((x) + (size_t)(f)*HWM_LANES + 8))
-#define CLO(x, f) (*(const hwm_v8*)((x) + (size_t)(f)*HWM_LANES))
-#define CHI(x, f) (*(const hwm_v8*)((x) + (size_t)(f)*HWM_LANES + 8))
-
 static void tanh_feature(hwm_real* y) {
     for (int l = 0; l < HWM_LANES; l++) {
         y[l] = hwm_tanh(y[l]);
     }
 }
 
-void hebb_dense_forward(hwm_real* post, const hwm_real* w, const hwm_real* pre, int P, int Q) {
+void hebb_tanh(hwm_real* post, int P) {
     for (int i = 0; i < P; i++) {
-        hwm_v8 lo = {0}, hi = {0};
+        tanh_feature(hwm_feature(post, (size_t)i));
+    }
+}
+
+void hebb_dense_sum(hwm_real* post, const hwm_real* w, const hwm_real* pre, int P, int Q) {
+    for (int i = 0; i < P; i++) {
+        hwm_v8 lo = LO(post, i), hi = HI(post, i);
         for (int j = 0; j < Q; j++, w += HWM_LANES) {
             lo += CLO(w, 0) * CLO(pre, j);
             hi += CHI(w, 0) * CHI(pre, j);
         }
         LO(post, i) = lo;
         HI(post, i) = hi;
-        tanh_feature(hwm_feature(post, (size_t)i));
     }
 }
 
-void hebb_static_forward(hwm_real* post, const hwm_real* w, const hwm_real* pre, int P, int Q) {
+void hebb_static_sum(hwm_real* post, const hwm_real* w, const hwm_real* pre, int P, int Q) {
     for (int i = 0; i < P; i++) {
-        hwm_v8 lo = {0}, hi = {0};
+        hwm_v8 lo = LO(post, i), hi = HI(post, i);
         for (int j = 0; j < Q; j++, w++) {
             lo += *w * CLO(pre, j);
             hi += *w * CHI(pre, j);
         }
         LO(post, i) = lo;
         HI(post, i) = hi;
-        tanh_feature(hwm_feature(post, (size_t)i));
     }
 }
 
@@ -176,11 +175,13 @@ void hebb_prediction(hwm_real* mod, const hwm_real* reward, const hwm_real* u, c
     tanh_feature(mod);
 }
 
-void hebb_prediction_backward(hwm_real* g_u, hwm_real* g_x, const hwm_real* g_mod,
-                              const hwm_real* mod, const hwm_real* u, const hwm_real* x, int n_x) {
+void hebb_prediction_backward(hwm_real* g_u, hwm_real* g_x, hwm_real* g_reward,
+                              const hwm_real* g_mod, const hwm_real* mod, const hwm_real* u,
+                              const hwm_real* x, int n_x) {
     hwm_real g_expected[HWM_LANES];
     for (int l = 0; l < HWM_LANES; l++) {
         g_expected[l] = -g_mod[l] * (1 - mod[l] * mod[l]);
+        g_reward[l] -= g_expected[l];
     }
     dot_backward(g_u, g_x, g_expected, u, x, n_x);
 }

@@ -6,14 +6,21 @@
 
 #include "plastic/impl.h"
 
-// post = tanh(W pre): per-sample weights, or one (P,Q) array for all samples.
-void hebb_dense_forward(hwm_real* post, const hwm_real* w, const hwm_real* pre, int P, int Q);
-void hebb_static_forward(hwm_real* post, const hwm_real* w, const hwm_real* pre, int P, int Q);
+// post += W pre: per-sample weights, one (P,Q) array for all samples, or a mixture of both,
+// W + alpha w with W and alpha from rule (P,Q,4). post = tanh(post).
+void hebb_dense_sum(hwm_real* post, const hwm_real* w, const hwm_real* pre, int P, int Q);
+void hebb_static_sum(hwm_real* post, const hwm_real* w, const hwm_real* pre, int P, int Q);
+void hebb_mixed_sum(hwm_real* post, const hwm_real* w, const hwm_real* rule, const hwm_real* pre,
+                    int P, int Q);
+void hebb_tanh(hwm_real* post, int P);
 // delta = g_post (1 - post^2);  g_w += delta pre';  g_pre += W' delta
 void hebb_dense_backward(hwm_real* g_pre, hwm_real* g_w, const hwm_real* g_post, const hwm_real* w,
                          const hwm_real* pre, const hwm_real* post, int P, int Q);
 void hebb_static_backward(hwm_real* g_pre, hwm_real* g_w, const hwm_real* g_post, const hwm_real* w,
                           const hwm_real* pre, const hwm_real* post, int P, int Q);
+void hebb_mixed_backward(hwm_real* g_pre, hwm_real* g_w, hwm_real* g_rule, const hwm_real* g_post,
+                         const hwm_real* w, const hwm_real* rule, const hwm_real* pre,
+                         const hwm_real* post, int P, int Q);
 
 // What a plasticity step of a layer sees.
 typedef struct hebb_factors {
@@ -28,9 +35,9 @@ typedef struct hebb_factors {
     int P, Q;
 } hebb_factors;
 
-// Gradients of the factors, all +=; mod NULL where the factor is.
+// Gradients of the factors, all +=; mod NULL where the factor is; reward: network only.
 typedef struct hebb_gradients {
-    hwm_real *pre, *pre_b, *post, *mod;
+    hwm_real *pre, *pre_b, *post, *mod, *reward;
 } hebb_gradients;
 
 // What the bound did, for backward.
@@ -39,6 +46,16 @@ typedef struct hebb_undo {
     hwm_real clip;      // limit of clip; 0: none
     bool stored;        // w (and trace) hold the values before the step; else they are recovered
 } hebb_undo;
+
+// f_i of one sample, from its post
+static inline hwm_real hebb_keep(const hebb_factors* f, hwm_real y) {
+    hwm_real keep = 1 - f->oja * (y * y);
+    return keep > (hwm_real)0.5 ? keep : (hwm_real)0.5;
+}
+static inline hwm_real hebb_larger(hwm_real largest, hwm_real w) {
+    hwm_real size = w < 0 ? -w : w;
+    return size > largest ? size : largest;
+}
 
 // One plasticity step, in place:
 //   change = pre a post + b pre_b + (c post + d)                  rule (P,Q,4): a, b, c, d,
@@ -54,6 +71,15 @@ void hebb_update(hwm_real* w, hwm_real* trace, const hwm_real* rule, const hebb_
 void hebb_update_backward(hwm_real* w, const hwm_real* trace, hwm_real* g_w, hwm_real* g_trace,
                           hwm_real* g_rule, const hebb_gradients* g, const hwm_real* rule,
                           const hebb_factors* f, const hebb_undo* undo);
+
+// Rule miconi: w is Hebb, rule (P,Q,4) holds W, alpha, eta:
+//   w = (1 - eta) f w + M eta pre post
+// Backward wants the stored w (undo->stored).
+// Source: Miconi, Stanley & Clune 2018, arXiv:1804.02464
+void hebb_mixed_update(hwm_real* w, const hwm_real* rule, const hebb_factors* f, hwm_real* largest);
+void hebb_mixed_update_backward(hwm_real* w, hwm_real* g_w, hwm_real* g_rule,
+                                const hebb_gradients* g, const hwm_real* rule,
+                                const hebb_factors* f, const hebb_undo* undo);
 
 // Rule network: change = v . tanh(U [pre, post, W, reward, 1]), dw = M change, w = f w + dw.
 //   net (units,5) U, then (units) v
@@ -89,7 +115,8 @@ void hebb_modulator_backward(hwm_real* g_u, hwm_real* g_x, hwm_real* g_v, hwm_re
 // M = tanh(reward - u . x)
 void hebb_prediction(hwm_real* mod, const hwm_real* reward, const hwm_real* u, const hwm_real* x,
                      int n_x);
-void hebb_prediction_backward(hwm_real* g_u, hwm_real* g_x, const hwm_real* g_mod,
-                              const hwm_real* mod, const hwm_real* u, const hwm_real* x, int n_x);
+void hebb_prediction_backward(hwm_real* g_u, hwm_real* g_x, hwm_real* g_reward,
+                              const hwm_real* g_mod, const hwm_real* mod, const hwm_real* u,
+                              const hwm_real* x, int n_x);
 
 #endif

@@ -2,17 +2,6 @@
 #include "plastic/hebb.h"
 #include "plastic/tanh.h"
 
-// Keeping row i: f_i of sample l.
-static hwm_real keep_of(const hebb_factors* f, hwm_real y) {
-    hwm_real keep = 1 - f->oja * (y * y);
-    return keep > (hwm_real)0.5 ? keep : (hwm_real)0.5;
-}
-
-static hwm_real clamp_largest(hwm_real largest, hwm_real w) {
-    hwm_real size = w < 0 ? -w : w;
-    return size > largest ? size : largest;
-}
-
 void hebb_network(hwm_real* w, const hwm_real* net, int units, const hebb_factors* f,
                   hwm_real* largest) {
     const hwm_real* v = net + 5 * units;
@@ -34,9 +23,9 @@ void hebb_network(hwm_real* w, const hwm_real* net, int units, const hebb_factor
             }
             for (int l = 0; l < HWM_LANES; l++) {
                 hwm_real dw = f->mod ? f->mod[l] * change[l] : change[l];
-                hwm_real after = keep_of(f, y[l]) * w[l] + dw;
+                hwm_real after = hebb_keep(f, y[l]) * w[l] + dw;
                 w[l] = !f->mask || f->mask[l] != 0 ? after : w[l];
-                largest[l] = clamp_largest(largest[l], w[l]);
+                largest[l] = hebb_larger(largest[l], w[l]);
             }
         }
     }
@@ -66,7 +55,7 @@ void hebb_network_backward(hwm_real* w, hwm_real* g_w, hwm_real* g_net, const he
                         hwm_tanh(u[0] * in[0] + u[1] * in[1] + u[2] * in[2] + u[3] * in[3] + u[4]);
                     change += v[k] * hidden[k];
                 }
-                hwm_real M = f->mod ? f->mod[l] : 1, keep = keep_of(f, y[l]);
+                hwm_real M = f->mod ? f->mod[l] : 1, keep = hebb_keep(f, y[l]);
                 hwm_real G = g_w[l] / (undo->m ? undo->m[l] : 1);
                 hwm_real free_of_bound = keep * w[l] + M * change;
                 if (undo->clip > 0 && (free_of_bound > undo->clip || free_of_bound < -undo->clip)) {
@@ -89,6 +78,7 @@ void hebb_network_backward(hwm_real* w, hwm_real* g_w, hwm_real* g_net, const he
                     g_x[l] += g_z * u[0];
                     g_y[l] += g_z * u[1];
                     g_w[l] += g_z * u[2];
+                    g->reward[l] += g_z * u[3];
                 }
             }
         }
@@ -136,7 +126,7 @@ void hebb_naive(hwm_real* w, hwm_real* theta, const hwm_real* constants, const h
                 hwm_real* at = w + ((size_t)i * (size_t)Q + (size_t)j) * HWM_LANES + l;
                 *at += naive_change(kind, c, pre[j * HWM_LANES + l], y, *at,
                                     threshold ? *threshold : 0, &noise);
-                largest[l] = clamp_largest(largest[l], *at);
+                largest[l] = hebb_larger(largest[l], *at);
             }
             if (kind == HWM_NAIVE_BCM && threshold) {
                 *threshold += c[HWM_NAIVE_RATE * HWM_LANES] * (y * y - *threshold);

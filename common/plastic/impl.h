@@ -6,6 +6,7 @@
 #include "plastic/controller_config.h"
 
 enum { HWM_LAYERS_MAX = HWM_CONFIG_LIST_MAX + 1, HWM_TERMS = 5 };
+enum { HWM_CONNECTIONS_MAX = 2 * HWM_CONFIG_LIST_MAX + 1 };  // a recurrent one per hidden layer
 #define HWM_NONE ((size_t)-1)
 
 // One row per rule: what it needs and what can be done with it.
@@ -15,6 +16,7 @@ typedef struct hwm_rule_row {
     bool old;            // factors of the previous update
     bool trace;          // eligibility trace (P,Q)
     bool network;        // small network instead of planes
+    bool mixed;          // acts with W + alpha Hebb; planes W, alpha, eta; the state holds Hebb
     int naive;           // hwm_naive: constants drawn per episode instead of learned ones
     int modulator;       // hwm_modulator where the configuration says default
     bool output_action;  // post of the output layer where the configuration says default
@@ -25,13 +27,19 @@ extern const hwm_rule_row hwm_rule_rows[HWM_RULE_KINDS];
 
 // Offsets: *_f features of act, state or record (times HWM_LANES within a block); *_c reals of
 // coef; *_p entries of phi. HWM_NONE or -1: not there.
+//
+// A layer, or the recurrent connections of one: post is the layer's, pre its own post of the
+// previous step, which the state holds.
 typedef struct hwm_layer {
     int P, Q;  // post and pre units
     bool plastic;
+    char name[24];         // layer1, recurrent1
+    int loop;              // of a layer: its recurrent connections in hwm_controller.layer, or -1
     size_t n;              // P * Q
-    size_t pre_f, post_f;  // in act
+    size_t pre_f, post_f;  // in act; pre_f of recurrent connections: post_f
     // in state
-    size_t w_f;        // W (P,Q)
+    size_t past_f;     // recurrent connections: pre (Q), activations of the previous step
+    size_t w_f;        // W, or Hebb (P,Q)
     size_t w0_f;       // W_0 (P,Q): bound decay
     size_t trace_f;    // eligibility (P,Q)
     size_t theta_f;    // BCM threshold (P)
@@ -43,8 +51,9 @@ typedef struct hwm_layer {
     size_t m_f;        // scale of the bound (1)
     size_t rec_pre_f;  // old pre, old post before the step
     size_t rec_post_f;
+    size_t rec_past_f;  // past before the step
     // in coef
-    size_t rule_c;   // (P,Q,4) a, b, c, d, learning rate included
+    size_t rule_c;   // (P,Q,4) a, b, c, d, learning rate included; mixed: W, alpha, eta, 0
     size_t net_c;    // network: (units,5) weights of pre, post, W, reward, 1; then (units) outputs
                      // times the learning rate
     size_t w_c;      // W (P,Q) of a static layer, or the mean of W_0
@@ -65,8 +74,9 @@ struct hwm_controller {
     int modulator, naive;   // resolved
     hwm_real* obs_inverse;  // (obs_dim) 1 / scale
 
-    int n_layers;
-    hwm_layer layer[HWM_LAYERS_MAX];
+    int n_layers;       // of the network
+    int n_connections;  // layers, and the recurrent connections behind them
+    hwm_layer layer[HWM_CONNECTIONS_MAX];
     int inputs, outputs, activations, state_size, record_size;
     int n_parts;
     hwm_tensor_spec part[HWM_KEYS_MAX];  // tensors that tile the state, in order
@@ -130,6 +140,10 @@ static inline hwm_real* hwm_block(hwm_real* array, int b, int features) {
 }
 static inline const hwm_real* hwm_cblock(const hwm_real* array, int b, int features) {
     return array + (size_t)b * (size_t)features * HWM_LANES;
+}
+// What the synapses of y read: activations x, or those of the previous step in state s.
+static inline const hwm_real* hwm_pre(const hwm_layer* y, const hwm_real* x, const hwm_real* s) {
+    return y->past_f == HWM_NONE ? hwm_cfeature(x, y->pre_f) : hwm_cfeature(s, y->past_f);
 }
 static inline int hwm_blocks(int batch) {
     return (batch + HWM_LANES - 1) / HWM_LANES;

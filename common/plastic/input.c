@@ -72,13 +72,15 @@ static void add(hwm_real* x, const hwm_real* g, hwm_real scale, const hwm_real* 
 
 void hwm_controller_input_backward(const hwm_controller* c, int batch, const hwm_real* delta_scale,
                                    const hwm_real* first, const hwm_real* g_act, hwm_real* g_obs,
-                                   hwm_real* g_previous_obs, hwm_real* g_previous_action) {
+                                   hwm_real* g_previous_obs, hwm_real* g_previous_action,
+                                   hwm_real* g_previous_reward) {
     const size_t O = (size_t)c->obs_dim, A = (size_t)c->action_dim;
     for (int b = 0; b < hwm_blocks(batch); b++) {
         const hwm_real* g = g_act + (size_t)b * (size_t)c->activations * HWM_LANES;
         const hwm_real* start = first + (size_t)b * HWM_LANES;
         hwm_real* go = g_obs ? g_obs + (size_t)b * O * HWM_LANES : NULL;
         hwm_real* gp = g_previous_obs ? g_previous_obs + (size_t)b * O * HWM_LANES : NULL;
+        hwm_real* gr = g_previous_reward ? g_previous_reward + (size_t)b * HWM_LANES : NULL;
         hwm_real* ga = g_previous_action ? g_previous_action + (size_t)b * A * HWM_LANES : NULL;
         for (int k = 0; k < c->config.inputs.n; k++) {
             switch (c->config.inputs.v[k][0]) {
@@ -99,9 +101,16 @@ void hwm_controller_input_backward(const hwm_controller* c, int batch, const hwm
                     add(ga ? hwm_feature(ga, f) : NULL, g, 1, start);
                 }
                 break;
+            case 'r':
+                add(gr, g, 1, start);
+                g += HWM_LANES;
+                break;
             default:
                 g += HWM_LANES;
             }
+        }
+        if (c->reward_f != HWM_NONE) {  // what modulators and the network rule read
+            add(gr, g, 1, start);
         }
     }
 }

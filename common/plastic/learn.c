@@ -53,7 +53,7 @@ static void learn_layer(const hwm_controller* c, int l, step* p) {
     const hwm_layer* y = &c->layer[l];
     hwm_real *w = hwm_feature(p->s, y->w_f), *s = p->s;
     const hwm_real* update = p->t.all ? NULL : p->t.update;
-    const hwm_real* pre = hwm_cfeature(p->x, y->pre_f);
+    const hwm_real* pre = hwm_pre(y, p->x, s);
     const hwm_real* post =
         l == c->n_layers - 1 && c->output_action ? p->u : hwm_cfeature(p->x, y->post_f);
     const hwm_real* old_x = c->old_x_f == HWM_NONE ? NULL : hwm_feature(s, c->old_x_f);
@@ -92,7 +92,9 @@ static void learn_layer(const hwm_controller* c, int l, step* p) {
         .P = y->P,
         .Q = y->Q,
     };
-    if (c->row->network) {
+    if (c->row->mixed) {
+        hebb_mixed_update(w, p->coef + y->rule_c, &f, largest);
+    } else if (c->row->network) {
         hebb_network(w, p->coef + y->net_c, (int)c->rule.units, &f, largest);
     } else {
         hebb_update(w, c->row->trace ? hwm_feature(s, y->trace_f) : NULL, p->coef + y->rule_c, &f,
@@ -100,8 +102,8 @@ static void learn_layer(const hwm_controller* c, int l, step* p) {
     }
     if (c->naive) {
         hebb_naive(w, y->theta_f == HWM_NONE ? NULL : hwm_feature(s, y->theta_f),
-                   hwm_feature(s, c->naive_f), hwm_cfeature(p->x, y->pre_f),
-                   hwm_cfeature(p->x, y->post_f), p->t.naive, l, largest, y->P, y->Q);
+                   hwm_feature(s, c->naive_f), hwm_pre(y, p->x, s), hwm_cfeature(p->x, y->post_f),
+                   p->t.naive, l, largest, y->P, y->Q);
     }
     bound(c, y, s, largest, p->t.all ? NULL : p->t.bounded, p->record);
 
@@ -129,6 +131,19 @@ static void follow_reward(const hwm_controller* c, step* p) {
     }
 }
 
+// Activations that recurrent connections read at the next step.
+static void remember(const hwm_controller* c, const hwm_real* x, const hwm_real* live, hwm_real* s,
+                     hwm_real* record) {
+    for (int l = c->n_layers; l < c->n_connections; l++) {
+        const hwm_layer* y = &c->layer[l];
+        hwm_real* past = hwm_feature(s, y->past_f);
+        if (record) {
+            hwm_moment_keep(hwm_feature(record, y->rec_past_f), past, NULL, y->Q);
+        }
+        hwm_moment_keep(past, hwm_cfeature(x, y->post_f), live, y->Q);
+    }
+}
+
 // What the whole block carries on to the next step.
 static void advance(const hwm_controller* c, step* p) {
     if (c->old_x_f != HWM_NONE) {
@@ -138,6 +153,7 @@ static void advance(const hwm_controller* c, step* p) {
         }
         hwm_moment_keep(old_x, p->x, p->t.live, c->inputs);
     }
+    remember(c, p->x, p->t.live, p->s, p->record);
     for (int l = 0; c->phase_f != HWM_NONE && l < HWM_LANES; l++) {
         hwm_real* phase = hwm_feature(p->s, c->phase_f) + l;
         hwm_real next = *phase + 1;
@@ -161,11 +177,19 @@ void hwm_controller_learn(const hwm_controller* c, const hwm_real* coef, int bat
         if (c->mean_f != HWM_NONE) {
             follow_reward(c, &p);
         }
-        for (int l = 0; l < c->n_layers; l++) {
+        for (int l = 0; l < c->n_connections; l++) {
             if (c->layer[l].plastic) {
                 learn_layer(c, l, &p);
             }
         }
         advance(c, &p);
+    }
+}
+
+void hwm_controller_go_on(const hwm_controller* c, int batch, const hwm_real* act,
+                          const hwm_real* active, hwm_real* state) {
+    for (int b = 0; b < hwm_blocks(batch); b++) {
+        remember(c, hwm_cblock(act, b, c->activations), active + (size_t)b * HWM_LANES,
+                 hwm_block(state, b, c->state_size), NULL);
     }
 }

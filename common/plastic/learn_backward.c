@@ -38,6 +38,15 @@ static void leave_window(hwm_real* g_x, const hwm_real* g_mean, const hwm_moment
     }
 }
 
+// Gradient of the running mean after this step: to the reward and to the mean before it.
+static void follow_backward(const hwm_controller* c, step* p, const hwm_real* g_after) {
+    const hwm_real rate = (hwm_real)c->rule.reward_rate;
+    for (int l = 0; l < HWM_LANES; l++) {
+        hwm_feature(p->g, c->reward_f)[l] += rate * g_after[l];
+        hwm_feature(p->gs, c->mean_f)[l] += (1 - rate) * g_after[l];
+    }
+}
+
 static void modulator_backward(const hwm_controller* c, const hwm_layer* y, step* p,
                                const hwm_real* mod, const hwm_real* g_mod) {
     const hwm_layer* head = &c->layer[c->n_layers - 1];
@@ -57,12 +66,18 @@ static void modulator_backward(const hwm_controller* c, const hwm_layer* y, step
         }
         break;
     case HWM_MODULATOR_PREDICTION:
-        hebb_prediction_backward(p->g_coef + y->mod_x_c, hwm_feature(p->gs, c->old_x_f), g_mod, mod,
-                                 p->coef + y->mod_x_c, p->old_x, c->inputs);
+        hebb_prediction_backward(p->g_coef + y->mod_x_c, hwm_feature(p->gs, c->old_x_f),
+                                 hwm_feature(p->g, c->reward_f), g_mod, mod, p->coef + y->mod_x_c,
+                                 p->old_x, c->inputs);
+        break;
+    case HWM_MODULATOR_REWARD:
+        for (int l = 0; l < HWM_LANES; l++) {
+            hwm_feature(p->g, c->reward_f)[l] += g_mod[l];
+            hwm_feature(p->gs, c->mean_f)[l] -= g_mod[l];
+        }
         break;
     case HWM_MODULATOR_DEFAULT:
     case HWM_MODULATOR_NONE:
-    case HWM_MODULATOR_REWARD:  // the reward is given
         break;
     }
 }
@@ -74,9 +89,10 @@ static void layer_backward(const hwm_controller* c, int l, step* p) {
     const hwm_real m = (hwm_real)c->rule.average;
     const hwm_real* update = p->t.all ? NULL : p->t.update;
     hwm_real *w = hwm_feature(p->s, y->w_f), *g_w = hwm_feature(p->gs, y->w_f);
-    const hwm_real* pre = hwm_cfeature(p->x, y->pre_f);
+    const bool recurrent = y->past_f != HWM_NONE;
+    const hwm_real* pre = hwm_pre(y, p->x, p->s);
     const hwm_real* post = done ? p->u : hwm_cfeature(p->x, y->post_f);
-    hwm_real* g_pre = hwm_feature(p->g, y->pre_f);
+    hwm_real* g_pre = recurrent ? hwm_feature(p->gs, y->past_f) : hwm_feature(p->g, y->pre_f);
     hwm_real* g_post = done ? p->g_u : hwm_feature(p->g, y->post_f);
 
     if (c->rule.bound == HWM_BOUND_DECAY) {
@@ -112,7 +128,8 @@ static void layer_backward(const hwm_controller* c, int l, step* p) {
     }
 
     const bool shifted_pre = c->rule.kind == HWM_RULE_MOD3;
-    hwm_real mod[HWM_LANES], g_mod[HWM_LANES] = {0}, reward[HWM_LANES] = {0};
+    hwm_real mod[HWM_LANES], g_mod[HWM_LANES] = {0};
+    hwm_real reward[HWM_LANES] = {0}, g_reward[HWM_LANES] = {0};
     if (c->row->network) {
         // the rule saw the running mean after this step's reward
         const hwm_real* r = hwm_cfeature(p->x, c->reward_f);
@@ -137,13 +154,17 @@ static void layer_backward(const hwm_controller* c, int l, step* p) {
         .pre_b = old ? g_old_pre : now_pre_g,
         .post = old ? g_old_post : now_post_g,
         .mod = f.mod ? g_mod : NULL,
+        .reward = g_reward,
     };
     hebb_undo undo = {
         .m = c->rule.bound == HWM_BOUND_MAX_NORM ? hwm_cfeature(p->record, y->m_f) : NULL,
         .clip = c->rule.bound == HWM_BOUND_CLIP ? (hwm_real)c->rule.w_max : 0,
         .stored = p->stored,
     };
-    if (c->row->network) {
+    if (c->row->mixed) {
+        hebb_mixed_update_backward(w, g_w, p->g_coef + y->rule_c, &g, p->coef + y->rule_c, &f,
+                                   &undo);
+    } else if (c->row->network) {
         hebb_network_backward(w, g_w, p->g_coef + y->net_c, &g, p->coef + y->net_c,
                               (int)c->rule.units, &f, &undo);
     } else {
@@ -151,6 +172,9 @@ static void layer_backward(const hwm_controller* c, int l, step* p) {
         hebb_update_backward(w, trace ? hwm_feature(p->s, y->trace_f) : NULL, g_w,
                              trace ? hwm_feature(p->gs, y->trace_f) : NULL, p->g_coef + y->rule_c,
                              &g, p->coef + y->rule_c, &f, &undo);
+    }
+    if (c->row->network) {
+        follow_backward(c, p, g_reward);
     }
     if (f.mod) {
         modulator_backward(c, y, p, mod, g_mod);
@@ -174,6 +198,10 @@ static void retreat(const hwm_controller* c, step* p) {
                    HWM_LANES * sizeof *p->s);
         }
         p->mean = hwm_feature(p->s, c->mean_f);
+        hwm_real g_after[HWM_LANES];
+        memcpy(g_after, hwm_feature(p->gs, c->mean_f), sizeof g_after);
+        memset(hwm_feature(p->gs, c->mean_f), 0, sizeof g_after);
+        follow_backward(c, p, g_after);
     }
     if (c->old_x_f != HWM_NONE) {
         hwm_real *old_x = hwm_feature(p->s, c->old_x_f), *g_old_x = hwm_feature(p->gs, c->old_x_f);
@@ -182,6 +210,14 @@ static void retreat(const hwm_controller* c, step* p) {
         }
         take_over(p->g, g_old_x, NULL, c->inputs);
         p->old_x = old_x;
+    }
+    for (int l = c->n_layers; l < c->n_connections; l++) {
+        const hwm_layer* y = &c->layer[l];
+        if (!p->stored) {
+            hwm_moment_keep(hwm_feature(p->s, y->past_f), hwm_cfeature(p->record, y->rec_past_f),
+                            NULL, y->Q);
+        }
+        take_over(hwm_feature(p->g, y->post_f), hwm_feature(p->gs, y->past_f), NULL, y->Q);
     }
 }
 
@@ -209,7 +245,7 @@ void hwm_controller_learn_backward(const hwm_controller* c, const hwm_real* coef
         }
         hwm_moment_find(c, p.s, NULL, &p.t);
         retreat(c, &p);
-        for (int l = 0; l < c->n_layers; l++) {
+        for (int l = 0; l < c->n_connections; l++) {
             if (c->layer[l].plastic) {
                 layer_backward(c, l, &p);
             }

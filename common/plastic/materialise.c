@@ -56,8 +56,8 @@ void hwm_materialise(hwm_materialiser* m, const hwm_real* coef, const float* key
         memcpy(m->action_row, (const uint8_t*)action + (size_t)t * action_bytes, action_bytes);
         hwm_lanes_set(m->act, 0, c->activations, m->act_row);
         hwm_lanes_set(m->action, 0, c->outputs, m->action_row);
-        // the row of an end has no plastic step
-        if (!(flags[t] & HWM_FLAG_LAST)) {
+        // the row of an end has no plastic step, nor has one of the burn-in
+        if (!(flags[t] & (HWM_FLAG_LAST | HWM_FLAG_STILL))) {
             hwm_controller_learn(c, coef, 1, m->act, m->action, NULL, m->state, NULL);
         }
     }
@@ -65,12 +65,20 @@ void hwm_materialise(hwm_materialiser* m, const hwm_real* coef, const float* key
 }
 
 int hwm_controller_layers(const hwm_controller* c) {
-    return c->n_layers;
+    return c->n_connections;
 }
 
 hwm_layer_view hwm_controller_layer(const hwm_controller* c, int l) {
     const hwm_layer* y = &c->layer[l];
-    return (hwm_layer_view){y->plastic, y->P, y->Q, y->pre_f, y->post_f, y->w_f};
+    const bool recurrent = y->past_f != HWM_NONE;
+    return (hwm_layer_view){.name = y->name,
+                            .plastic = y->plastic,
+                            .recurrent = recurrent,
+                            .P = y->P,
+                            .Q = y->Q,
+                            .pre = recurrent ? y->past_f : y->pre_f,
+                            .post = y->post_f,
+                            .w = y->w_f};
 }
 
 const hwm_real* hwm_controller_planes(const hwm_controller* c, const hwm_real* coef, int l) {

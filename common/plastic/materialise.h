@@ -19,16 +19,20 @@ void hwm_materialiser_destroy(hwm_materialiser** materialiser);
 void hwm_materialise(hwm_materialiser* m, const hwm_real* coef, const float* key, const void* act,
                      const void* action, const uint8_t* flags, int rows, float* state);
 
-// Where a layer's parts stand: pre and post in a row of activations (features), W in the state
-// (floats).
+// Where a layer's parts stand: post in a row of activations (features), W (miconi: Hebb) in the
+// state (floats), pre in either.
 typedef struct hwm_layer_view {
+    const char* name;  // layer1 .., recurrent1 ..: borrowed from the controller
     bool plastic;
+    bool recurrent;  // pre stands in the state: post of the previous step
     int P, Q;
     size_t pre, post, w;
 } hwm_layer_view;
+// Layers, then recurrent connections.
 int hwm_controller_layers(const hwm_controller* c);
 hwm_layer_view hwm_controller_layer(const hwm_controller* c, int l);
-// (P,Q,4) coefficients a, b, c, d of a plastic layer inside coef; NULL where the rule has none.
+// (P,Q,4) coefficients a, b, c, d of a plastic layer inside coef (miconi: W, alpha, eta, 0); NULL
+// where the rule has none.
 const hwm_real* hwm_controller_planes(const hwm_controller* c, const hwm_real* coef, int l);
 
 #endif

@@ -96,6 +96,13 @@ static void prepare_planes(const hwm_controller* c, const hwm_layer* y, const hw
         for (int j = 0; j < y->Q; j++, rule += 4) {
             hwm_real eta =
                 (hwm_real)c->rule.eta * pick(phi, find(c, y, phi, HWM_TERMS, i, j), HWM_TERMS);
+            if (c->row->mixed) {
+                rule[0] = entry(c, phi, y->w_p)[i * y->Q + j];
+                rule[1] = pick(phi, find(c, y, phi, 0, i, j), 0);
+                rule[2] = eta;
+                rule[3] = 0;
+                continue;
+            }
             for (int t = 0; t < 4; t++) {
                 rule[t] = eta * pick(phi, find(c, y, phi, t, i, j), t);
             }
@@ -109,6 +116,12 @@ static void prepare_planes_backward(const hwm_controller* c, const hwm_layer* y,
     for (int i = 0; i < y->P; i++) {
         for (int j = 0; j < y->Q; j++, g += 4) {
             source at_eta = find(c, y, phi, HWM_TERMS, i, j);
+            if (c->row->mixed) {
+                g_phi[c->params.entry[y->w_p].offset + (size_t)(i * y->Q + j)] += g[0];
+                give(phi, g_phi, find(c, y, phi, 0, i, j), 0, g[1]);
+                give(phi, g_phi, at_eta, HWM_TERMS, (hwm_real)c->rule.eta * g[2]);
+                continue;
+            }
             hwm_real eta = (hwm_real)c->rule.eta * pick(phi, at_eta, HWM_TERMS);
             hwm_real g_eta = 0;
             for (int t = 0; t < 4; t++) {
@@ -122,10 +135,10 @@ static void prepare_planes_backward(const hwm_controller* c, const hwm_layer* y,
     }
 }
 
-// coef: a = eta A, b = eta B, c = eta C, d = eta D + E; the network's outputs times eta; the rest
-// as it is.
+// coef: a = eta A, b = eta B, c = eta C, d = eta D + E; of miconi W, A, eta; the network's outputs
+// times eta; the rest as it is.
 void hwm_controller_prepare(const hwm_controller* c, const hwm_real* phi, hwm_real* coef) {
-    for (int l = 0; l < c->n_layers; l++) {
+    for (int l = 0; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
         copy_vector(c, phi, y->w_p, coef, y->w_c);
         copy_vector(c, phi, y->mod_x_p, coef, y->mod_x_c);
@@ -148,7 +161,7 @@ void hwm_controller_prepare_backward(const hwm_controller* c, const hwm_real* ph
                                      const hwm_real* coef, const hwm_real* g_coef,
                                      hwm_real* g_phi) {
     (void)coef;
-    for (int l = 0; l < c->n_layers; l++) {
+    for (int l = 0; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
         if (y->plastic || c->config.static_learned) {
             give_vector(c, g_phi, y->w_p, g_coef, y->w_c, 1);
@@ -241,7 +254,7 @@ void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
     }
     fill(c, phi, c->unit_eta_p, rng, 1, 0);
     fill(c, phi, c->shared_eta_p, rng, 1, 0);
-    for (int l = 0; l < c->n_layers; l++) {
+    for (int l = 0; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
         if (!y->plastic) {
             draw_layer(c->config.static_weights, c->config.static_weights_scale, y->P, y->Q, rng,
@@ -256,7 +269,12 @@ void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
                 (hwm_real)hwm_rng_below(rng, (uint32_t)c->rule.shared_rules);
         }
         fill(c, phi, y->eta_p, rng, 1, 0);
-        fill(c, phi, y->w_p, rng, 0, 0);
+        if (c->row->mixed) {
+            draw_layer(c->config.static_weights, c->config.static_weights_scale, y->P, y->Q, rng,
+                       phi + c->params.entry[y->w_p].offset, 1);
+        } else {
+            fill(c, phi, y->w_p, rng, 0, 0);
+        }
         fill(c, phi, y->net_in_p, rng, 0, 1 / sqrt(5.0));
         fill(c, phi, y->net_out_p, rng, 0, c->rule.phi_std);
         fill(c, phi, y->mod_x_p, rng, 0, c->rule.modulator_std);
@@ -290,15 +308,26 @@ void hwm_controller_clear_naive(const hwm_controller* c, hwm_real* state, int sa
     }
 }
 
-void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng,
-                          hwm_real* state, int sample) {
-    hwm_real* lane = lane_of(c, state, sample);
-    for (int f = 0; f < c->state_size; f++) {
-        lane[(size_t)f * HWM_LANES] = 0;
-    }
-    for (int l = 0; l < c->n_layers; l++) {
+static bool is_activity(const hwm_controller* c, size_t f) {
+    bool found = false;
+    for (int l = c->n_layers; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
-        if (!y->plastic) {
+        found |= f >= y->past_f && f < y->past_f + (size_t)y->Q;
+    }
+    return found;
+}
+
+static void start(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng, hwm_real* state,
+                  int sample, bool keep_activity) {
+    hwm_real* lane = lane_of(c, state, sample);
+    for (size_t f = 0; f < (size_t)c->state_size; f++) {
+        if (!keep_activity || !is_activity(c, f)) {
+            lane[f * HWM_LANES] = 0;
+        }
+    }
+    for (int l = 0; l < c->n_connections; l++) {
+        const hwm_layer* y = &c->layer[l];
+        if (!y->plastic || c->row->mixed) {  // Hebb_0 = 0
             continue;
         }
         hwm_real* w = lane + y->w_f * HWM_LANES;
@@ -317,9 +346,19 @@ void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng
     }
 }
 
+void hwm_controller_reset(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng,
+                          hwm_real* state, int sample) {
+    start(c, coef, rng, state, sample, false);
+}
+
+void hwm_controller_renew(const hwm_controller* c, const hwm_real* coef, hwm_rng* rng,
+                          hwm_real* state, int sample) {
+    start(c, coef, rng, state, sample, true);
+}
+
 void hwm_controller_reset_backward(const hwm_controller* c, int batch, const hwm_real* fresh,
                                    const hwm_real* g_state, hwm_real* g_coef) {
-    for (int l = 0; l < c->n_layers; l++) {
+    for (int l = 0; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
         if (!y->plastic || y->w_c == HWM_NONE) {
             continue;

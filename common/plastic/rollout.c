@@ -32,7 +32,7 @@ static hwm_status allocate(hwm_rollout* r, hwm_error* err) {
     const size_t lane_o = hwm_lanes_size(r->E, (int)O), lane_a = hwm_lanes_size(r->E, (int)A);
     const size_t lane = hwm_lanes_size(r->E, 1);
     size_t bytes =
-        (E * (2 * O + 3 * A + 16) * 8 + (act + state + 2 * lane_o + 2 * lane_a + 4 * lane) * R) +
+        (E * (2 * O + 3 * A + 24) * 8 + (act + state + 2 * lane_o + 2 * lane_a + 5 * lane) * R) +
         (64 << 10);
     bool failed = false;
     if (hwm_arena_create(&r->arena, bytes) != HWM_OK) {
@@ -45,6 +45,8 @@ static hwm_status allocate(hwm_rollout* r, hwm_error* err) {
     r->old_action = take(r, E * A, F, &failed);
     r->noise = take(r, E * A, F, &failed);
     r->learning = take(r, E, F, &failed);
+    r->frozen = take(r, E, F, &failed);
+    r->mean_reward = take(r, E, F, &failed);
     r->first = take(r, E, F, &failed);
     r->flags = take(r, E, 1, &failed);
     r->idle = take(r, E, 1, &failed);
@@ -63,6 +65,7 @@ static hwm_status allocate(hwm_rollout* r, hwm_error* err) {
     r->lane_reward = take(r, lane, R, &failed);
     r->lane_first = take(r, lane, R, &failed);
     r->lane_learning = take(r, lane, R, &failed);
+    r->lane_frozen = take(r, lane, R, &failed);
     return failed ? hwm_fail(err, HWM_ENOMEM, "no memory for %d environments", r->E) : HWM_OK;
 }
 
@@ -106,14 +109,21 @@ void hwm_rollout_destroy(hwm_rollout** rollout) {
     }
 }
 
-static void fresh_weights(hwm_rollout* r, const hwm_real* coef, int i) {
+// At an episode's start, or, renew, in its middle.
+static void fresh_weights(hwm_rollout* r, const hwm_real* coef, int i, bool renew) {
     hwm_rng rng;
     hwm_rng_init(&rng, r->seed, HWM_PURPOSE_WEIGHTS, r->first_env + (uint32_t)i, r->episode[i],
                  r->step[i]);
-    hwm_controller_reset(r->controller, coef, &rng, r->state, i);
+    (renew ? hwm_controller_renew : hwm_controller_reset)(r->controller, coef, &rng, r->state, i);
     if (r->config.naive) {
         hwm_controller_naive(r->controller, &rng, r->state, i);
     }
+}
+
+// Flag of a row without plastic step; which is known before the row acts.
+static uint8_t still(const hwm_rollout* r, int i) {
+    bool frozen = r->config.freeze_at >= 0 && r->step[i] >= r->config.freeze_at;
+    return frozen || r->step[i] < r->config.burn_in_steps ? HWM_FLAG_STILL : 0;
 }
 
 void hwm_rollout_begin(hwm_rollout* r, const hwm_real* coef, int i, uint32_t episode) {
@@ -121,14 +131,14 @@ void hwm_rollout_begin(hwm_rollout* r, const hwm_real* coef, int i, uint32_t epi
     r->idle[i] = 0;
     r->episode[i] = episode;
     r->step[i] = 0;
-    r->flags[i] = HWM_FLAG_FIRST;
+    r->flags[i] = HWM_FLAG_FIRST | still(r, i);
     r->reward[i] = 0;
     r->episode_return[i] = 0;
     memset(r->noise + k * A, 0, A * sizeof *r->noise);
     memset(r->old_action + k * A, 0, A * sizeof *r->old_action);
     hwm_envs_reset(r->envs, i, episode, r->obs + k * O);
     memcpy(r->old_obs + k * O, r->obs + k * O, O * sizeof *r->obs);
-    fresh_weights(r, coef, i);
+    fresh_weights(r, coef, i, false);
 }
 
 static int largest(const float* x, int n) {
@@ -176,11 +186,12 @@ void hwm_rollout_think(hwm_rollout* r, const hwm_real* coef, const hwm_real* del
               n = hwm_controller_activations(r->controller);
     for (int i = 0; i < r->E; i++) {
         r->first[i] = r->flags[i] & HWM_FLAG_FIRST ? 1.0f : 0.0f;
+        r->mean_reward[i] = r->reward[i] / (float)r->spec->action_repeat;
     }
     hwm_lanes_pack_float(r->lane_obs, r->obs, r->E, O);
     hwm_lanes_pack_float(r->lane_old_obs, r->old_obs, r->E, O);
     hwm_lanes_pack_float(r->lane_old_action, r->old_action, r->E, A);
-    hwm_lanes_pack_float(r->lane_reward, r->reward, r->E, 1);
+    hwm_lanes_pack_float(r->lane_reward, r->mean_reward, r->E, 1);
     hwm_lanes_pack_float(r->lane_first, r->first, r->E, 1);
     hwm_controller_input(r->controller, r->E, r->lane_obs, r->lane_old_obs, delta_scale,
                          r->lane_old_action, r->lane_reward, r->lane_first, r->act);
@@ -203,16 +214,23 @@ void hwm_rollout_think(hwm_rollout* r, const hwm_real* coef, const hwm_real* del
 
 void hwm_rollout_step(hwm_rollout* r, const hwm_real* coef) {
     const int O = r->spec->obs_dim, A = r->spec->action_dim;
+    bool any_frozen = false;
     for (int i = 0; i < r->E; i++) {
         r->stepping[i] = !r->idle[i] && !(r->flags[i] & HWM_FLAG_LAST);
-        bool frozen = (r->config.freeze_at >= 0 && r->step[i] >= r->config.freeze_at) ||
-                      r->step[i] < r->config.burn_in_steps;
-        r->learning[i] = r->stepping[i] && !frozen ? 1.0f : 0.0f;
+        bool held = r->flags[i] & HWM_FLAG_STILL;
+        r->learning[i] = r->stepping[i] && !held ? 1.0f : 0.0f;
+        r->frozen[i] =
+            r->stepping[i] && held && r->step[i] >= r->config.burn_in_steps ? 1.0f : 0.0f;
+        any_frozen |= r->frozen[i] != 0;
     }
     hwm_lanes_pack_float(r->lane_action, r->action, r->E, A);
     hwm_lanes_pack_float(r->lane_learning, r->learning, r->E, 1);
     hwm_controller_learn(r->controller, coef, r->E, r->act, r->lane_action, r->lane_learning,
                          r->state, NULL);
+    if (any_frozen) {
+        hwm_lanes_pack_float(r->lane_frozen, r->frozen, r->E, 1);
+        hwm_controller_go_on(r->controller, r->E, r->act, r->lane_frozen, r->state);
+    }
 
     memcpy(r->old_obs, r->obs, (size_t)r->E * (size_t)O * sizeof *r->obs);
     memcpy(r->old_action, r->action, (size_t)r->E * (size_t)A * sizeof *r->action);
@@ -223,9 +241,9 @@ void hwm_rollout_step(hwm_rollout* r, const hwm_real* coef) {
             r->step[i]++;
             r->episode_return[i] += (double)r->reward[i];
             r->flags[i] = (uint8_t)((r->terminated[i] ? HWM_FLAG_LAST | HWM_FLAG_TERMINAL : 0) |
-                                    (r->truncated[i] ? HWM_FLAG_LAST : 0));
+                                    (r->truncated[i] ? HWM_FLAG_LAST : 0) | still(r, i));
             if (r->config.reset_at >= 0 && r->step[i] == r->config.reset_at) {
-                fresh_weights(r, coef, i);
+                fresh_weights(r, coef, i, true);
             }
         } else if (!r->idle[i]) {
             hwm_rollout_begin(r, coef, i, r->episode[i] + 1);

@@ -64,9 +64,10 @@ typedef struct hwm_rollout {
     float* noise;  // (E,A) correlated noise
     // scratch
     uint8_t *stepping, *terminated, *truncated;
-    float *learning, *first;
+    float *learning, *frozen, *first;
+    float* mean_reward;  // (E) per simulator step: what controllers read
     hwm_real *lane_obs, *lane_old_obs, *lane_old_action, *lane_reward, *lane_first, *lane_action,
-        *lane_learning;
+        *lane_learning, *lane_frozen;
     int64_t env_steps;  // simulator steps so far, repeats counted
     hwm_arena* arena;
 } hwm_rollout;

@@ -21,6 +21,7 @@ enum {
     HWM_FLAG_FIRST = 1,     // first step of an episode
     HWM_FLAG_LAST = 2,      // no step of this episode follows
     HWM_FLAG_TERMINAL = 4,  // the episode truly ended: the value beyond is 0
+    HWM_FLAG_STILL = 8,     // no plastic step in this row: burn-in, or weights held fixed
 };
 
 // Columns that every table has, in this order, before its own: flags u8 (), reward f32 (), obs f32

@@ -22,7 +22,8 @@ static hwm_status check(const writer* w, hwm_error* err) {
         bool wrong;
         const char* what;
     } refused[] = {
-        {c->row->network, "rule.kind is network"},
+        {c->row->network || c->row->mixed, "rule.kind is network or miconi"},
+        {c->n_connections > c->n_layers, "controller.cell is recurrent"},
         {c->row->naive != HWM_NAIVE_NONE, "rule.kind is naive, with nothing learned in it"},
         {c->config.weights == HWM_WEIGHTS_NORMAL || c->config.weights == HWM_WEIGHTS_SPARSE,
          "controller.weights is normal or sparse, whose draws need a square root"},
@@ -390,7 +391,8 @@ static void step_function(writer* w) {
     const hwm_controller* c = w->c;
     const char* p = w->prefix;
     fprintf(w->out,
-            "/* One control step: read what is observed (and the reward that came with it), choose "
+            "/* One control step: read what is observed (and the reward that came with it, mean "
+            "over the action's repeats), choose "
             "the action, then\n"
             "   change the weights. */\n"
             "static inline void %s_step(%s_state* s, const float obs[%d], float reward, float "

@@ -343,17 +343,18 @@ static hwm_status write_layers(const job* j, hwm_npz* z, hwm_error* err) {
     hwm_status s = HWM_OK;
     for (int l = 0; l < hwm_controller_layers(j->controller) && s == HWM_OK; l++) {
         hwm_layer_view v = hwm_controller_layer(j->controller, l);
-        char pre[32], post[32], w[32], next[32], dw[32], rule[32];
+        char pre[40], post[40], w[40], next[40], dw[40], rule[40];
         if (!v.plastic) {
             continue;
         }
-        snprintf(pre, sizeof pre, "layer%d.pre", l + 1);
-        snprintf(post, sizeof post, "layer%d.post", l + 1);
-        snprintf(w, sizeof w, "layer%d.W", l + 1);
-        snprintf(next, sizeof next, "layer%d.W_next", l + 1);
-        snprintf(dw, sizeof dw, "layer%d.dW", l + 1);
-        snprintf(rule, sizeof rule, "layer%d.rule", l + 1);
-        s = add_slice(z, pre, t->act, t->n, (size_t)t->NA, v.pre, v.Q, 0, err);
+        snprintf(pre, sizeof pre, "%s.pre", v.name);
+        snprintf(post, sizeof post, "%s.post", v.name);
+        snprintf(w, sizeof w, "%s.W", v.name);
+        snprintf(next, sizeof next, "%s.W_next", v.name);
+        snprintf(dw, sizeof dw, "%s.dW", v.name);
+        snprintf(rule, sizeof rule, "%s.rule", v.name);
+        s = add_slice(z, pre, v.recurrent ? t->state : t->act, t->n,
+                      (size_t)(v.recurrent ? t->S : t->NA), v.pre, v.Q, 0, err);
         s = s ? s : add_slice(z, post, t->act, t->n, (size_t)t->NA, v.post, v.P, 0, err);
         s = s ? s : add_slice(z, w, t->state, t->n, (size_t)t->S, v.w, v.P, v.Q, err);
         s = s ? s : add_slice(z, next, t->next_state, t->n, (size_t)t->S, v.w, v.P, v.Q, err);
@@ -420,13 +421,14 @@ static hwm_status write_csv(const job* j, hwm_error* err) {
             hwm_layer_view v = hwm_controller_layer(j->controller, l);
             for (int k = 0; v.plastic && k < v.P * v.Q; k++) {
                 const float* act = t->act + n * (size_t)t->NA;
+                const float* pre = v.recurrent ? t->state + n * (size_t)t->S : act;
                 float w = t->state[n * (size_t)t->S + v.w + (size_t)k];
                 float next = t->next_state[n * (size_t)t->S + v.w + (size_t)k];
                 fprintf(f,
                         "%u,%u,%u,%" PRIu64 ",%" PRIu64
-                        ",%d,%d,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%d\n",
+                        ",%s,%d,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%d\n",
                         t->env[n], t->incarnation[n], t->episode[n], t->step[n], t->version[n],
-                        l + 1, k / v.Q, k % v.Q, (double)act[v.pre + (size_t)(k % v.Q)],
+                        v.name, k / v.Q, k % v.Q, (double)pre[v.pre + (size_t)(k % v.Q)],
                         (double)act[v.post + (size_t)(k / v.Q)], (double)w, (double)(next - w),
                         (double)next, (double)t->reward[n], t->terminated[n]);
             }

@@ -14,7 +14,7 @@ static double smaller(double a, double b) {
 
 static const double* find(const ref_controller* r, int l, const char* what, int* count) {
     char name[HWM_NAME_MAX];
-    snprintf(name, sizeof name, "layer%d.%s", l + 1, what);
+    snprintf(name, sizeof name, "%s.%s", r->layer[l].name, what);
     int k = hwm_param_list_find(r->params, name);
     if (k < 0) {
         return NULL;
@@ -37,10 +37,10 @@ static void find_term(ref_controller* r, int l, int term) {
     const int granularity = r->rule->granularity;
     ref_layer* y = &r->layer[l];
     char name[32];
-    int first_pre = 0, first_post = r->inputs;
-    for (int k = 0; k < l; k++) {
-        first_pre = first_post;
-        first_post += r->layer[k].P;
+    int first_pre = 0, first_post = 0;
+    for (int k = 0; k < y->post; k++) {
+        first_post += k ? r->layer[k - 1].P : r->inputs;
+        first_pre += k >= y->pre ? 0 : k ? r->layer[k - 1].P : r->inputs;
     }
     snprintf(name, sizeof name, "%s.%s", granularity == HWM_SHARED ? "shared" : "unit", what);
     const double* p = granularity == HWM_SHARED || granularity == HWM_PER_NEURON
@@ -73,10 +73,17 @@ void ref_init(ref_controller* r, const hwm_controller_config* config, const hwm_
     r->inputs = inputs;
     r->outputs = outputs;
     r->n_layers = config->hidden.n + 1;
-    for (int l = 0; l < r->n_layers; l++) {
-        r->layer[l].Q = l ? r->layer[l - 1].P : inputs;
-        r->layer[l].P = l < config->hidden.n ? (int)config->hidden.v[l] : outputs;
+    const bool recurrent = config->cell == HWM_CELL_RECURRENT;
+    r->n_all = r->n_layers + (recurrent ? config->hidden.n : 0);
+    for (int l = 0; l < r->n_all; l++) {
+        const int of = l < r->n_layers ? l : l - r->n_layers;
+        r->layer[l].P = of < config->hidden.n ? (int)config->hidden.v[of] : outputs;
+        r->layer[l].Q = l >= r->n_layers ? r->layer[l].P : l ? r->layer[l - 1].P : inputs;
+        r->layer[l].post = of + 1;
+        r->layer[l].pre = l < r->n_layers ? of : of + 1;
         r->layer[l].plastic = plastic[l] != 0;
+        snprintf(r->layer[l].name, sizeof r->layer[l].name, "%s%d",
+                 l < r->n_layers ? "layer" : "recurrent", of + 1);
         for (int term = 0; plastic[l] && term < 6; term++) {
             find_term(r, l, term);
         }
@@ -84,8 +91,9 @@ void ref_init(ref_controller* r, const hwm_controller_config* config, const hwm_
         r->layer[l].m_h = find(r, l, "m_h", NULL);
         r->layer[l].net_in = find(r, l, "net_in", NULL);
         r->layer[l].net_out = find(r, l, "net_out", NULL);
+        r->layer[l].fixed = find(r, l, "W", NULL);
         if (!plastic[l]) {
-            memcpy(r->layer[l].w, find(r, l, "W", NULL),
+            memcpy(r->layer[l].w, r->layer[l].fixed,
                    sizeof(double) * (size_t)(r->layer[l].P * r->layer[l].Q));
         }
     }
@@ -97,7 +105,10 @@ static int resolve(int value, int standard) {
 
 static int modulator_of(const ref_controller* r) {
     bool linear = r->rule->kind == HWM_RULE_MOD3 || r->rule->kind == HWM_RULE_TRACE;
-    return resolve(r->rule->modulator, linear ? HWM_MODULATOR_LINEAR : HWM_MODULATOR_NONE);
+    bool reward = r->rule->kind == HWM_RULE_MICONI;
+    return resolve(r->rule->modulator, linear   ? HWM_MODULATOR_LINEAR
+                                       : reward ? HWM_MODULATOR_REWARD
+                                                : HWM_MODULATOR_NONE);
 }
 
 static int naive_of(const ref_controller* r) {
@@ -124,9 +135,10 @@ static int each_state(ref_controller* r, double* state, int set) {
     const hwm_rule_config* rule = r->rule;
     const bool old = rule->kind == HWM_RULE_MOD3 || rule->kind == HWM_RULE_SHIFTED;
     int at = 0;
-    for (int l = 0; l < r->n_layers; l++) {
+    for (int l = 0; l < r->n_all; l++) {
         ref_layer* y = &r->layer[l];
         const int n = y->P * y->Q, on = y->plastic;
+        at = each_part(y->past, l >= r->n_layers ? y->Q : 0, state, at, set);
         at = each_part(y->w, on ? n : 0, state, at, set);
         at = each_part(y->w0, on && rule->bound == HWM_BOUND_DECAY ? n : 0, state, at, set);
         at = each_part(y->trace, on && rule->kind == HWM_RULE_TRACE ? n : 0, state, at, set);
@@ -146,7 +158,7 @@ static int each_state(ref_controller* r, double* state, int set) {
 }
 
 void ref_set_state(ref_controller* r, const double* state) {
-    for (int l = 0; l < r->n_layers; l++) {
+    for (int l = 0; l < r->n_all; l++) {
         ref_layer* y = &r->layer[l];
         memset(y->trace, 0, sizeof y->trace);
         memset(y->old_pre, 0, sizeof y->old_pre);
@@ -164,15 +176,26 @@ int ref_get_state(const ref_controller* r, double* state) {
     return each_state((ref_controller*)(uintptr_t)r, state, 0);
 }
 
+// What synapse (i, j) passes on: W, or W + alpha Hebb.
+static double strength(const ref_controller* r, const ref_layer* y, int i, int j) {
+    const int k = i * y->Q + j;
+    return y->plastic && r->rule->kind == HWM_RULE_MICONI ? y->fixed[k] + y->term[0][k] * y->w[k]
+                                                          : y->w[k];
+}
+
 void ref_act(ref_controller* r, const double* x0, double reward) {
     r->reward = reward;
     memcpy(r->x[0], x0, sizeof(double) * (size_t)r->inputs);
     for (int l = 0; l < r->n_layers; l++) {
-        const ref_layer* y = &r->layer[l];
-        for (int i = 0; i < y->P; i++) {
+        const bool hidden = l < r->n_layers - 1 && r->n_all > r->n_layers;
+        for (int i = 0; i < r->layer[l].P; i++) {
             double s = 0;
-            for (int j = 0; j < y->Q; j++) {
-                s += y->w[i * y->Q + j] * r->x[l][j];
+            for (int j = 0; j < r->layer[l].Q; j++) {
+                s += strength(r, &r->layer[l], i, j) * r->x[l][j];
+            }
+            const ref_layer* loop = &r->layer[r->n_layers + l];
+            for (int j = 0; hidden && j < loop->Q; j++) {
+                s += strength(r, loop, i, j) * loop->past[j];
             }
             r->x[l + 1][i] = tanh(s);
         }
@@ -269,7 +292,7 @@ static void learned_layer(ref_controller* r, int l, const double* pre, const dou
         for (int j = 0; j < y->Q; j++) {
             double* w = &y->w[i * y->Q + j];
             const int k = i * y->Q + j;
-            double change;
+            double change, keep = 1;
             if (kind == HWM_RULE_NETWORK) {
                 change = network_change(r, l, xa[j], yy[i], *w);
             } else {
@@ -278,11 +301,16 @@ static void learned_layer(ref_controller* r, int l, const double* pre, const dou
                               y->term[2][k] * yy[i] + y->term[3][k]) +
                          y->term[4][k];
             }
+            if (kind == HWM_RULE_MICONI) {
+                double eta = r->rule->eta * y->term[5][k];
+                change = eta * xa[j] * yy[i];
+                keep = 1 - eta;
+            }
             if (kind == HWM_RULE_TRACE) {
                 double* e = &y->trace[i * y->Q + j];
                 change = *e = r->rule->trace_decay * *e + change;
             }
-            *w = *w * larger(0.5, 1 - r->rule->oja * yy[i] * yy[i]) + M * change;
+            *w = keep * *w * larger(0.5, 1 - r->rule->oja * yy[i] * yy[i]) + M * change;
         }
     }
     memcpy(y->old_pre, pre, sizeof(double) * (size_t)y->Q);
@@ -299,14 +327,14 @@ void ref_learn(ref_controller* r, const double* u, const double* frozen_m) {
     const double mean_before = r->reward_mean;
     int n_plastic = 0;
     r->reward_mean += rule->reward_rate * (r->reward - r->reward_mean);
-    for (int l = 0; l < r->n_layers; l++) {
+    for (int l = 0; l < r->n_all; l++) {
         ref_layer* y = &r->layer[l];
         if (!y->plastic) {
             continue;
         }
         double pre[REF_UNITS_MAX], post[REF_UNITS_MAX];
-        memcpy(pre, r->x[l], sizeof pre);
-        memcpy(post, r->x[l + 1], sizeof post);
+        memcpy(pre, l < r->n_layers ? r->x[l] : y->past, sizeof pre);
+        memcpy(post, r->x[y->post], sizeof post);
         if (naive) {
             naive_layer(r, l, pre, post);
         }
@@ -331,6 +359,9 @@ void ref_learn(ref_controller* r, const double* u, const double* frozen_m) {
             bound(r, l, frozen_m ? &frozen_m[n_plastic] : NULL, &r->m[l]);
         }
         n_plastic++;
+    }
+    for (int l = r->n_layers; l < r->n_all; l++) {
+        memcpy(r->layer[l].past, r->x[r->layer[l].post], sizeof r->layer[l].past);
     }
     memcpy(r->old_x, r->x[0], sizeof(double) * (size_t)r->inputs);
     r->phase = every > 1 ? ((int)r->phase + 1) % every : 0;

@@ -1,6 +1,6 @@
 // Several steps of input, act and learn in double: the kernels against the plain reference, and
-// every gradient (phi, start state, observations, actions) against central differences of the
-// reference with the scale of the bound held fixed.
+// every gradient (phi, start state, observations, actions, rewards) against central differences of
+// the reference with the scale of the bound held fixed.
 // clang-format off
 #include <setjmp.h>
 #include <stdarg.h>
@@ -92,6 +92,8 @@ typedef struct variant {
     double oja;
     int every, average;
     int naive;
+    int recurrent;  // cell recurrent: 1 its connections are plastic, 2 static, 3 only they are
+                    // plastic
 } variant;
 
 static void setup(fixture* f, const variant* v) {
@@ -106,11 +108,19 @@ static void setup(fixture* f, const variant* v) {
     for (int k = 0; k < f->config.inputs.n; k++) {
         strcpy(f->config.inputs.v[k], choose_inputs[k]);
     }
+    f->config.cell = v->recurrent ? HWM_CELL_RECURRENT : HWM_CELL_MLP;
     f->config.plastic.n = 0;
     for (int l = 0; l <= v->n_hidden; l++) {
-        f->plastic[l] = l >= v->plastic_from;
+        f->plastic[l] = l >= v->plastic_from && v->recurrent != 3;
         if (f->plastic[l]) {
             sprintf(f->config.plastic.v[f->config.plastic.n++], "%d", l + 1);
+            f->n_plastic++;
+        }
+    }
+    if (v->recurrent == 1 || v->recurrent == 3) {
+        strcpy(f->config.plastic.v[f->config.plastic.n++], "recurrent");
+        for (int l = 0; l < v->n_hidden; l++) {
+            f->plastic[v->n_hidden + 1 + l] = 1;
             f->n_plastic++;
         }
     }
@@ -208,7 +218,7 @@ static double reference_loss(fixture* f, bool record, double* final_state, doubl
             ref_act(&r, x0, t ? f->reward[t * B + b] : 0);
             double* m = f->m + (size_t)(t * B + b) * REF_LAYERS_MAX;
             ref_learn(&r, f->u + (size_t)(t * B + b) * OUT, record ? NULL : m);
-            for (int l = 0, p = 0; record && l < r.n_layers; l++) {
+            for (int l = 0, p = 0; record && l < r.n_all; l++) {
                 if (f->plastic[l]) {
                     m[p++] = r.m[l];
                 }
@@ -294,16 +304,14 @@ static void check_difference(fixture* f, const char* what, double* x, const doub
     }
 }
 
-// The start state of some samples, but for what has no gradient: the phase, what rewards left
-// behind, naive constants.
+// The start state of some samples, but for what has no gradient: the phase, naive constants.
 static void check_start(fixture* f, const double* g) {
     hwm_tensor_spec keys[HWM_KEYS_MAX];
     int n = hwm_controller_keys(f->c, keys);
     size_t at = 0;
     for (int k = 0; k < n; k++) {
         size_t count = hwm_tensor_count(&keys[k]);
-        bool given = strcmp(keys[k].name, "phase") == 0 ||
-                     strcmp(keys[k].name, "reward_mean") == 0 || strcmp(keys[k].name, "naive") == 0;
+        bool given = strcmp(keys[k].name, "phase") == 0 || strcmp(keys[k].name, "naive") == 0;
         for (size_t b = 0; !given && b < B; b += 16) {
             size_t from = b * f->n_state + at;
             check_difference(f, keys[k].name, f->start + from, g + from, count, 1 + count / 3);
@@ -363,10 +371,11 @@ static void check(fixture* f) {
     // backward
     double *g_state = packed(f->r_state, f->n_state),
            *g_coef = reals((size_t)hwm_controller_coef_count(f->c));
-    double *g_obs[T], *g_u[T], *g_none = reals(hwm_lanes_size(B, O + OUT));
+    double *g_obs[T], *g_u[T], *g_reward[T], *g_none = reals(hwm_lanes_size(B, O + OUT));
     for (int t = 0; t < T; t++) {
         g_obs[t] = reals(hwm_lanes_size(B, O));
         g_u[t] = reals(hwm_lanes_size(B, OUT));
+        g_reward[t] = reals(hwm_lanes_size(B, 1));
     }
     for (int t = T - 1; t >= 0; t--) {
         const double* x = act + (size_t)t * X;
@@ -379,7 +388,8 @@ static void check(fixture* f) {
         hwm_controller_act_backward(f->c, coef, B, before + (size_t)t * S, x, g_act, g_state,
                                     g_coef);
         hwm_controller_input_backward(f->c, B, f->delta, first[t], g_act, g_obs[t],
-                                      t ? g_obs[t - 1] : g_none, t ? g_u[t - 1] : g_none);
+                                      t ? g_obs[t - 1] : g_none, t ? g_u[t - 1] : g_none,
+                                      g_reward[t]);
     }
     double* g_phi = reals(f->n_phi);
     hwm_controller_prepare_backward(f->c, f->phi, coef, g_coef, g_phi);
@@ -403,15 +413,18 @@ static void check(fixture* f) {
         check_difference(f, "obs", f->obs + t * B * O, g_rows, B * O, 17);
         hwm_lanes_unpack(g_rows, g_u[t], B, OUT);
         check_difference(f, "u", f->u + t * B * OUT, g_rows, B * OUT, 11);
+        hwm_lanes_unpack(g_rows, g_reward[t], B, 1);
+        check_difference(f, "reward", f->reward + t * B, g_rows, B, 5);
     }
 }
 
 static void run(variant v) {
-    static const char* const kind[] = {"abcd",    "mod3", "shifted", "trace",
-                                       "network", "hebb", "oja",     "bcm"};
+    static const char* const kind[] = {"abcd", "mod3", "shifted", "trace", "network",
+                                       "hebb", "oja",  "bcm",     "miconi"};
     fixture f;
-    print_message("  %s granularity %d bound %d modulator %d every %d average %d oja %g\n",
-                  kind[v.kind], v.granularity, v.bound, v.modulator, v.every, v.average, v.oja);
+    print_message(
+        "  %s granularity %d bound %d modulator %d every %d average %d oja %g recurrent %d\n",
+        kind[v.kind], v.granularity, v.bound, v.modulator, v.every, v.average, v.oja, v.recurrent);
     setup(&f, &v);
     check(&f);
     teardown(&f);
@@ -419,8 +432,9 @@ static void run(variant v) {
 
 static void test_granularities_and_bounds(void** state) {
     (void)state;
-    static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_SHIFTED, HWM_RULE_TRACE};
-    for (int k = 0; k < 4; k++) {
+    static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_SHIFTED, HWM_RULE_TRACE,
+                                HWM_RULE_MICONI};
+    for (int k = 0; k < 5; k++) {
         for (int g = HWM_PER_SYNAPSE; g <= HWM_SHARED; g++) {
             for (int b = HWM_BOUND_NONE; b <= HWM_BOUND_DECAY; b++) {
                 run((variant){.kind = kinds[k], .granularity = g, .bound = b, .n_hidden = 1});
@@ -444,8 +458,8 @@ static void test_network_rule(void** state) {
 
 static void test_modulators(void** state) {
     (void)state;
-    static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_TRACE};
-    for (int k = 0; k < 3; k++) {
+    static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_TRACE, HWM_RULE_MICONI};
+    for (int k = 0; k < 4; k++) {
         for (int m = HWM_MODULATOR_NONE; m <= HWM_MODULATOR_PREDICTION; m++) {
             run((variant){.kind = kinds[k],
                           .bound = HWM_BOUND_MAX_NORM,
@@ -502,6 +516,49 @@ static void test_inputs_and_learned_mean(void** state) {
                   .modulator = HWM_MODULATOR_PREDICTION});
 }
 
+// Every rule on recurrent connections, alone and beside those of the layers; all static: a plain
+// recurrent network.
+static void test_recurrent_cell(void** state) {
+    (void)state;
+    for (int k = HWM_RULE_ABCD; k < HWM_RULE_KINDS; k++) {
+        run((variant){.kind = k, .bound = HWM_BOUND_MAX_NORM, .n_hidden = 2, .recurrent = 1});
+        run((variant){.kind = k, .bound = HWM_BOUND_CLIP, .n_hidden = 1, .recurrent = 3});
+    }
+    for (int g = HWM_PER_SYNAPSE; g <= HWM_SHARED; g++) {
+        for (int b = HWM_BOUND_NONE; b <= HWM_BOUND_DECAY; b++) {
+            run((variant){.kind = HWM_RULE_MICONI,
+                          .granularity = g,
+                          .bound = b,
+                          .n_hidden = 1,
+                          .recurrent = 3,
+                          .wide_inputs = b == HWM_BOUND_CLIP});
+        }
+    }
+    for (int m = HWM_MODULATOR_NONE; m <= HWM_MODULATOR_PREDICTION; m++) {
+        run((variant){.kind = HWM_RULE_MICONI,
+                      .bound = HWM_BOUND_CLIP,
+                      .modulator = m,
+                      .n_hidden = 2,
+                      .recurrent = 3,
+                      .oja = m % 2 ? 0.3 : 0,
+                      .every = 1 + m % 3});
+    }
+    run((variant){.kind = HWM_RULE_MOD3,
+                  .bound = HWM_BOUND_MAX_NORM,
+                  .granularity = HWM_PER_NEURON,
+                  .n_hidden = 1,
+                  .recurrent = 1,
+                  .every = 2,
+                  .average = 2});
+    run((variant){.kind = HWM_RULE_ABCD, .n_hidden = 2, .plastic_from = 3, .recurrent = 2});
+    run((variant){.kind = HWM_RULE_ABCD,
+                  .bound = HWM_BOUND_MAX_NORM,
+                  .n_hidden = 2,
+                  .plastic_from = 1,
+                  .recurrent = 2,
+                  .mean = true});
+}
+
 static void test_static_network(void** state) {
     (void)state;
     run((variant){.kind = HWM_RULE_ABCD, .n_hidden = 2, .plastic_from = 3, .wide_inputs = true});
@@ -531,6 +588,7 @@ int main(void) {
         cmocka_unit_test(test_oja_decay),
         cmocka_unit_test(test_updates_every_k_steps),
         cmocka_unit_test(test_inputs_and_learned_mean),
+        cmocka_unit_test(test_recurrent_cell),
         cmocka_unit_test(test_static_network),
         cmocka_unit_test(test_naive_rules_forward),
     };

@@ -58,19 +58,21 @@ static void test_tanh_bits(void** state) {
     }
 }
 
-// Fifty steps of every rule, bound and granularity: one hash of all states, which no compiler, flag
-// or instruction set may change. It is what makes a stored step recoverable elsewhere.
+// Fifty steps of every rule, bound, granularity and cell: one hash of all states, which no
+// compiler, flag or instruction set may change. It is what makes a stored step recoverable
+// elsewhere.
 static void test_learning_bits(void** state) {
     (void)state;
     enum { O = 4, E = 5, STEPS = 50 };
     uint64_t hash = 0xcbf29ce484222325u;
-    for (int n = 0; n < HWM_RULE_KINDS * 16; n++) {
+    for (int n = 0; n < HWM_RULE_KINDS * 32; n++) {
         hwm_controller_config config;
         hwm_rule_config rule;
         hwm_config_section sections[2] = {{.table = &hwm_controller_table, .target = &config},
                                           {.table = &hwm_rule_table, .target = &rule}};
         hwm_config_defaults(sections, 2);
-        rule.kind = n / 16;
+        rule.kind = n / 16 % HWM_RULE_KINDS;
+        config.cell = n < HWM_RULE_KINDS * 16 ? HWM_CELL_MLP : HWM_CELL_RECURRENT;
         rule.granularity = n % 4;
         rule.bound = n / 4 % 4;
         rule.modulator = n % 6;
@@ -115,7 +117,7 @@ static void test_learning_bits(void** state) {
         free(act);
         hwm_controller_destroy(&c);
     }
-    if (hash != 0x39d184cf6f0a29ddu) {
+    if (hash != 0x48b9e0267a5435deu) {
         fail_msg("hash of all states is 0x%016llx", (unsigned long long)hash);
     }
 }
@@ -193,6 +195,18 @@ static void test_refusals(void** state) {
     r = rule;
     r.modulator = HWM_MODULATOR_UNIT;
     refuse(&c, &r, "unit");
+    c.cell = HWM_CELL_RECURRENT;
+    refuse(&c, &rule, "controller.cell is recurrent");
+    c = config;
+    c.weights_mean = true;
+    r = rule;
+    r.kind = HWM_RULE_MICONI;
+    refuse(&c, &r, "weights_mean");
+    c = config;
+    r = rule;
+    strcpy(c.plastic.v[0], "recurrent");  // of a cell that has none
+    refuse(&c, &r, "recurrent");
+    strcpy(c.plastic.v[0], "all");
     c.hidden = (hwm_int_list){.n = 8, .v = {2, 2, 2, 2, 2, 2, 2, 2}};
     r.kind = HWM_RULE_MOD3;
     refuse(&c, &r, "tensors");

@@ -20,6 +20,7 @@ void rig_open(rig* r, const char* yaml, uint32_t first_env, int environments, in
     hwm_rollout_config config = hwm_rollout_default_config();
     config.explore = HWM_EXPLORE_NOISE;
     config.threads = threads;
+    config.burn_in_steps = r->experiment->worker.burn_in_steps;
     config.naive = r->experiment->rule.naive != HWM_NAIVE_NONE;
     must(hwm_rollout_create(&r->rollout, &r->experiment->env, r->controller, &config, 11, first_env,
                             environments, &err),

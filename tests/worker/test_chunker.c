@@ -35,6 +35,13 @@ static const char* const others[] = {
     "rule: {kind: oja, bound: none}\n",
     "rule: {kind: bcm, bound: clip, w_max: 0.5, naive: none}\n",
     "rule: {kind: abcd, naive: bcm}\nworker: {chunk_steps: 4}\n",
+    "rule: {kind: miconi, bound: clip, w_max: 0.3, eta: 0.3}\n"
+    "controller: {cell: recurrent, plastic: [recurrent]}\n"
+    "env: {name: sequence, sequence: recall}\n",
+    "rule: {kind: miconi, modulator: prediction, granularity: neuron}\n"
+    "controller: {cell: recurrent, hidden: [8, 6]}\n",
+    "rule: {kind: trace, bound: clip, w_max: 0.4, phi_std: 0.5}\n"
+    "controller: {cell: recurrent, plastic: [recurrent, 2]}\nworker: {burn_in_steps: 3}\n",
 };
 enum { OTHERS = sizeof others / sizeof others[0] };
 
@@ -106,7 +113,7 @@ static void replay(const rig* r, const hwm_chunk* c, float* final) {
     for (uint32_t t = 0; t < c->steps; t++) {
         hwm_lanes_set(act, 0, n_act, rows(c, HWM_COLUMN_ACT) + t * (uint32_t)n_act);
         hwm_lanes_set(u, 0, 1, rows(c, HWM_COLUMN_ACTION) + t);
-        if (!(flags[t] & HWM_FLAG_LAST)) {
+        if (!(flags[t] & (HWM_FLAG_LAST | HWM_FLAG_STILL))) {
             hwm_controller_learn(r->controller, r->coef, 1, act, u, NULL, state, NULL);
         }
     }
