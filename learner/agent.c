@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "open_loop.h"
 
 hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
                             const hwm_env_spec* spec, hwm_error* err) {
@@ -41,7 +42,8 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
     hwm_controller_init(a->controller, &rng, a->phi->value);
 
     const int B = (int)e->imagination.batch, H = (int)e->imagination.horizon;
-    const hwm_model_dims dims = {.obs = O, .action = A, .rollouts = B, .horizon = H};
+    const hwm_model_dims dims = {
+        .obs = O, .action = A, .rollouts = B, .horizon = H, .env = &e->env};
     if ((status = hwm_model_create(&a->model, &e->model, &dims, seed, err)) != HWM_OK)
         goto fail;
     status = hwm_critic_create(&a->critic, hwm_model_features(a->model),
@@ -76,14 +78,7 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
     if (!a->statistics.obs_min || !a->statistics.obs_max || !a->statistics.delta_std ||
         !a->delta_sum || !a->delta_square)
         goto fail;
-    a->open_loop = calloc(1, sizeof *a->open_loop);
-    for (int k = 0; a->open_loop && k < HWM_OPEN_LOOP_HORIZONS; k++) {
-        a->open_loop->model[k] = calloc((size_t)O, sizeof(double));
-        a->open_loop->nothing[k] = calloc((size_t)O, sizeof(double));
-        if (!a->open_loop->model[k] || !a->open_loop->nothing[k])
-            goto fail;
-    }
-    if (!a->open_loop)
+    if (!(a->open_loop = hwm_open_loop_new(O)))
         goto fail;
     for (int j = 0; j < O; j++) {
         a->statistics.obs_min[j] = (hwm_real)INFINITY;
@@ -115,11 +110,7 @@ void hwm_agent_destroy(hwm_agent** agent) {
     free(a->statistics.delta_std);
     free(a->delta_sum);
     free(a->delta_square);
-    for (int k = 0; a->open_loop && k < HWM_OPEN_LOOP_HORIZONS; k++) {
-        free(a->open_loop->model[k]);
-        free(a->open_loop->nothing[k]);
-    }
-    free(a->open_loop);
+    hwm_open_loop_free(&a->open_loop);
     free(a);
     *agent = NULL;
 }
@@ -225,79 +216,4 @@ hwm_status hwm_agent_update_behaviour(hwm_agent* agent, double progress, hwm_age
     if (status != HWM_OK)
         agent->skipped++;
     return status;
-}
-
-// ---- open loop
-
-const int hwm_open_loop_horizon[HWM_OPEN_LOOP_HORIZONS] = {1, 5, 15};
-
-static void compare(hwm_agent* a, const hwm_sequences* s, int k, nn_var o, nn_var reward) {
-    const int O = a->spec.obs_dim, T = s->length, t = hwm_open_loop_horizon[k];
-    hwm_open_loop* m = a->open_loop;
-    for (int j = 0; j < O; j++) {
-        const double scale = (double)a->statistics.delta_std[j] + a->experiment->model.scale_floor;
-        double model = 0, nothing = 0;
-        for (int i = 0; i < s->n; i++) {
-            const hwm_real* row = s->obs + (size_t)i * (size_t)(T * O);
-            const double end = (double)row[t * O + j];
-            const double e = (end - (double)o->x[i * O + j]) / scale,
-                         q = (end - (double)row[j]) / scale;
-            model += e * e / s->n;
-            nothing += q * q / s->n;
-        }
-        m->model[k][j] = model;
-        m->nothing[k][j] = nothing;
-    }
-    m->reward[k] = 0;
-    for (int i = 0; i < s->n; i++) {
-        const double e = (double)s->reward[i * T + t] - (double)reward->x[i];
-        m->reward[k] += e * e / s->n;
-    }
-}
-
-void hwm_agent_measure_open_loop(hwm_agent* a, const hwm_sequences* s) {
-    HWM_ASSERT(s->length == HWM_OPEN_LOOP_LENGTH && s->n % (int)a->experiment->model.members == 0);
-    const int O = a->spec.obs_dim, A = a->spec.action_dim, n = s->n, T = s->length;
-    hwm_rng rng;
-    hwm_rng_init(&rng, (uint64_t)a->experiment->run.seed, HWM_PURPOSE_MODEL, 1,
-                 (uint32_t)a->model_updates, (uint32_t)(a->model_updates >> 32));
-    // the first row of each sequence, as arrays of their own: what the model starts from
-    nn_tape* tape = hwm_imagination_tape(a->imagination);
-    nn_tape_reset(tape);
-    nn_tape_record(tape, false);
-    hwm_sequences head = {.n = n, .length = 1, .context = s->context, .hindsight = s->hindsight};
-    nn_var rows[6];
-    const int width[6] = {O, A, 1, 1, 1, 1};
-    const hwm_real* from[6] = {s->obs, s->action, s->reward, s->first, s->terminal, s->valid};
-    hwm_real** to[6] = {&head.obs,   &head.action,   &head.reward,
-                        &head.first, &head.terminal, &head.valid};
-    for (int c = 0; c < 6; c++) {
-        rows[c] = nn_new(tape, n, width[c], false);
-        *to[c] = rows[c]->x;
-        for (int i = 0; i < n; i++)
-            memcpy(rows[c]->x + (size_t)i * (size_t)width[c],
-                   from[c] + (size_t)i * (size_t)(T * width[c]),
-                   (size_t)width[c] * sizeof(hwm_real));
-    }
-    hwm_model_begin(a->model, tape);
-    nn_var z = nn_new(tape, n, hwm_model_latent(a->model), false);
-    hwm_model_start(a->model, &head, &rng, z->x);
-    double cont = 0;
-    for (int t = 0, k = 0; t < T - 1; t++) {
-        nn_var u = nn_new(tape, n, A, false);
-        for (int i = 0; i < n; i++)
-            memcpy(u->x + (size_t)i * (size_t)A,
-                   s->action + ((size_t)i * (size_t)T + (size_t)t) * (size_t)A,
-                   (size_t)A * sizeof(hwm_real));
-        const hwm_model_next next = hwm_model_step(a->model, tape, z, u, t, &rng);
-        z = next.z;
-        for (int i = 0; i < n; i++)
-            cont += (double)next.cont->x[i] / ((double)n * (T - 1));
-        if (t + 1 == hwm_open_loop_horizon[k])
-            compare(a, s, k++, hwm_model_observe(a->model, tape, z), next.reward);
-    }
-    a->open_loop->cont = cont;
-    a->open_loop->known = true;
-    nn_tape_reset(tape);
-    nn_tape_record(tape, true);
 }

@@ -45,22 +45,6 @@ void hwm_agent_destroy(hwm_agent** agent);
 
 // Take a batch into the statistics of the replay.
 void hwm_agent_look(hwm_agent* agent, const hwm_sequences* batch);
-// Open-loop error on sequences that the present parameters did not choose: the model is started at
-// the first row and follows the recorded actions, with no look at what came. Errors per observation
-// dimension in units of the one-step deltas' std, mean square: after 1, 5 and 15 decisions, beside
-// those of "nothing changes". Sequences: length 16, n a multiple of members.
-enum { HWM_OPEN_LOOP_LENGTH = 16, HWM_OPEN_LOOP_HORIZONS = 3 };
-typedef struct hwm_open_loop {
-    double* model[HWM_OPEN_LOOP_HORIZONS];    // (O)
-    double* nothing[HWM_OPEN_LOOP_HORIZONS];  // (O)
-    double reward[HWM_OPEN_LOOP_HORIZONS];    // mean squared error of the reward
-    double cont;                              // mean predicted continue, of rows that went on
-    bool known;
-} hwm_open_loop;
-extern const int hwm_open_loop_horizon[HWM_OPEN_LOOP_HORIZONS];
-// Into agent->open_loop.
-void hwm_agent_measure_open_loop(hwm_agent* agent, const hwm_sequences* sequences);
-
 // Statistics into the model; into phi's input.delta_scale too where `controller` (after the
 // prefill, once).
 void hwm_agent_refresh(hwm_agent* agent, bool controller);

@@ -328,9 +328,9 @@ hwm_status hwm_batcher_states(hwm_batcher* b, const hwm_batch* batch, const uint
     return status;
 }
 
-hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, double fraction_fresh,
-                              hwm_rng* rng, hwm_starts* starts, hwm_sequences* rows,
-                              hwm_error* err) {
+hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, bool late,
+                              double fraction_fresh, hwm_rng* rng, hwm_starts* starts,
+                              hwm_sequences* rows, hwm_error* err) {
     const int O = b->O, A = b->A, L = batch->length, T = rows->length;
     hwm_status status = check_sizes(batch, rows->n, rows->context, err);
     if (status != HWM_OK)
@@ -341,7 +341,8 @@ hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, double fra
                         b->max, T > 2 ? T : 2, batch->batch, L);
     for (int i = 0; i < batch->batch; i++) {
         const uint32_t from = batch->row[i] + batch->prefix[i];
-        const bool first = (flags_of(batch, from) & HWM_FLAG_FIRST) != 0;
+        const bool begins = (flags_of(batch, from) & HWM_FLAG_FIRST) != 0;
+        const bool first = begins && !late;
         b->target[i] = first ? from : from + (uint32_t)L - 1;
         // the last T rows up to the start
         bool finite = true;
@@ -367,7 +368,7 @@ hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, double fra
             first ? 0 : (hwm_real)reward_of(batch, r) / (hwm_real)b->spec->action_repeat;
         starts->first[i] = first ? 1 : 0;
         starts->alive[i] = flags_of(batch, r) & HWM_FLAG_TERMINAL ? 0 : 1;
-        starts->fresh[i] = first || (double)hwm_rng_uniform(rng) < fraction_fresh;
+        starts->fresh[i] = begins || (double)hwm_rng_uniform(rng) < fraction_fresh;
         starts->age[i] = 0;
         if (!finite)
             return not_finite(batch, i, err);

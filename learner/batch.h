@@ -38,10 +38,11 @@ int64_t hwm_batcher_lost(const hwm_batcher* batcher);
 // Starts from a materialised batch of sequences of length L >= 2: a sequence that begins an episode
 // starts at its first row with a fresh W_0, every other one at its last row (so that the row before
 // is known), with the state of that moment; of those, a share fraction_fresh takes a fresh W_0.
+// late: the first kind starts at its last row too, where what happened before is known.
 // rows: (n, start length) what the model's start reads.
-hwm_status hwm_batcher_starts(hwm_batcher* batcher, const hwm_batch* batch, double fraction_fresh,
-                              hwm_rng* rng, hwm_starts* starts, hwm_sequences* rows,
-                              hwm_error* err);
+hwm_status hwm_batcher_starts(hwm_batcher* batcher, const hwm_batch* batch, bool late,
+                              double fraction_fresh, hwm_rng* rng, hwm_starts* starts,
+                              hwm_sequences* rows, hwm_error* err);
 // A version that cannot be fetched costs its sequences, never the batch: they are logged, counted
 // and get weight 0. Plastic state before row `row` of each sequence acts, (batch, state size)
 // floats: what the worker had, bit for bit.

@@ -193,6 +193,18 @@ void hwm_imagination_hold_weights(hwm_imagination* imagination, bool hold) {
     imagination->hold_weights = hold;
 }
 
+void hwm_imagination_begin_episodes(hwm_imagination* im) {
+    const size_t B = (size_t)im->B;
+    memset(im->start.previous_obs, 0, B * (size_t)im->O * sizeof(hwm_real));
+    memset(im->start.previous_action, 0, B * (size_t)im->A * sizeof(hwm_real));
+    memset(im->start.previous_reward, 0, B * sizeof(hwm_real));
+    for (size_t i = 0; i < B; i++) {
+        im->start.first[i] = im->start.alive[i] = 1;
+        im->start.fresh[i] = 1;
+        im->start.age[i] = 0;
+    }
+}
+
 static void copy_lane(hwm_real* to, const hwm_real* from, int sample, int features) {
     for (int j = 0; j < features; j++) {
         const size_t at = lane_at(sample, features, j);
@@ -461,13 +473,16 @@ static void report_rollout(hwm_imagination* im, const hwm_real* before_last,
     r->imagined_return = weight > 0 ? weighted / weight : 0;
     r->entropy = entropy / ((double)B * H * im->A);
     r->saturation = saturated / ((double)B * H * im->A);
-    double sum = 0, n = 0;
+    // where no rollout begins at an episode's first row, those with fresh weights come closest
+    double sum[2] = {0}, n[2] = {0};
     for (int i = 0; i < B; i++)
-        if (im->start.first[i] > 0) {
-            sum += (double)im->returns[i];
-            n += 1;
-        }
-    r->start_return = n > 0 ? sum / n : NAN;
+        for (int which = 0; which < 2; which++)
+            if (which == 0 ? im->start.first[i] > 0
+                           : im->start.fresh[i] && im->start.alive[i] > 0) {
+                sum[which] += (double)im->returns[i];
+                n[which] += 1;
+            }
+    r->start_return = n[0] > 0 ? sum[0] / n[0] : n[1] > 0 ? sum[1] / n[1] : NAN;
     double size = 0, change = 0;
     for (int i = 0; i < B; i++)
         for (int j = 0; j < im->S; j++) {

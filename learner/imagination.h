@@ -67,6 +67,8 @@ void hwm_imagination_destroy(hwm_imagination** imagination);
 // Room for the starts of the next rollout, to be filled by the caller before
 // hwm_imagination_gradient.
 hwm_starts* hwm_imagination_starts(hwm_imagination* imagination);
+// For a model that begins episodes of its own: every start is an episode's first row.
+void hwm_imagination_begin_episodes(hwm_imagination* imagination);
 // Replaces starts by the ends of the previous rollouts, as configured.
 void hwm_imagination_continue(hwm_imagination* imagination, uint64_t update,
                               hwm_imagination_report* report);

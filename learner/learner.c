@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "nn/pool.h"
+#include "open_loop.h"
 #include "run.h"
 
 // ---- setting up
@@ -134,7 +135,7 @@ static void save_or_warn(hwm_run* l, const char* name) {
 static void measure(hwm_run* l) {
     const hwm_sequences* s = hwm_session_long_sequences(l->session);
     if (s)
-        hwm_agent_measure_open_loop(l->agent, s);
+        hwm_open_loop_measure(l->agent, s);
 }
 
 void hwm_run_housekeeping(hwm_run* l) {

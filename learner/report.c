@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/events.h"
 #include "base/log.h"
+#include "open_loop.h"
 
 struct hwm_report {
     FILE* file;
@@ -87,7 +88,13 @@ static void put_open_loop(json_t* o, const hwm_agent* a) {
         real(o, key, m->reward[k]);
     }
     json_object_set_new(o, "open_loop_by_dimension", each);
-    real(o, "open_loop_continue", m->cont);
+    if (a->experiment->model.terminals) {
+        real(o, "continue_at_terminals", m->continue_at_terminals);
+        real(o, "continue_elsewhere", m->continue_elsewhere);
+        real(o, "continue_calibration", m->continue_calibration);
+    }
+    real(o, "reward_bias", m->reward_bias);
+    real(o, "reward_missing", m->reward_missing);
 }
 
 // Mean of the newest training episodes of all workers, their number, how far behind their

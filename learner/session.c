@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "open_loop.h"
 
 enum { IN_FLIGHT_MAX = 64, POLL_MS = 200, LONG_SEQUENCES = 64 };
 static const size_t versions_bytes = (size_t)64 << 20;
@@ -120,8 +121,9 @@ hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const cha
     const int members = (int)e->model.members;
     const int many = (B < LONG_SEQUENCES ? B : LONG_SEQUENCES) / members * members;
     if (status == HWM_OK)
-        status = hwm_sequences_alloc(&s->long_rows, many > 0 ? many : members, HWM_OPEN_LOOP_LENGTH,
-                                     K, spec->obs_dim, spec->action_dim);
+        status =
+            hwm_sequences_alloc(&s->long_rows, many > 0 ? many : members,
+                                hwm_open_loop_length(agent), K, spec->obs_dim, spec->action_dim);
     if (status != HWM_OK) {
         hwm_fail(err, status, "no memory for batches");
         goto fail;
@@ -332,21 +334,27 @@ hwm_status hwm_session_starts(hwm_session* s, hwm_error* err) {
                  (uint32_t)s->agent->behaviour_updates,
                  (uint32_t)(s->agent->behaviour_updates >> 32));
     hwm_starts* starts = hwm_imagination_starts(s->agent->imagination);
-    status = hwm_batcher_starts(s->batcher, raw, s->experiment->imagination.fraction_fresh, &rng,
-                                starts, &s->start_rows, err);
+    status = hwm_batcher_starts(s->batcher, raw, hwm_model_start_knows(s->agent->model),
+                                s->experiment->imagination.fraction_fresh, &rng, starts,
+                                &s->start_rows, err);
     done(s, &s->starts);
     s->counters.lost_sequences = hwm_batcher_lost(s->batcher);
     if (status == HWM_OK)
         hwm_model_start(s->agent->model, &s->start_rows, &rng, starts->z);
+    if (status == HWM_OK && hwm_model_own_starts(s->agent->model))
+        hwm_imagination_begin_episodes(s->agent->imagination);
     return status;
 }
 
 const hwm_sequences* hwm_session_long_sequences(hwm_session* s) {
+    if (hwm_model_own_starts(s->agent->model))
+        return NULL;  // it knows, and cannot be started elsewhere
     hwm_error err = {0};
     if (s->long_ones.n == 0) {
         hwm_sample_request request = common_request(s);
         request.batch = s->long_rows.n;
         request.length = s->long_rows.length;
+        request.fraction_terminal = s->experiment->model.terminals ? 0.25 : 0;
         request.uncounted = true;
         request.draw =
             (uint64_t)1 << 62 | (uint64_t)s->agent->model_updates;  // a stream of its own

@@ -1,12 +1,14 @@
-// data path  [8] learner: world model, kinds `ensemble` and `context`
+// data path  [8] learner: world model, kinds `ensemble`, `context` and `gru`
 //
-// K small networks on (o, u) or, with a hidden variable, (o, c, u):
+// K small networks on (o, u) or, with what the observation does not show, (o, c, u):
 //
-//   y = mlp_k([o ; c ; u])          o' = clamp(o + s y_o, range)   r = clamp(y_r, range)   continue
-//   = sigmoid(y_c) c = tanh(mean_k enc([o_k ; u_k ; d_k]))   d = (o' - o) / s     hindsight:
-//   transitions of the same episode, past and future
+//   y = mlp_k([o ; c ; u])    o' = clamp(o + s y_o, range)   r = clamp(y_r, range)
+//                             continue = sigmoid(y_c)
+//   context   c = tanh(mean_k enc([o_k ; u_k ; d_k])), d = (o' - o) / s: transitions of the same
+//             episode, past and future. c stays the same along an imagined rollout
+//   gru       c = memory of what was observed so far (memory.h), goes on in imagination
 //
-// s is the std of one-step deltas. Latent z = [o ; c]; c stays the same along an imagined rollout.
+// s is the std of one-step deltas. Latent z = [o ; c].
 // Loss per transition: mean_j (y_o - delta / s)_j^2 + w_r (y_r - r)^2 + w_c bce(y_c, 1 - terminal),
 // w_c at terminals, 1 elsewhere. In imagination group k of the rollouts uses member (k + t) mod K
 // at step t, so that no rollout can settle on one member's error.
@@ -16,18 +18,22 @@
 #include <string.h>
 
 #include "model/kinds.h"
+#include "model/memory.h"
 #include "model/mlp.h"
+#include "nn/layers.h"
 
 enum { MEMBERS_MAX = 64 };
 
 typedef struct ensemble {
     hwm_model base;
     hwm_mlp member[MEMBERS_MAX];
-    hwm_mlp encoder;                   // context only
+    hwm_mlp encoder;                   // context
+    hwm_memory memory;                 // gru
     hwm_mlp_vars frozen[MEMBERS_MAX];  // on the tape of the rollout that begin was called for
+    hwm_memory_vars recall;            // ... too
     // entries of the parameter list that are set by refresh, never by the optimiser
     int delta_scale, obs_min, obs_max, reward_range, refreshed;
-    int obs, action, code;  // O, A, C
+    int obs, action, code;  // O, A, C: numbers of c
     double flops;           // of one update
 } ensemble;
 
@@ -35,11 +41,20 @@ static hwm_real* entry(const ensemble* e, int i) {
     return e->base.params->value + e->base.params->list.entry[i].offset;
 }
 
+static bool is_context(const ensemble* e) {
+    return e->base.config.kind == HWM_MODEL_CONTEXT;
+}
+
+static bool is_gru(const ensemble* e) {
+    return e->base.config.kind == HWM_MODEL_GRU;
+}
+
 static void ensemble_destroy(hwm_model* model) {
     free(model);
 }
 
-// tanh(mean over the K transitions of each sequence of enc([o ; u ; (o' - o) / s])): (n, C)
+// context: tanh(mean over the K transitions of each sequence of enc([o ; u ; (o' - o) / s])): (n,
+// C)
 static nn_var encode(ensemble* e, nn_tape* tape, const hwm_sequences* batch, bool frozen) {
     const int O = e->obs, A = e->action, width = 2 * O + A, rows = batch->n * batch->context;
     const hwm_real* scale = entry(e, e->delta_scale);
@@ -54,18 +69,34 @@ static nn_var encode(ensemble* e, nn_tape* tape, const hwm_sequences* batch, boo
     return nn_tanh(tape, nn_mean_rows(tape, code, batch->context));
 }
 
+// c of row t < T - 1 of every sequence: (n (T - 1), C)
+static nn_var code_of(ensemble* e, nn_tape* tape, const hwm_sequences* batch) {
+    const int n = batch->n, T = batch->length;
+    if (is_context(e)) {
+        HWM_ASSERT(T == 2);
+        return encode(e, tape, batch, false);
+    }
+    const hwm_memory_vars vars = hwm_memory_bind(&e->memory, tape, e->base.params, false);
+    nn_var all = hwm_memory_unroll(&e->memory, &vars, tape, batch, entry(e, e->delta_scale));
+    int* index = nn_tape_alloc(tape, (size_t)n * (size_t)(T - 1) * sizeof *index);
+    for (int i = 0, k = 0; i < n; i++)
+        for (int t = 0; t < T - 1; t++)
+            index[k++] = i * T + t;
+    return nn_gather(tape, all, index, n * (T - 1));
+}
+
 static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
                               hwm_model_losses* losses) {
     ensemble* e = (ensemble*)model;
     (void)rng;
     nn_tape* tape = model->tape;
     const hwm_model_config* config = &model->config;
-    const int O = e->obs, A = e->action, K = (int)config->members, n = batch->n, T = batch->length;
-    HWM_ASSERT(n % K == 0 && T == 2);
+    const int O = e->obs, A = e->action, K = (int)config->members, T = batch->length,
+              n = batch->n * (T - 1);
+    HWM_ASSERT(batch->n % K == 0 && T >= 2);
     const hwm_real* scale = entry(e, e->delta_scale);
 
-    // rows: transition i of the batch is (o, u) of its first row and (o', r, terminal) of its
-    // second
+    // transition i is (o, u) of a row and (o', r, terminal) of the one that follows it
     nn_var o = nn_new(tape, n, O, false), u = nn_new(tape, n, A, false);
     hwm_real* delta = nn_tape_alloc(tape, (size_t)n * O * sizeof(hwm_real));
     hwm_real* reward = nn_tape_alloc(tape, (size_t)n * sizeof(hwm_real));
@@ -73,26 +104,22 @@ static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_
     hwm_real* weight = nn_tape_alloc(tape, (size_t)n * sizeof(hwm_real));
     hwm_real* valid = nn_tape_alloc(tape, (size_t)n * sizeof(hwm_real));
     for (int i = 0; i < n; i++) {
-        const hwm_real* from = batch->obs + (size_t)i * T * O;
+        const size_t row = (size_t)(i / (T - 1)) * (size_t)T + (size_t)(i % (T - 1));
+        const hwm_real* from = batch->obs + row * (size_t)O;
         memcpy(o->x + (size_t)i * O, from, (size_t)O * sizeof(hwm_real));
-        memcpy(u->x + (size_t)i * A, batch->action + (size_t)i * T * A,
-               (size_t)A * sizeof(hwm_real));
+        memcpy(u->x + (size_t)i * A, batch->action + row * (size_t)A, (size_t)A * sizeof(hwm_real));
         for (int j = 0; j < O; j++)
             delta[(size_t)i * O + j] = (from[O + j] - from[j]) / scale[j];
-        reward[i] = batch->reward[(size_t)i * T + 1];
-        cont[i] = 1 - batch->terminal[(size_t)i * T + 1];
-        valid[i] = batch->valid[(size_t)i * T + 1];
+        reward[i] = batch->reward[row + 1];
+        cont[i] = 1 - batch->terminal[row + 1];
+        valid[i] = batch->valid[row + 1] > 0 && batch->first[row + 1] == 0 ? batch->valid[row] : 0;
         weight[i] = valid[i] * (cont[i] > 0 ? 1 : (hwm_real)config->continue_weight);
     }
 
-    nn_var x;
-    if (e->code > 0) {
-        nn_var parts[3] = {o, encode(e, tape, batch, false), u};
-        x = nn_concat(tape, 3, parts);
-    } else {
-        nn_var parts[2] = {o, u};
-        x = nn_concat(tape, 2, parts);
-    }
+    nn_var parts[3] = {o, u, u};
+    if (e->code > 0)
+        parts[1] = code_of(e, tape, batch);
+    nn_var x = nn_concat(tape, e->code > 0 ? 3 : 2, parts);
     nn_var y[MEMBERS_MAX];
     for (int k = 0; k < K; k++) {
         hwm_mlp_vars vars;
@@ -144,13 +171,21 @@ static void ensemble_refresh(hwm_model* model, const hwm_replay_statistics* stat
                 w[i] *= ratio;
             entry(e, m->b[m->layers])[j] *= ratio;
         }
-        if (e->code > 0)
-            for (int i = 0; i < e->encoder.units; i++)
-                entry(e, e->encoder.w[0])[(size_t)i * e->encoder.in + O + A + j] /= ratio;
+        for (int i = 0; is_context(e) && i < e->encoder.units; i++)
+            entry(e, e->encoder.w[0])[(size_t)i * e->encoder.in + O + A + j] /= ratio;
+        if (is_gru(e))
+            hwm_memory_rescale(&e->memory, model->params, j, ratio);
     }
     entry(e, e->reward_range)[0] = statistics->reward_min;
     entry(e, e->reward_range)[1] = statistics->reward_max;
     *entry(e, e->refreshed) = 1;
+}
+
+static int last_valid(const hwm_sequences* s, int i) {
+    int t = s->length - 1;
+    while (t > 0 && s->valid[(size_t)i * (size_t)s->length + (size_t)t] == 0)
+        t--;
+    return t;
 }
 
 static void ensemble_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng,
@@ -158,22 +193,25 @@ static void ensemble_start(hwm_model* model, const hwm_sequences* starts, hwm_rn
     ensemble* e = (ensemble*)model;
     (void)rng;
     const int O = e->obs, Z = model->latent, T = starts->length;
-    for (int i = 0; i < starts->n; i++) {
-        int last = 0;
-        for (int t = 0; t < T; t++)
-            if (starts->valid[(size_t)i * T + t] > 0)
-                last = t;
-        memcpy(z + (size_t)i * Z, starts->obs + ((size_t)i * T + last) * O,
+    for (int i = 0; i < starts->n; i++)
+        memcpy(z + (size_t)i * Z, starts->obs + ((size_t)i * T + last_valid(starts, i)) * O,
                (size_t)O * sizeof(hwm_real));
-    }
     if (e->code == 0)
         return;
     nn_tape_reset(model->tape);
     nn_tape_record(model->tape, false);
-    nn_var code = encode(e, model->tape, starts, true);
-    for (int i = 0; i < starts->n; i++)
-        memcpy(z + (size_t)i * Z + O, code->x + (size_t)i * e->code,
+    const hwm_memory_vars vars = is_gru(e)
+                                     ? hwm_memory_bind(&e->memory, model->tape, model->params, true)
+                                     : (hwm_memory_vars){0};
+    nn_var code = is_gru(e) ? hwm_memory_unroll(&e->memory, &vars, model->tape, starts,
+                                                entry(e, e->delta_scale))
+                            : encode(e, model->tape, starts, true);
+    for (int i = 0; i < starts->n; i++) {
+        const size_t row =
+            is_gru(e) ? (size_t)i * (size_t)T + (size_t)last_valid(starts, i) : (size_t)i;
+        memcpy(z + (size_t)i * Z + O, code->x + row * (size_t)e->code,
                (size_t)e->code * sizeof(hwm_real));
+    }
     nn_tape_record(model->tape, true);
 }
 
@@ -220,6 +258,23 @@ static void ensemble_begin(hwm_model* model, nn_tape* tape) {
     ensemble* e = (ensemble*)model;
     for (int k = 0; k < (int)model->config.members; k++)
         hwm_mlp_bind(&e->member[k], tape, model->params, true, &e->frozen[k]);
+    if (is_gru(e))
+        e->recall = hwm_memory_bind(&e->memory, tape, model->params, true);
+}
+
+// gru: z' = [o' ; gru(o', (o' - o) / s, u, h)]. `next` holds o' and the old memory, which gets no
+// gradient through that copy.
+static nn_var remember(ensemble* e, nn_tape* tape, nn_var z, nn_var u, nn_var next) {
+    const int O = e->obs;
+    nn_var unit = nn_new(tape, z->rows, O, false);
+    for (int i = 0; i < z->rows; i++)
+        for (int j = 0; j < O; j++)
+            unit->x[i * O + j] = 1 / entry(e, e->delta_scale)[j];
+    nn_var o = nn_columns(tape, z, 0, O), later = nn_columns(tape, next, 0, O);
+    nn_var d = nn_mul(tape, nn_sub(tape, later, o), unit);
+    nn_var parts[2] = {
+        later, hwm_memory_step(&e->recall, tape, later, d, u, nn_columns(tape, z, O, e->code))};
+    return nn_concat(tape, 2, parts);
 }
 
 static hwm_model_next ensemble_step(hwm_model* model, nn_tape* tape, nn_var z, nn_var u, int t,
@@ -257,6 +312,8 @@ static hwm_model_next ensemble_step(hwm_model* model, nn_tape* tape, nn_var z, n
         *h = (head){e, y, z, next.z, next.reward, next.cont};
         nn_custom(tape, head_backward, h);
     }
+    if (is_gru(e))
+        next.z = remember(e, tape, z, u, next.z);
     return next;
 }
 
@@ -285,7 +342,8 @@ static const hwm_model_vtable ensemble_kind = {
 hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims* dims,
                             hwm_rng* rng) {
     const int K = (int)config->members, O = dims->obs, A = dims->action;
-    const int C = config->kind == HWM_MODEL_CONTEXT ? (int)config->context_dim : 0;
+    const bool context = config->kind == HWM_MODEL_CONTEXT, gru = config->kind == HWM_MODEL_GRU;
+    const int C = context ? (int)config->context_dim : gru ? (int)config->memory_units : 0;
     HWM_ASSERT(K >= 1 && K <= MEMBERS_MAX);
     ensemble* e = calloc(1, sizeof *e);
     if (!e)
@@ -298,11 +356,13 @@ hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims
     e->code = C;
     e->base.latent = e->base.features = O + C;
     e->base.constant_from = O;
-    e->base.constant = C;
-    e->base.batch_sequences = K * (int)config->batch;
-    e->base.batch_length = 2;
-    e->base.start_length = 1;
-    e->base.context = C > 0 ? (int)config->context_samples : 0;
+    e->base.constant = context ? C : 0;
+    e->base.batch_sequences =
+        gru ? ((int)config->sequences + K - 1) / K * K : K * (int)config->batch;
+    e->base.batch_length = gru ? (int)config->sequence_steps : 2;
+    e->base.start_length = gru ? (int)config->burn_in_steps + 1 : 1;
+    e->base.start_knows = gru;
+    e->base.context = context ? (int)config->context_samples : 0;
 
     // one list gives names, sizes, checkpoints and wire order
     hwm_param_list list;
@@ -313,9 +373,11 @@ hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims
         hwm_mlp_declare(&e->member[k], &list, prefix, O + C + A, (int)config->layers,
                         (int)config->units, O + 2, config->activation);
     }
-    if (C > 0)
+    if (context)
         hwm_mlp_declare(&e->encoder, &list, "encoder", 2 * O + A, 2, (int)config->context_units, C,
                         config->activation);
+    if (gru)
+        hwm_memory_declare(&e->memory, &list, O, A, C);
     e->delta_scale = hwm_param_list_add(&list, hwm_spec("delta_scale", HWM_F32, 1, O));
     e->obs_min = hwm_param_list_add(&list, hwm_spec("obs_min", HWM_F32, 1, O));
     e->obs_max = hwm_param_list_add(&list, hwm_spec("obs_max", HWM_F32, 1, O));
@@ -324,14 +386,18 @@ hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims
     e->refreshed = hwm_param_list_add(&list, hwm_spec("refreshed", HWM_F32, 1, 1));
 
     // the tape of an update: activations and gradients of every layer, and the inputs
-    const size_t rows = (size_t)K * (size_t)config->batch,
+    const size_t rows = (size_t)e->base.batch_sequences * (size_t)(e->base.batch_length - 1),
                  start_rows = (size_t)dims->rollouts * (size_t)e->base.context;
     const size_t per_row =
         (size_t)(4 * (O + C + A) + 8 * (O + 2) + 5 * config->layers * config->units);
     const size_t per_context = (size_t)(4 * (2 * O + A) + 20 * config->context_units + 8 * C);
     const size_t context_rows = rows * (size_t)e->base.context;
+    const size_t memory_rows = !gru ? 0
+                                    : (size_t)(e->base.batch_length + e->base.start_length) *
+                                          (size_t)(e->base.batch_sequences + dims->rollouts);
     size_t bytes =
-        (rows * per_row + (context_rows > start_rows ? context_rows : start_rows) * per_context) *
+        (rows * per_row + (context_rows > start_rows ? context_rows : start_rows) * per_context +
+         memory_rows * (size_t)(8 * (2 * O + A) + 24 * C)) *
             sizeof(hwm_real) * 2 +
         (4u << 20);
     if (nn_params_create(&e->base.params, &list) != HWM_OK ||
@@ -343,9 +409,14 @@ hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims
     }
     for (int k = 0; k < K; k++) {
         hwm_mlp_init(&e->member[k], e->base.params, rng, 0.01);
-        e->flops += 3.0 * hwm_mlp_flops(&e->member[k], (int)config->batch);
+        e->flops += 3.0 * hwm_mlp_flops(&e->member[k], (int)(rows / (size_t)K));
     }
-    if (C > 0) {
+    if (gru) {
+        hwm_memory_init(&e->memory, e->base.params, rng);
+        e->flops +=
+            3.0 * hwm_memory_flops(&e->memory, e->base.batch_sequences * e->base.batch_length);
+    }
+    if (context) {
         hwm_mlp_init(&e->encoder, e->base.params, rng, 1.0 / sqrt((double)config->context_units));
         e->flops += 3.0 * hwm_mlp_flops(&e->encoder, (int)context_rows);
     }

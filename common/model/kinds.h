@@ -29,6 +29,8 @@ struct hwm_model {
     int constant_from, constant;  // columns of z that hold a hidden variable of the episode
     hwm_real* reward_range;       // lo, hi: entries of params
     int batch_sequences, batch_length, context, start_length;
+    bool own_starts;   // see hwm_model_own_starts
+    bool start_knows;  // a start needs the rows before it: an episode's first row is none
 };
 
 // Each allocates its own struct, declares and initialises parameters; the caller destroys on
@@ -36,5 +38,10 @@ struct hwm_model {
 hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims* dims,
                             hwm_rng* rng);
 hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* dims, hwm_rng* rng);
+hwm_status hwm_environment_new(hwm_model** out, const hwm_model_config* config,
+                               const hwm_model_dims* dims, uint64_t seed, hwm_error* err);
+// Kind rssm: its imagined draws are held (rssm.h).
+struct hwm_rssm_hold;
+void hwm_rssm_model_hold(hwm_model* model, struct hwm_rssm_hold* hold);
 
 #endif

@@ -15,11 +15,18 @@ hwm_status hwm_model_create(hwm_model** out, const hwm_model_config* config,
     switch (config->kind) {
     case HWM_MODEL_ENSEMBLE:
     case HWM_MODEL_CONTEXT:
+    case HWM_MODEL_GRU:
         model = hwm_ensemble_new(config, dims, &rng);
         break;
     case HWM_MODEL_RSSM:
         model = hwm_rssm_new(config, dims, &rng);
         break;
+    case HWM_MODEL_ENVIRONMENT: {
+        hwm_status made = hwm_environment_new(&model, config, dims, seed, err);
+        if (made != HWM_OK)
+            return made;
+        break;
+    }
     default:
         return hwm_fail(err, HWM_EUNSUPPORTED, "model.kind %d is not one that this build trains",
                         config->kind);
@@ -58,6 +65,12 @@ int hwm_model_context(const hwm_model* model) {
 }
 int hwm_model_start_length(const hwm_model* model) {
     return model->start_length;
+}
+bool hwm_model_start_knows(const hwm_model* model) {
+    return model->start_knows;
+}
+bool hwm_model_own_starts(const hwm_model* model) {
+    return model->own_starts;
 }
 int hwm_model_latent(const hwm_model* model) {
     return model->latent;

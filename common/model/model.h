@@ -26,8 +26,9 @@ typedef struct hwm_model hwm_model;
 
 typedef struct hwm_model_dims {
     int obs, action;
-    int rollouts;  // largest B of start and step
-    int horizon;   // largest number of steps on one tape
+    int rollouts;                      // largest B of start and step
+    int horizon;                       // largest number of steps on one tape
+    const struct hwm_env_config* env;  // kind environment only; borrowed during create
 } hwm_model_dims;
 
 // What the replay looks like: of all rows sampled so far.
@@ -56,6 +57,11 @@ int hwm_model_batch_length(const hwm_model* model);
 int hwm_model_context(const hwm_model* model);
 // What start wants: rows that lead up to a start (1: the row itself is enough).
 int hwm_model_start_length(const hwm_model* model);
+// true: what happened before a start must be known (a memory that cannot know the hidden variable
+// at an episode's first row), so no rollout begins there; fresh weights go to later rows instead.
+bool hwm_model_start_knows(const hwm_model* model);
+// true: start begins episodes of the model's own and does not look at the rows it is given.
+bool hwm_model_own_starts(const hwm_model* model);
 
 nn_params* hwm_model_params(hwm_model* model);
 nn_optim* hwm_model_optim(hwm_model* model);

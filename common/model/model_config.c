@@ -8,8 +8,9 @@
 #define MODEL_BOOL(field) #field, HWM_CONFIG_BOOL, offsetof(hwm_model_config, field)
 #define MODEL_ENUM(field) #field, HWM_CONFIG_ENUM, offsetof(hwm_model_config, field)
 static const hwm_config_field model_fields[] = {
-    {MODEL_ENUM(kind), "ensemble", 0, 0, "ensemble|context|rssm",
-     "ensemble: fully observed tasks; context: a hidden variable per episode; rssm: memory"},
+    {MODEL_ENUM(kind), "ensemble", 0, 0, "ensemble|context|rssm|gru|environment",
+     "ensemble: fully observed tasks; context: a hidden variable per episode; rssm, gru: memory; "
+     "environment: the true dynamics, to see what the learner can do"},
     {MODEL(members), "4", 1, 64, NULL, "members of the ensemble"},
     {MODEL(layers), "2", 1, 8, NULL, "hidden layers"},
     {MODEL(units), "64", 1, 8192, NULL, "hidden units per layer"},
@@ -34,9 +35,11 @@ static const hwm_config_field model_fields[] = {
     {MODEL(context_units), "32", 1, 1024, NULL, "context: hidden units of its encoder"},
     {MODEL(context_window_steps), "0", 0, 1e9, NULL,
      "context: only transitions within so many steps; 0: the whole episode"},
-    {MODEL(sequences), "16", 1, 4096, NULL, "rssm: sequences per update"},
-    {MODEL(sequence_steps), "32", 2, 4096, NULL, "rssm: steps per sequence"},
-    {MODEL(burn_in_steps), "4", 0, 4096, NULL, "rssm: steps before the first start"},
+    {MODEL(memory_units), "64", 1, 4096, NULL, "gru: units of its memory"},
+    {MODEL(sequences), "16", 1, 4096, NULL, "rssm, gru: sequences per update"},
+    {MODEL(sequence_steps), "32", 2, 4096, NULL, "rssm, gru: steps per sequence"},
+    {MODEL(burn_in_steps), "4", 0, 4096, NULL,
+     "rssm, gru: steps before a start, from which its memory is known"},
     {MODEL_REAL(obs_weight), "20", 0, 1e6, NULL,
      "rssm: weight of the squared error of symlog observations"},
     {MODEL_REAL(unimix), "0.002", 0, 0.5, NULL,

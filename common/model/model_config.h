@@ -8,6 +8,8 @@ typedef enum hwm_model_kind {
     HWM_MODEL_ENSEMBLE,
     HWM_MODEL_CONTEXT,
     HWM_MODEL_RSSM,
+    HWM_MODEL_GRU,
+    HWM_MODEL_ENVIRONMENT,
 } hwm_model_kind;
 typedef enum hwm_activation { HWM_ACTIVATION_ELU, HWM_ACTIVATION_SILU } hwm_activation;
 
@@ -26,7 +28,8 @@ typedef struct hwm_model_config {
     double scale_floor;                     // added to the std of one-step deltas
     // context
     int64_t context_samples, context_dim, context_units, context_window_steps;
-    // rssm
+    int64_t memory_units;  // gru
+    // rssm, gru
     int64_t sequences, sequence_steps, burn_in_steps;
     int preset;                 // rssm: nano, size1m, ...
     double obs_weight, unimix;  // rssm

@@ -143,11 +143,28 @@ nn_var hwm_rssm_posterior(const hwm_rssm_vars* v, nn_tape* tape, nn_var deter, n
                           (hwm_real)v->r->options.unimix);
 }
 
+static void hold_draw(hwm_rssm_hold* h, nn_var y, nn_var p) {
+    const size_t n = (size_t)y->rows * (size_t)y->cols;
+    HWM_ASSERT(h->used + n <= h->count);
+    hwm_real *y0 = h->y + h->used, *p0 = h->p + h->used;
+    h->used += n;
+    for (size_t i = 0; i < n; i++)
+        if (h->keep) {
+            y0[i] = y->x[i];
+            p0[i] = p->x[i];
+        } else {
+            y->x[i] = y0[i] + (p->x[i] - p0[i]);
+        }
+}
+
 hwm_rssm_state hwm_rssm_imagine(const hwm_rssm_vars* v, nn_tape* tape, hwm_rssm_state s,
                                 nn_var action, const hwm_real* draws) {
     nn_var deter = hwm_rssm_recur(v, tape, s, action);
     nn_var p = hwm_rssm_prior(v, tape, deter);
-    return (hwm_rssm_state){deter, nn_one_hot(tape, p, v->r->size.classes, draws)};
+    nn_var y = nn_one_hot(tape, p, v->r->size.classes, draws);
+    if (v->r->hold)
+        hold_draw(v->r->hold, y, p);
+    return (hwm_rssm_state){deter, y};
 }
 
 // ---- a batch

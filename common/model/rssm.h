@@ -34,6 +34,15 @@ typedef struct hwm_rssm_options {
 } hwm_rssm_options;
 hwm_rssm_options hwm_rssm_default_options(void);  // 0.01, 1, 1, 0.1, 1, 1, 1
 
+// For central differences: a sampled one-hot has no derivative. While `keep`, imagined draws y and
+// their probabilities p are remembered in order; afterwards a draw is y + (p' - p), the function
+// that straight-through gradients are the exact gradients of.
+typedef struct hwm_rssm_hold {
+    hwm_real *y, *p;
+    size_t used, count;
+    bool keep;
+} hwm_rssm_hold;
+
 typedef struct hwm_rssm {
     hwm_rssm_sizes size;
     hwm_rssm_options options;
@@ -42,6 +51,7 @@ typedef struct hwm_rssm {
     hwm_layer in_deter, in_stoch, in_action, hidden;
     int gates_w, gates_b;
     hwm_real bins[NN_BINS];
+    hwm_rssm_hold* hold;  // NULL: none
 } hwm_rssm;
 
 void hwm_rssm_declare(hwm_rssm* r, hwm_param_list* list, const hwm_rssm_sizes* sizes,

@@ -151,6 +151,10 @@ static hwm_model_next rssm_step(hwm_model* model, nn_tape* tape, nn_var z, nn_va
     return (hwm_model_next){next, reward, cont};
 }
 
+void hwm_rssm_model_hold(hwm_model* model, hwm_rssm_hold* hold) {
+    ((rssm_model*)model)->rssm.hold = hold;
+}
+
 static nn_var rssm_observe(hwm_model* model, nn_tape* tape, nn_var z) {
     rssm_model* m = (rssm_model*)model;
     return nn_clamp(tape, nn_symexp(tape, hwm_head_forward(&m->frozen.decoder, tape, z)),

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "local.h"
+#include "open_loop.h"
 
 int main(int argc, char** argv) {
     hwm_error err = {0};
@@ -89,7 +90,7 @@ int main(int argc, char** argv) {
 done:;
     // the model must know more than "nothing changes"
     bool knows = true;
-    for (int k = 0; k < HWM_OPEN_LOOP_HORIZONS; k++) {
+    for (int k = 0; k < HWM_OPEN_LOOP_HORIZONS && !hwm_model_own_starts(agent->model); k++) {
         double model, nothing;
         local_open_loop(l, hwm_open_loop_horizon[k], 256, &model, &nothing);
         printf("open loop %2d: model %.4f nothing %.4f\n", hwm_open_loop_horizon[k], model,

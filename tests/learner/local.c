@@ -303,6 +303,19 @@ const hwm_sequences* local_model_batch(local* l) {
     return b;
 }
 
+// Row 0 of sequence i becomes its last one; those before it are padding.
+static void alone(hwm_sequences* b, int i, int O, int A) {
+    const size_t from = (size_t)i * (size_t)b->length, to = from + (size_t)b->length - 1;
+    memmove(b->obs + to * (size_t)O, b->obs + from * (size_t)O, (size_t)O * sizeof(hwm_real));
+    memmove(b->action + to * (size_t)A, b->action + from * (size_t)A, (size_t)A * sizeof(hwm_real));
+    b->reward[to] = b->reward[from];
+    b->first[to] = b->first[from];
+    b->terminal[to] = b->terminal[from];
+    for (size_t t = from; t < to; t++)
+        b->valid[t] = 0;
+    b->valid[to] = 1;
+}
+
 void local_starts(local* l) {
     const hwm_imagination_config* im = &l->agent->experiment->imagination;
     hwm_starts* s = hwm_imagination_starts(l->agent->imagination);
@@ -321,8 +334,13 @@ void local_starts(local* l) {
                             (int)l->agent->experiment->model.context_window_steps))
                 break;
         }
-        const size_t at = (size_t)row * (size_t)E + (size_t)env, before = at - (size_t)E;
-        const bool first = l->f[at];
+        // an episode's first row alone, or the last of the rows that lead up to the start
+        const bool begins = l->f[(size_t)row * (size_t)E + (size_t)env];
+        const bool first = begins && !hwm_model_start_knows(l->agent->model);
+        const int T = b->length, target = first ? row : row + T - 1;
+        if (first)
+            alone(b, i, O, A);
+        const size_t at = (size_t)target * (size_t)E + (size_t)env, before = at - (size_t)E;
         for (int j = 0; j < O; j++)
             s->previous_obs[i * O + j] = first ? 0 : l->o[before * (size_t)O + (size_t)j];
         for (int j = 0; j < A; j++)
@@ -330,12 +348,14 @@ void local_starts(local* l) {
         s->previous_reward[i] = first ? 0 : l->r[at];
         s->first[i] = first;
         s->alive[i] = l->t[at] ? 0 : 1;
-        s->fresh[i] = first || hwm_rng_uniform_double(&l->rng) < im->fraction_fresh;
+        s->fresh[i] = begins || hwm_rng_uniform_double(&l->rng) < im->fraction_fresh;
         s->age[i] = 0;
         for (int j = 0; j < l->S; j++)
             s->state[lane(i, l->S, j)] = l->s[at * (size_t)l->S + (size_t)j];
     }
     hwm_model_start(l->agent->model, b, &l->rng, s->z);
+    if (hwm_model_own_starts(l->agent->model))
+        hwm_imagination_begin_episodes(l->agent->imagination);
 }
 
 double local_evaluate(const local* l, int episodes, uint64_t seed, float variant_sign,
@@ -413,10 +433,12 @@ void local_open_loop(local* l, int steps, int sequences, double* model, double* 
     const int O = l->O, A = l->A, E = l->E, Z = hwm_model_latent(l->agent->model);
     const int K = (int)l->agent->experiment->model.members;
     const int n = (sequences / K) * K;
+    // the rows that lead up to a start, then the recorded future
+    const int lead = hwm_model_start_length(l->agent->model) - 1;
     hwm_sequences b;
-    sequences_create(&b, n, steps + 1, hwm_model_context(l->agent->model), O, A);
+    sequences_create(&b, n, lead + steps + 1, hwm_model_context(l->agent->model), O, A);
     hwm_sequences head;
-    sequences_create(&head, n, 1, b.context, O, A);
+    sequences_create(&head, n, lead + 1, b.context, O, A);
     for (int i = 0; i < n; i++)
         for (int tries = 0;; tries++) {
             HWM_ASSERT(tries < 100000);
@@ -434,7 +456,8 @@ void local_open_loop(local* l, int steps, int sequences, double* model, double* 
     hwm_model_start(l->agent->model, &head, &l->rng, z->x);
     for (int t = 0; t < steps; t++) {
         for (int i = 0; i < n; i++)
-            memcpy(u->x + i * A, b.action + ((size_t)i * (size_t)b.length + (size_t)t) * (size_t)A,
+            memcpy(u->x + i * A,
+                   b.action + ((size_t)i * (size_t)b.length + (size_t)(lead + t)) * (size_t)A,
                    (size_t)A * sizeof(hwm_real));
         z = hwm_model_step(l->agent->model, tape, z, u, t, &l->rng).z;
     }
@@ -444,8 +467,9 @@ void local_open_loop(local* l, int steps, int sequences, double* model, double* 
         for (int j = 0; j < O; j++) {
             const double s = (double)l->agent->statistics.delta_std[j] + 1e-3;
             const hwm_real* seq = b.obs + (size_t)i * (size_t)(b.length * O);
-            const double end = (double)seq[steps * O + j];
-            const double e = (end - (double)o->x[i * O + j]) / s, q = (end - (double)seq[j]) / s;
+            const double end = (double)seq[(lead + steps) * O + j];
+            const double e = (end - (double)o->x[i * O + j]) / s,
+                         q = (end - (double)seq[lead * O + j]) / s;
             *model += e * e / (n * O);
             *nothing += q * q / (n * O);
         }

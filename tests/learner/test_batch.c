@@ -231,8 +231,9 @@ static void test_starts_hold_what_was_before(void** state) {
     hwm_error err = {0};
     hwm_rng rng;
     hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
-    assert_int_equal(hwm_batcher_starts(f->batcher, &f->batch, 0.0, &rng, &b.starts, &b.rows, &err),
-                     HWM_OK);
+    assert_int_equal(
+        hwm_batcher_starts(f->batcher, &f->batch, false, 0.0, &rng, &b.starts, &b.rows, &err),
+        HWM_OK);
     // sequence 0 begins the episode: fresh weights, nothing before
     assert_true(b.starts.first[0] == 1 && b.starts.fresh[0] == 1);
     assert_true(b.starts.previous_obs[0] == 0 && b.starts.previous_action[0] == 0);
@@ -269,8 +270,9 @@ static void test_terminal_start_has_no_weight(void** state) {
     hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
     const uint32_t last = f->batch.row[7] + f->batch.prefix[7] + 1;
     ((uint8_t*)f->batch.column[HWM_COLUMN_FLAGS])[last] = HWM_FLAG_LAST | HWM_FLAG_TERMINAL;
-    assert_int_equal(hwm_batcher_starts(f->batcher, &f->batch, 1.0, &rng, &b.starts, &b.rows, &err),
-                     HWM_OK);
+    assert_int_equal(
+        hwm_batcher_starts(f->batcher, &f->batch, false, 1.0, &rng, &b.starts, &b.rows, &err),
+        HWM_OK);
     assert_true(b.starts.alive[7] == 0 && b.starts.alive[8] == 1);
     for (int i = 0; i < SEQUENCES; i++)
         assert_int_equal(b.starts.fresh[i], 1);  // fraction_fresh = 1
@@ -286,8 +288,9 @@ static void test_lost_version_costs_its_sequences_only(void** state) {
     for (int k = 0; k < f->batch.n_segments; k++)
         if (f->batch.segment[k].param.version == 2)
             f->batch.segment[k].param.version = 77;
-    assert_int_equal(hwm_batcher_starts(f->batcher, &f->batch, 0.0, &rng, &b.starts, &b.rows, &err),
-                     HWM_OK);
+    assert_int_equal(
+        hwm_batcher_starts(f->batcher, &f->batch, false, 0.0, &rng, &b.starts, &b.rows, &err),
+        HWM_OK);
     for (int i = 0; i < SEQUENCES; i++)
         assert_true(b.starts.alive[i] == (i / CHUNK == 1 ? 0 : 1));
     assert_int_equal(hwm_batcher_lost(f->batcher), CHUNK);

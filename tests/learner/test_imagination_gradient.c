@@ -12,14 +12,39 @@
 #include <string.h>
 
 #include "agent.h"
+#include "model/kinds.h"
+#include "model/rssm.h"
 
 enum { B = 8, H = 5, O = 4, A = 1 };
+
+enum { DRAWS_MAX = B * H * 64 };
+static hwm_real draws_y[DRAWS_MAX], draws_p[DRAWS_MAX];
+static hwm_rssm_hold hold;
 
 typedef struct world {
     hwm_experiment* experiment;
     hwm_agent* agent;
     hwm_real* g_phi;
 } world;
+
+// Last layers that are not zero, with a reward that stays among the small bins.
+static void rssm_spread(hwm_model* model, hwm_rng* rng) {
+    nn_params* p = hwm_model_params(model);
+    for (int i = 0; i < p->list.n; i++) {
+        const char* name = p->list.entry[i].spec.name;
+        if (strncmp(name, "reward/", 7) != 0 && strncmp(name, "continue/", 9) != 0 &&
+            strncmp(name, "decoder/", 8) != 0)
+            continue;
+        const hwm_tensor_spec* spec = &p->list.entry[i].spec;
+        if (spec->ndim == 2)
+            nn_params_init_normal(p, i, rng, 0.1);
+        else if (strncmp(name, "reward/", 7) == 0 && spec->shape[0] == NN_BINS)
+            for (int k = 0; k < NN_BINS; k++)
+                p->value[p->list.entry[i].offset + (size_t)k] = -0.2 * (k - 127) * (k - 127);
+    }
+    hold = (hwm_rssm_hold){.y = draws_y, .p = draws_p, .count = DRAWS_MAX};
+    hwm_rssm_model_hold(model, &hold);
+}
 
 // A small agent whose model, critic and weights are random but far from every clamp.
 static world world_create(const char* text, const char* const* set, int n_set) {
@@ -37,8 +62,10 @@ static world world_create(const char* text, const char* const* set, int n_set) {
     hwm_rng_init(&rng, 7, HWM_PURPOSE_TEST, 0, 0, 0);
     nn_params* model = hwm_model_params(w.agent->model);
     for (int i = 0; i < model->list.n; i++)
-        if (strncmp(model->list.entry[i].spec.name, "member", 6) == 0)
+        if (strncmp(model->list.entry[i].spec.name, "mem", 3) == 0)  // members, memory
             nn_params_init_normal(model, i, &rng, 0.4);
+    if (w.experiment->model.kind == HWM_MODEL_RSSM)
+        rssm_spread(w.agent->model, &rng);
     for (int i = 0; i < w.agent->critic->slow->list.n; i++)
         nn_params_init_normal(w.agent->critic->slow, i, &rng, 0.4);
     hwm_real lo[O], hi[O], delta[O];
@@ -82,6 +109,8 @@ static void world_destroy(world* w) {
 
 static double loss_of(world* w) {
     hwm_imagination_report report = {0};
+    hold.used = 0;
+    hold.keep = false;
     hwm_imagination_gradient(w->agent->imagination, w->agent->phi->value, 3, NULL, &report);
     return report.actor_loss;
 }
@@ -89,6 +118,8 @@ static double loss_of(world* w) {
 static void check(const char* text, const char* const* set, int n_set) {
     world w = world_create(text, set, n_set);
     hwm_imagination_report report = {0};
+    hold.used = 0;
+    hold.keep = true;
     hwm_imagination_gradient(w.agent->imagination, w.agent->phi->value, 3, w.g_phi, &report);
     hwm_imagination_hold_weights(w.agent->imagination, true);  // they carry no gradient
 
@@ -167,11 +198,35 @@ static void test_silu_and_known_reward(void** state) {
     check(COMMON "model:\n  members: 2\n  units: 8\n", set, 2);
 }
 
+static void test_mod3_gru(void** state) {
+    (void)state;
+    static const char* const set[] = {"controller.inputs=[o, d]", "rule.kind=mod3"};
+    check(COMMON "model:\n  kind: gru\n  members: 2\n  units: 8\n  memory_units: 6\n", set, 2);
+}
+
+static void test_abcd_rssm(void** state) {
+    (void)state;
+    check(COMMON "model:\n  kind: rssm\n  sequences: 2\n  sequence_steps: 4\n", NULL, 0);
+}
+
+static void test_mod3_rssm(void** state) {
+    (void)state;
+    static const char* const set[] = {"controller.inputs=[o, d]", "rule.kind=mod3",
+                                      "controller.plastic=[last]"};
+    check(COMMON "model:\n  kind: rssm\n  sequences: 2\n  sequence_steps: 4\n", set, 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_abcd_ensemble),   cmocka_unit_test(test_abcd_learned_mean),
-        cmocka_unit_test(test_abcd_deltas),     cmocka_unit_test(test_mod3_context),
-        cmocka_unit_test(test_mod3_all_layers), cmocka_unit_test(test_silu_and_known_reward),
+        cmocka_unit_test(test_mod3_gru),
+        cmocka_unit_test(test_abcd_rssm),
+        cmocka_unit_test(test_mod3_rssm),
+        cmocka_unit_test(test_abcd_ensemble),
+        cmocka_unit_test(test_abcd_learned_mean),
+        cmocka_unit_test(test_abcd_deltas),
+        cmocka_unit_test(test_mod3_context),
+        cmocka_unit_test(test_mod3_all_layers),
+        cmocka_unit_test(test_silu_and_known_reward),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
