@@ -7,6 +7,27 @@
 
 #include "base/clock.h"
 #include "open_loop.h"
+#include "ranges.h"
+
+// model.continue_of names an observation; the model reads it in units of its scale.
+static hwm_status known_continue(const hwm_model_config* config, const hwm_env_spec* spec,
+                                 hwm_model_dims* dims, hwm_error* err) {
+    if (!config->continue_of[0])
+        return HWM_OK;
+    if (config->kind == HWM_MODEL_RSSM || config->kind == HWM_MODEL_ENVIRONMENT)
+        return hwm_fail(err, HWM_EINVAL,
+                        "model.continue_of = %s: model.kind = rssm and environment tell by "
+                        "themselves when episodes end",
+                        config->continue_of);
+    for (int j = 0; j < spec->obs_dim; j++)
+        if (strcmp(spec->obs_name[j], config->continue_of) == 0) {
+            dims->continue_obs = j;
+            dims->continue_slope = (hwm_real)(config->continue_slope * (double)spec->obs_scale[j]);
+            return HWM_OK;
+        }
+    return hwm_fail(err, HWM_EINVAL, "model.continue_of = %s: %s has no observation of that name",
+                    config->continue_of, spec->name);
+}
 
 hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
                             const hwm_env_spec* spec, hwm_error* err) {
@@ -42,8 +63,9 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
     hwm_controller_init(a->controller, &rng, a->phi->value);
 
     const int B = (int)e->imagination.batch, H = (int)e->imagination.horizon;
-    const hwm_model_dims dims = {
-        .obs = O, .action = A, .rollouts = B, .horizon = H, .env = &e->env};
+    hwm_model_dims dims = {.obs = O, .action = A, .rollouts = B, .horizon = H, .env = &e->env};
+    if ((status = known_continue(&e->model, spec, &dims, err)) != HWM_OK)
+        goto fail;
     if ((status = hwm_model_create(&a->model, &e->model, &dims, seed, err)) != HWM_OK)
         goto fail;
     status = hwm_critic_create(&a->critic, hwm_model_features(a->model),
@@ -78,6 +100,8 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
     if (!a->statistics.obs_min || !a->statistics.obs_max || !a->statistics.delta_std ||
         !a->delta_sum || !a->delta_square)
         goto fail;
+    if (e->imagination.clamp_quantile > 0 && hwm_ranges_create(&a->ranges, O + 1) != HWM_OK)
+        goto fail;
     if (!(a->open_loop = hwm_open_loop_new(O)))
         goto fail;
     for (int j = 0; j < O; j++) {
@@ -111,6 +135,7 @@ void hwm_agent_destroy(hwm_agent** agent) {
     free(a->delta_sum);
     free(a->delta_square);
     hwm_open_loop_free(&a->open_loop);
+    hwm_ranges_destroy(&a->ranges);
     free(a);
     *agent = NULL;
 }
@@ -124,6 +149,8 @@ void hwm_agent_look(hwm_agent* agent, const hwm_sequences* batch) {
             if (batch->valid[row] == 0)
                 continue;
             const hwm_real* o = batch->obs + row * (size_t)O;
+            if (agent->ranges && batch->first[row] == 0)
+                hwm_ranges_add(agent->ranges, o, batch->reward[row]);
             for (int j = 0; j < O; j++) {
                 if (o[j] < s->obs_min[j])
                     s->obs_min[j] = o[j];
@@ -147,6 +174,16 @@ void hwm_agent_look(hwm_agent* agent, const hwm_sequences* batch) {
         }
 }
 
+// The ends of the ranges are quantiles of the newest rows instead of the extremes of all.
+static void use_quantiles(hwm_agent* agent) {
+    const int O = agent->spec.obs_dim;
+    const double q = agent->experiment->imagination.clamp_quantile;
+    hwm_replay_statistics* s = &agent->statistics;
+    for (int j = 0; j < O; j++)
+        hwm_ranges_get(agent->ranges, j, q, &s->obs_min[j], &s->obs_max[j]);
+    hwm_ranges_get(agent->ranges, O, q, &s->reward_min, &s->reward_max);
+}
+
 void hwm_agent_refresh(hwm_agent* agent, bool controller) {
     const int O = agent->spec.obs_dim;
     if (agent->delta_count < 2)
@@ -158,6 +195,8 @@ void hwm_agent_refresh(hwm_agent* agent, bool controller) {
         agent->delta_sum[j] = agent->delta_square[j] = 0;
     }
     agent->delta_count = 0;
+    if (agent->ranges)
+        use_quantiles(agent);
     hwm_model_refresh(agent->model, &agent->statistics,
                       agent->experiment->imagination.clamp_margin);
     const int scale = hwm_param_list_find(&agent->phi->list, "input.delta_scale");

@@ -14,6 +14,7 @@
 #include "imagination.h"
 
 struct hwm_open_loop;
+struct hwm_ranges;
 typedef struct hwm_agent {
     const hwm_experiment* experiment;  // borrowed
     hwm_env_spec spec;
@@ -27,6 +28,7 @@ typedef struct hwm_agent {
     hwm_replay_statistics statistics;
     double *delta_sum, *delta_square;  // (O)
     double delta_count;
+    struct hwm_ranges* ranges;  // quantiles instead of extremes; NULL: extremes
     int64_t model_updates, behaviour_updates, skipped;
     struct hwm_open_loop* open_loop;                            // newest measurement
     double seconds_model, seconds_imagination, seconds_critic;  // since create

@@ -27,6 +27,7 @@ struct hwm_imagination {
     int constant_from, constant;
     step* steps;  // (H)
     hwm_starts start;
+    hwm_real* alive;  // (B) weight of the rollouts: start.alive, times a known continue
     // lanes
     hwm_real *first, *zeros, *previous_obs, *previous_action, *previous_reward;
     hwm_real *state, *g_state, *g_act, *g_u, *g_obs, *g_previous_obs, *g_previous_action,
@@ -129,6 +130,7 @@ hwm_status hwm_imagination_create(hwm_imagination** out, const hwm_imagination_s
     }
     take_starts(im, &im->start, &ok);
     take_starts(im, &im->pool, &ok);
+    im->alive = take(im, (size_t)B, R, &ok);
     im->first = take(im, hwm_lanes_size(B, 1), R, &ok);
     im->zeros = take(im, hwm_lanes_size(B, 1), R, &ok);
     im->previous_obs = take(im, hwm_lanes_size(B, im->O), R, &ok);
@@ -310,7 +312,7 @@ static void controller_backward(void* context) {
             if (im->set.config.saturation > 0 && fabs(a) > tanh(1.5)) {
                 // d/da |atanh a| = 1 / (1 - a^2); the tanh that follows multiplies by 1 - a^2
                 const double room = 1 - a * a > 1e-6 ? 1 - a * a : 1e-6;
-                g += im->set.config.saturation / ((double)B * im->H) * (a > 0 ? 1 : -1) / room;
+                g += im->set.config.saturation / ((double)B * im->H * A) * (a > 0 ? 1 : -1) / room;
             }
             im->g_act[out] += (hwm_real)g;
         }
@@ -381,7 +383,7 @@ static void returns_forward(hwm_imagination* im, nn_var value, hwm_real v_lo, hw
     const int B = im->B, H = im->H;
     const hwm_real lambda = (hwm_real)im->set.lambda, unit = (hwm_real)(1 - im->set.gamma);
     for (int i = 0; i < B; i++) {
-        hwm_real w = im->start.alive[i], R = 0;
+        hwm_real w = im->alive[i], R = 0;
         for (int t = 0; t < H; t++) {
             const size_t at = (size_t)t * (size_t)B + (size_t)i;
             const hwm_real v = value->x[at];
@@ -469,7 +471,7 @@ static void report_rollout(hwm_imagination* im, const hwm_real* before_last,
             }
         }
     r->actor_loss = -k * weighted - k * im->set.config.entropy * weighted_entropy +
-                    im->set.config.saturation * penalty / ((double)B * H);
+                    im->set.config.saturation * penalty / ((double)B * H * im->A);
     r->imagined_return = weight > 0 ? weighted / weight : 0;
     r->entropy = entropy / ((double)B * H * im->A);
     r->saturation = saturated / ((double)B * H * im->A);
@@ -522,6 +524,8 @@ void hwm_imagination_gradient(hwm_imagination* im, const hwm_real* phi, uint64_t
     hwm_lanes_pack(im->previous_reward, im->start.previous_reward, B, 1);
     hwm_lanes_pack(im->first, im->start.first, B, 1);
 
+    memcpy(im->alive, im->start.alive, (size_t)B * sizeof(hwm_real));
+    hwm_model_weigh_starts(im->set.model, im->start.z, B, im->alive);
     hwm_model_begin(im->set.model, im->tape);
     nn_var z = nn_wrap(im->tape, im->start.z, NULL, B, im->Z);
     nn_var* later = nn_tape_alloc(im->tape, (size_t)H * sizeof *later);

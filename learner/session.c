@@ -280,6 +280,8 @@ static hwm_sample_request common_request(const hwm_session* s) {
         .selector = (hwm_selector)s->experiment->replay.selector,
         .fraction_recent = s->experiment->replay.fraction_recent,
         .recent_steps = s->experiment->replay.recent_steps,
+        .terminal_back_min = (int)s->experiment->replay.terminal_back_min,
+        .terminal_back_max = (int)s->experiment->replay.terminal_back_max,
     };
 }
 
@@ -302,7 +304,9 @@ hwm_status hwm_session_model_batch(hwm_session* s, bool uncounted, const hwm_seq
     request.batch = s->batch.n;
     request.length = s->batch.length;
     request.fraction_terminal =
-        s->experiment->model.terminals ? s->experiment->model.fraction_terminal : 0;
+        s->experiment->model.terminals || s->experiment->model.continue_of[0]
+            ? s->experiment->model.fraction_terminal
+            : 0;
     request.uncounted = uncounted;
     request.columns = 1u << HWM_COLUMN_FLAGS | 1u << HWM_COLUMN_REWARD | 1u << HWM_COLUMN_OBS |
                       1u << HWM_COLUMN_ACTION;
@@ -322,7 +326,11 @@ hwm_status hwm_session_starts(hwm_session* s, hwm_error* err) {
     hwm_sample_request request = common_request(s);
     request.batch = s->start_rows.n;
     request.length = start_length(s);
-    request.fraction_first = s->experiment->imagination.fraction_first;
+    const hwm_imagination_config* im = &s->experiment->imagination;
+    request.fraction_first = im->fraction_first;
+    request.fraction_terminal = im->fraction_terminal;
+    if (im->fraction_recent >= 0)
+        request.fraction_recent = im->fraction_recent;
     request.materialise = hwm_controller_state_size(s->agent->controller) > 0;
     const hwm_batch* raw = NULL;
     hwm_status status =

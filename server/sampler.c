@@ -97,6 +97,12 @@ hwm_status hwm_sample_check(const hwm_table_config* table, const hwm_sample_requ
             "at most 1",
             r->fraction_terminal, r->fraction_first, r->fraction_recent);
     }
+    if (r->terminal_back_min < 0 || r->terminal_back_max < r->terminal_back_min ||
+        r->terminal_back_max > LENGTH_MAX) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "sequences that end %d to %d rows before a terminal; 0 to %d are allowed",
+                        r->terminal_back_min, r->terminal_back_max, LENGTH_MAX);
+    }
     if (r->fraction_recent > 0 && r->recent_steps < 1) {
         return hwm_fail(err, HWM_EINVAL, "fraction_recent %g needs recent_steps, which is %lld",
                         r->fraction_recent, (long long)r->recent_steps);
@@ -161,6 +167,20 @@ static shares shares_of(const hwm_index* index, const hwm_starts* starts,
     return s;
 }
 
+// From the start whose last row is a terminal to one that ends terminal_back rows before it, or to
+// the oldest stored row of its segment.
+static void step_back(const hwm_index* index, const hwm_sample_request* r, const uint32_t u[4],
+                      start* a) {
+    const hwm_entry* e = hwm_index_entry(index, a->id);
+    const hwm_run* run = hwm_index_run(index, e->segment);
+    uint32_t row = e->row + a->row, room = row - run->begin;
+    uint32_t span = (uint32_t)(r->terminal_back_max - r->terminal_back_min) + 1;
+    uint32_t back = (uint32_t)r->terminal_back_min + (uint32_t)((uint64_t)u[2] * span >> 32);
+    row -= back < room ? back : room;
+    a->id = hwm_index_chunk_of_row(index, run, row);
+    a->row = row - hwm_index_entry(index, a->id)->row;
+}
+
 static void draw_starts(hwm_sampler* s, hwm_index* index, const hwm_table_config* table,
                         const hwm_starts* starts, const hwm_sample_request* r,
                         const shares* share) {
@@ -198,6 +218,9 @@ static void draw_starts(hwm_sampler* s, hwm_index* index, const hwm_table_config
         }
         if (!found) {
             hwm_starts_find(index, starts, kind, rank, &a->id, &a->row);
+        }
+        if (kind == HWM_START_TERMINAL && r->terminal_back_max > 0) {
+            step_back(index, r, u, a);
         }
         __builtin_prefetch(hwm_index_entry(index, a->id));
         __builtin_prefetch(hwm_index_offsets(index, a->id));
@@ -283,16 +306,30 @@ static hwm_status add_pieces(hwm_sampler* s, const hwm_index* index, int n_offse
     }
 }
 
+// Share of the draws of one segment's terminal that step_back brings to segment row `row`.
+static double terminal_share(const hwm_run* run, const hwm_sample_request* r, uint32_t row) {
+    int64_t lo = r->terminal_back_min, hi = r->terminal_back_max;
+    int64_t back = (int64_t)run->end - r->length - row;
+    if (!run->terminal || back < 0 || back > hi) {
+        return 0;
+    }
+    if (row == run->begin) {  // and everything that would lie before it
+        return (double)(hi - (back > lo ? back : lo) + 1) / (double)(hi - lo + 1);
+    }
+    return back >= lo ? 1 / (double)(hi - lo + 1) : 0;
+}
+
 // Probability of a start under the mixture it was drawn from; what the online queue hands out
 // counts as uniform.
 static double probability(const shares* s, const hwm_index* index, const hwm_starts* starts,
-                          const start* a, const hwm_run* run, const hwm_entry* e, uint32_t length) {
+                          const hwm_sample_request* r, const start* a, const hwm_run* run,
+                          const hwm_entry* e) {
     uint32_t row = a->row;
     double p = 1 - s->terminal - s->first - s->recent;
     p *= s->weight > 0 ? hwm_starts_weight_of(index, starts, a->id, row) / s->weight
                        : 1 / (double)s->n_any;
-    if (s->terminal > 0 && run->terminal && e->row + row == run->end - length) {
-        p += s->terminal / (double)s->n_terminal;
+    if (s->terminal > 0) {
+        p += s->terminal / (double)s->n_terminal * terminal_share(run, r, e->row + row);
     }
     if (s->first > 0 && run->first && e->row + row == 0) {
         p += s->first / (double)s->n_first;
@@ -358,7 +395,7 @@ static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_sta
         b->stream[i] = run->stream;
         b->step[i] = run->first_step + e->row + a->row;
         b->episode[i] = run->episode;
-        b->probability[i] = probability(share, index, starts, a, run, e, (uint32_t)r->length);
+        b->probability[i] = probability(share, index, starts, r, a, run, e);
         b->age_steps[i] = (int64_t)(inserted - e->inserted_before - a->row);
     }
     b->row[r->batch] = rows;

@@ -273,6 +273,11 @@ void hwm_envs_set_state(hwm_envs* envs, int i, const double* state, float* obs) 
     }
 }
 
+double hwm_envs_ahead(const hwm_envs* envs, int i) {
+    HWM_ASSERT(i >= 0 && i < envs->count);
+    return envs->kind->ahead ? envs->kind->ahead(envs->sim, i) : (double)NAN;
+}
+
 hwm_status hwm_envs_render(hwm_envs* envs, int i, int width, int height, uint8_t* rgb,
                            hwm_error* err) {
     HWM_ASSERT(i >= 0 && i < envs->count);

@@ -81,6 +81,9 @@ void hwm_envs_force_variant(hwm_envs* envs, int i, const float* variant);
 // the first init_dim may be replaced by hand. obs may be NULL.
 void hwm_envs_get_state(const hwm_envs* envs, int i, double* state);
 void hwm_envs_set_state(hwm_envs* envs, int i, const double* state, float* obs);
+// How far ahead (m, along the world's x) the body of environment i is of the origin, where episodes
+// begin to within reset_noise. NaN: an environment without a way to go.
+double hwm_envs_ahead(const hwm_envs* envs, int i);
 // rgb (height, width, 3), row 0 on top.
 hwm_status hwm_envs_render(hwm_envs* envs, int i, int width, int height, uint8_t* rgb,
                            hwm_error* err);

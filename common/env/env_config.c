@@ -49,8 +49,9 @@ static const hwm_config_field fields[] = {
           "where alive_high is above it"),
     FIELD(alive_high, REAL, "0", -1000, 1000, NULL,
           "environment mjcf: height (m) above which an episode ends"),
-    FIELD(fall_steps, INT, "20", 0, 100000, NULL,
-          "quadruped: control steps upside down after which an episode is cut; 0: never"),
+    FIELD(
+        fall_steps, INT, "20", 0, 100000, NULL,
+        "quadruped: control steps upside down after which an episode ends as a terminal; 0: never"),
 };
 
 const hwm_config_table hwm_env_table = {"env", "environment and its hidden variants", fields,

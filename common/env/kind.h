@@ -59,6 +59,8 @@ typedef struct env_kind {
     // Physics of environment i from now on (NULL where has == 0). Called before every reset that
     // changes it.
     void (*physics)(void* self, int i, const env_physics* physics);
+    // Position along the way the body is to go, m; NULL, or NaN: there is no such way.
+    double (*ahead)(const void* self, int i);
     // One of these: draw fills the canvas itself, render the pixels.
     void (*draw)(const void* self, int i, env_canvas* canvas, uint8_t* rgb, int width, int height);
     hwm_status (*render)(void* self, int i, int width, int height, uint8_t* rgb, hwm_error* err);

@@ -41,6 +41,7 @@ typedef struct mj_task {
     void (*adapt)(mjModel* m, const hwm_env_config* config);
     // From mj_resetData to the first state. memory is zeroed.
     void (*reset)(const mj_batch* b, const mjModel* m, mjData* d, double* memory, hwm_rng* rng);
+    bool travels;     // qpos[0] is the way ahead, m
     bool kinematics;  // bring xpos, xmat and sensors up to date before reward and observe
     // After the substeps of a control step. ctrl is in d. outcome is ENV_GO_ON on entry.
     float (*reward)(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,

@@ -2,7 +2,7 @@
 // steps.
 //
 //   default     29 egocentric observations; reward forward * dx/dt + alive * up_z - control * mean
-//   u^2; the episode is cut when the
+//   u^2; the episode ends, as a terminal, when the
 //               torso was upside down for fall_steps control steps. A fall is a known function of
 //               the observation: up_z < 0.
 //   antbullet   the 28 observations and the reward of the AntBullet task used by Najarro & Risi
@@ -164,7 +164,7 @@ static float quadruped_reward(const mj_batch* b, const mjModel* m, const mjData*
     }
     memory[MEM_FALLEN] = memory[MEM_UP] < 0.0 ? memory[MEM_FALLEN] + 1.0 : 0.0;
     if (c->fall_steps > 0 && memory[MEM_FALLEN] >= (double)c->fall_steps) {
-        *outcome = ENV_TRUNCATED;
+        *outcome = ENV_TERMINATED;
     }
     return (float)(c->reward_forward * speed + c->reward_alive * memory[MEM_UP] -
                    c->reward_control * effort / JOINTS);
@@ -235,6 +235,7 @@ const mj_task mj_task_quadruped = {
     .model = "quadruped",
     .frame_skip = 5,
     .time_limit = 500,
+    .travels = true,
     .describe = quadruped_describe,
     .reset = quadruped_reset,
     .reward = quadruped_reward,

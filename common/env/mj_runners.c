@@ -101,6 +101,7 @@ static void runner_observe(const mj_batch* b, const mjModel* m, const mjData* d,
         .params = &constants,                                                                      \
         .frame_skip = skip,                                                                        \
         .time_limit = 1000,                                                                        \
+        .travels = true,                                                                           \
         .describe = runner_describe,                                                               \
         .reset = runner_reset,                                                                     \
         .reward = runner_reward,                                                                   \

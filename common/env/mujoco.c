@@ -277,6 +277,11 @@ static void mujoco_physics(void* self, int i, const env_physics* physics) {
     pthread_mutex_unlock(&b->lock);
 }
 
+static double mujoco_ahead(const void* self, int i) {
+    const mj_batch* b = self;
+    return b->task->travels ? b->data[i]->qpos[0] : (double)NAN;
+}
+
 static hwm_status mujoco_render(void* self, int i, int width, int height, uint8_t* rgb,
                                 hwm_error* err) {
     mj_batch* b = self;
@@ -301,6 +306,7 @@ static hwm_status mujoco_render(void* self, int i, int width, int height, uint8_
         .set_state = mujoco_set_state,                                                             \
         .parts = mujoco_parts,                                                                     \
         .physics = mujoco_physics,                                                                 \
+        .ahead = mujoco_ahead,                                                                     \
         .render = mujoco_render,                                                                   \
     }
 

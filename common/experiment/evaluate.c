@@ -36,35 +36,43 @@ typedef struct tally {
     int n, dim;
     double* total;       // (episodes)
     double* discounted;  // (episodes)
+    double* velocity;    // (episodes) m/s, NaN where there is no way to go
     double gamma;
     float* variant;  // (episodes, dim)
 } tally;
 
+static bool counts(const tally* t, int e, const float* only) {
+    return !only || memcmp(only, t->variant + (size_t)e * (size_t)t->dim,
+                           (size_t)t->dim * sizeof(float)) == 0;
+}
+
 static void score(hwm_evaluate_score* s, const tally* t, const float* only) {
-    double sum = 0, squares = 0, discounted = 0;
+    double sum = 0, squares = 0, discounted = 0, velocity = 0, velocity_squares = 0;
     s->episodes = 0;
     s->min = INFINITY;
     s->max = -INFINITY;
     for (int e = 0; e < t->n; e++) {
-        if (only && memcmp(only, t->variant + (size_t)e * (size_t)t->dim,
-                           (size_t)t->dim * sizeof(float)) != 0) {
+        if (!counts(t, e, only)) {
             continue;
         }
         s->episodes++;
         sum += t->total[e];
         discounted += t->discounted[e];
+        velocity += t->velocity[e];
         s->min = fmin(s->min, t->total[e]);
         s->max = fmax(s->max, t->total[e]);
     }
     s->mean = s->episodes ? sum / s->episodes : 0;
     s->discounted = s->episodes ? discounted / s->episodes : 0;
+    s->velocity = s->episodes ? velocity / s->episodes : (double)NAN;
     for (int e = 0; e < t->n; e++) {
-        if (!only || memcmp(only, t->variant + (size_t)e * (size_t)t->dim,
-                            (size_t)t->dim * sizeof(float)) == 0) {
+        if (counts(t, e, only)) {
             squares += (t->total[e] - s->mean) * (t->total[e] - s->mean);
+            velocity_squares += (t->velocity[e] - s->velocity) * (t->velocity[e] - s->velocity);
         }
     }
     s->std = s->episodes ? sqrt(squares / s->episodes) : 0;
+    s->velocity_std = s->episodes ? sqrt(velocity_squares / s->episodes) : (double)NAN;
 }
 
 static int compare_variants(const float* a, const float* b, int dim) {
@@ -186,6 +194,7 @@ static hwm_status check_request(const hwm_evaluate_request* request, const hwm_p
 static hwm_status play(hwm_rollout* r, const hwm_real* coef, const hwm_real* delta, tally* t,
                        hwm_error* err) {
     int left = t->n;
+    const double full_s = r->spec->time_limit * r->spec->control_dt;
     for (int i = 0; i < r->E; i++) {
         hwm_rollout_begin(r, coef, i, 0);
     }
@@ -204,6 +213,7 @@ static hwm_status play(hwm_rollout* r, const hwm_real* coef, const hwm_real* del
             }
             if (r->flags[i] & HWM_FLAG_LAST) {
                 t->total[e] = r->episode_return[i];
+                t->velocity[e] = hwm_envs_ahead(r->envs, i) / full_s;
                 left--;
                 r->idle[i] = e + r->E >= t->n;
             }
@@ -262,11 +272,12 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
     t.gamma = experiment->train.gamma;
     t.total = calloc((size_t)t.n, sizeof *t.total);
     t.discounted = calloc((size_t)t.n, sizeof *t.discounted);
+    t.velocity = calloc((size_t)t.n, sizeof *t.velocity);
     t.variant = calloc((size_t)t.n * (size_t)t.dim + 1, sizeof *t.variant);
     altered = malloc(list->count * sizeof *altered + 1);
     real = calloc(list->count + 1, sizeof *real);
     coef = calloc((size_t)hwm_controller_coef_count(c) + 1, sizeof *coef);
-    if (!t.total || !t.discounted || !t.variant || !altered || !real || !coef) {
+    if (!t.total || !t.discounted || !t.velocity || !t.variant || !altered || !real || !coef) {
         s = hwm_fail(err, HWM_ENOMEM, "no memory for %d episodes", request->episodes);
         goto done;
     }
@@ -292,6 +303,7 @@ done:
     hwm_controller_destroy(&c);
     free(t.total);
     free(t.discounted);
+    free(t.velocity);
     free(t.variant);
     free(altered);
     free(real);

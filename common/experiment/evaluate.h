@@ -25,6 +25,9 @@ typedef struct hwm_evaluate_score {
     int episodes;
     double mean, std, min, max;  // of the episodes' returns
     double discounted;           // mean of sum train.gamma^t r_t, t in decisions
+    // forward velocity, m/s: way ahead over the full length of an episode, so that a fall costs the
+    // rest of it; NaN where there is no way to go
+    double velocity, velocity_std;
     float variant[HWM_EVALUATE_VARIANTS_MAX];
 } hwm_evaluate_score;
 

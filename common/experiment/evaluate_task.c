@@ -4,7 +4,7 @@
 
 #include "experiment/evaluate.h"
 
-enum { REQUEST_FORM = 1, RESULT_FORM = 1 };
+enum { REQUEST_FORM = 1, RESULT_FORM = 2 };
 
 // A cursor over bytes; running over the end is remembered, not done.
 typedef struct cursor {
@@ -89,6 +89,8 @@ static void walk_score(cursor* c, transfer* move, hwm_evaluate_score* s) {
     move(c, &s->min, 8);
     move(c, &s->max, 8);
     move(c, &s->discounted, 8);
+    move(c, &s->velocity, 8);
+    move(c, &s->velocity_std, 8);
     move(c, s->variant, sizeof s->variant);
     s->episodes = episodes;
 }

@@ -11,6 +11,7 @@ typedef struct hwm_experience_config {
     int selector;          // hwm_selector: uniform, prioritised, newest, oldest, online
     double fraction_recent;
     int64_t recent_steps;
+    int64_t terminal_back_min, terminal_back_max;  // what "near a terminal" means, in decisions
 } hwm_experience_config;
 extern const hwm_config_table hwm_experience_table;
 

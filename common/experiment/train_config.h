@@ -16,13 +16,17 @@ typedef struct hwm_imagination_config {
     // where rollouts begin; what remains starts at replayed states with their stored weights
     double fraction_continued;  // probability that a rollout goes on from the previous imagination
     int64_t continued_age_steps;  // ... until it is so old
-    bool keep_first;        // rollouts at first observations are never replaced by continued ones
-    double fraction_first;  // share of the new starts: recorded first observations, fresh W_0
-    double fraction_fresh;  // share of the other new starts that take a fresh W_0
-    double context_swap;    // per step: probability that a rollout takes another one's context
-    double clamp_margin;    // observations are kept in the replayed range widened by so much
-    double entropy;         // weight of the entropy of (1 + a) / 2
-    double saturation;      // weight of mean relu(|s| - 1.5), s the output's pre-activation
+    bool keep_first;         // rollouts at first observations are never replaced by continued ones
+    double fraction_first;   // share of the new starts: recorded first observations, fresh W_0
+    double fraction_fresh;   // share of the other new starts that take a fresh W_0
+    double fraction_recent;  // share of the new starts from the newest replay.recent_steps; -1: as
+                             // replay.fraction_recent
+    double fraction_terminal;  // share of the new starts that lie shortly before a terminal
+    double context_swap;       // per step: probability that a rollout takes another one's context
+    double clamp_margin;       // observations are kept in the replayed range widened by so much
+    double clamp_quantile;     // ... which reaches from this quantile to 1 minus it; 0: all of it
+    double entropy;            // weight of the entropy of (1 + a) / 2
+    double saturation;         // weight of mean relu(|s| - 1.5), s the output's pre-activation
 } hwm_imagination_config;
 extern const hwm_config_table hwm_imagination_table;
 

@@ -10,8 +10,9 @@
 //
 // s is the std of one-step deltas. Latent z = [o ; c].
 // Loss per transition: mean_j (y_o - delta / s)_j^2 + w_r (y_r - r)^2 + w_c bce(y_c, 1 - terminal),
-// w_c at terminals, 1 elsewhere. In imagination group k of the rollouts uses member (k + t) mod K
-// at step t, so that no rollout can settle on one member's error.
+// w_c at terminals, 1 elsewhere. Where continue is a known function of the observation it is
+// computed from o' instead, and its gradient reaches o'. In imagination group k of the rollouts
+// uses member (k + t) mod K at step t, so that no rollout can settle on one member's error.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,10 @@ static bool is_context(const ensemble* e) {
 
 static bool is_gru(const ensemble* e) {
     return e->base.config.kind == HWM_MODEL_GRU;
+}
+
+static bool learns_continue(const ensemble* e) {
+    return e->base.config.terminals && e->base.dims.continue_slope == 0;
 }
 
 static void ensemble_destroy(hwm_model* model) {
@@ -138,7 +143,7 @@ static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_
         losses->reward = loss->x[0];
         losses->total += config->reward_weight * losses->reward;
     }
-    if (config->terminals) {
+    if (learns_continue(e)) {
         nn_var loss = nn_bce_logits(tape, nn_columns(tape, all, O + 1, 1), cont, weight);
         nn_seed(loss, 1);
         losses->cont = loss->x[0];
@@ -156,7 +161,9 @@ static void ensemble_refresh(hwm_model* model, const hwm_replay_statistics* stat
     const int O = e->obs, A = e->action;
     hwm_real* scale = entry(e, e->delta_scale);
     for (int j = 0; j < O; j++) {
-        const hwm_real fresh = statistics->delta_std[j] + (hwm_real)model->config.scale_floor;
+        hwm_real fresh = statistics->delta_std[j] + (hwm_real)model->config.scale_floor;
+        if (model->config.scales_grow && *entry(e, e->refreshed) != 0 && fresh < scale[j])
+            fresh = scale[j];
         const hwm_real ratio = scale[j] / fresh;
         scale[j] = fresh;
         const hwm_real span = statistics->obs_max[j] - statistics->obs_min[j];
@@ -237,20 +244,25 @@ static void head_backward(void* context) {
         const hwm_real *y = h->y->x + (size_t)i * Y, *z = h->z->x + (size_t)i * Z,
                        *g = h->next->g + (size_t)i * Z;
         hwm_real *gy = h->y->g + (size_t)i * Y, *gz = h->z->g ? h->z->g + (size_t)i * Z : NULL;
+        const hwm_real cont = h->cont->x[i], g_logit = h->cont->g[i] * cont * (1 - cont);
+        const hwm_real slope = e->base.dims.continue_slope;
         for (int j = 0; j < O; j++) {  // o' = clamp(o + s y)
             const hwm_real x = z[j] + s[j] * y[j];
             if (x < lo[j] || x > hi[j])
                 continue;
-            gy[j] += s[j] * g[j];
+            // c = sigmoid(slope o'_j) reads the clamped o'
+            const hwm_real gj =
+                g[j] + (slope != 0 && j == e->base.dims.continue_obs ? slope * g_logit : 0);
+            gy[j] += s[j] * gj;
             if (gz)
-                gz[j] += g[j];
+                gz[j] += gj;
         }
         for (int j = O; gz && j < Z; j++)  // c' = c
             gz[j] += g[j];
         if (e->base.config.predict_reward && y[O] >= r_lo && y[O] <= r_hi)
             gy[O] += h->reward->g[i];
-        if (e->base.config.terminals)
-            gy[O + 1] += h->cont->g[i] * h->cont->x[i] * (1 - h->cont->x[i]);
+        if (learns_continue(e))
+            gy[O + 1] += g_logit;
     }
 }
 
@@ -304,8 +316,11 @@ static hwm_model_next ensemble_step(hwm_model* model, nn_tape* tape, nn_var z, n
         for (int j = O; j < Z; j++)
             out[j] = zi[j];
         next.reward->x[i] = model->config.predict_reward ? clamp(yi[O], r_lo, r_hi) : r_hi;
+        const hwm_real slope = model->dims.continue_slope;
+        const double logit =
+            slope != 0 ? (double)(slope * out[model->dims.continue_obs]) : (double)yi[O + 1];
         next.cont->x[i] =
-            model->config.terminals ? (hwm_real)(1.0 / (1.0 + exp(-(double)yi[O + 1]))) : 1;
+            slope != 0 || learns_continue(e) ? (hwm_real)(1.0 / (1.0 + exp(-logit))) : 1;
     }
     if (grad) {
         head* h = nn_tape_alloc(tape, sizeof *h);

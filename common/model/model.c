@@ -117,6 +117,14 @@ void hwm_model_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng
     model->kind->start(model, starts, rng, z);
 }
 
+void hwm_model_weigh_starts(const hwm_model* model, const hwm_real* z, int n, hwm_real* alive) {
+    const hwm_real slope = model->dims.continue_slope;
+    for (int i = 0; slope != 0 && i < n; i++) {
+        const hwm_real o = z[(size_t)i * (size_t)model->latent + (size_t)model->dims.continue_obs];
+        alive[i] *= (hwm_real)(1.0 / (1.0 + exp(-(double)(slope * o))));
+    }
+}
+
 void hwm_model_begin(hwm_model* model, nn_tape* tape) {
     model->kind->begin(model, tape);
 }

@@ -29,6 +29,10 @@ typedef struct hwm_model_dims {
     int rollouts;                      // largest B of start and step
     int horizon;                       // largest number of steps on one tape
     const struct hwm_env_config* env;  // kind environment only; borrowed during create
+    // continue as a known function of what is observed: sigmoid(slope * o[continue_obs]), o in
+    // units of its scale; slope 0: it is learned
+    int continue_obs;
+    hwm_real continue_slope;
 } hwm_model_dims;
 
 // What the replay looks like: of all rows sampled so far.
@@ -83,6 +87,8 @@ int hwm_model_latent(const hwm_model* model);    // Z
 int hwm_model_features(const hwm_model* model);  // F
 // z (B,Z) of the last valid row of each of the B sequences.
 void hwm_model_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z);
+// alive (B) times the continue of the starts z where that is a known function; else as it was.
+void hwm_model_weigh_starts(const hwm_model* model, const hwm_real* z, int n, hwm_real* alive);
 // Before the first step on a tape and after each of its resets.
 void hwm_model_begin(hwm_model* model, nn_tape* tape);
 typedef struct hwm_model_next {

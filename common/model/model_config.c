@@ -29,6 +29,12 @@ static const hwm_config_field model_fields[] = {
     {MODEL(refresh_updates), "50", 1, 1e9, NULL,
      "updates between two refreshes of delta scales and ranges"},
     {MODEL_REAL(scale_floor), "0.001", 1e-9, 1, NULL, "added to the std of one-step deltas"},
+    {MODEL_BOOL(scales_grow), "false", 0, 0, NULL,
+     "true: delta scales are never made smaller, whatever the newest experience looks like"},
+    {"continue_of", HWM_CONFIG_STRING, offsetof(hwm_model_config, continue_of), "", 0, 63, NULL,
+     "an observation x that tells whether an episode goes on: continue = sigmoid(continue_slope x) "
+     "instead of a learned one; empty: learned"},
+    {MODEL_REAL(continue_slope), "20", 1e-3, 1e6, NULL, "see continue_of"},
     {MODEL(context_samples), "16", 1, 1024, NULL,
      "context: transitions of the episode it is made of"},
     {MODEL(context_dim), "2", 1, 64, NULL, "context: numbers in it"},

@@ -20,12 +20,16 @@ typedef struct hwm_model_config {
     int activation;         // hwm_activation
     int64_t batch;          // transitions per member and update
     double lr, clip_norm;
-    double reward_weight, continue_weight;  // continue_weight: of the terminal transitions
-    double fraction_terminal;               // share of the batch that ends in a terminal
-    bool terminals;                         // false: the task has none, continue = 1
-    bool predict_reward;                    // false: reward = the constant seen in replay
-    int64_t refresh_updates;                // scales and ranges are refreshed so often
-    double scale_floor;                     // added to the std of one-step deltas
+    double reward_weight, continue_weight;    // continue_weight: of the terminal transitions
+    double fraction_terminal;                 // share of the batch that ends in a terminal
+    bool terminals;                           // false: the task has none, continue = 1
+    bool predict_reward;                      // false: reward = the constant seen in replay
+    int64_t refresh_updates;                  // scales and ranges are refreshed so often
+    double scale_floor;                       // added to the std of one-step deltas
+    bool scales_grow;                         // a refresh never makes them smaller
+    char continue_of[HWM_CONFIG_STRING_MAX];  // observation that says whether it goes on; "":
+                                              // learned
+    double continue_slope;                    // continue = sigmoid(slope * that observation)
     // context
     int64_t context_samples, context_dim, context_units, context_window_steps;
     int64_t memory_units;  // gru

@@ -111,6 +111,8 @@ typedef struct hwm_sample_request {
     hwm_selector selector;
     double fraction_terminal;  // share of sequences forced to hold a terminal (their last row),
                                // where there is one
+    int terminal_back_min;     // ... or that end so many rows before it: uniform from min to max,
+    int terminal_back_max;     // as far as the episode is stored
     double fraction_first;     // share that starts at the first step of an episode
     double fraction_recent;    // share drawn from the newest recent_steps
     int64_t recent_steps;

@@ -25,8 +25,10 @@ struct hwm_wire {
     { .len = (bytes).size, .data = (uint8_t*)(uintptr_t)(bytes).data }
 #define UNBIN(bin) ((hwm_bytes){.data = (bin).data, .size = (bin).len})
 
-#define SAMPLE_COUNTS(X)   X(batch) X(length) X(context) X(context_window) X(selector) X(columns)
-#define SAMPLE_SHARES(X)   X(fraction_terminal) X(fraction_first) X(fraction_recent)
+#define SAMPLE_COUNTS(X) X(batch) X(length) X(context) X(context_window) X(selector) X(columns)
+#define SAMPLE_SHARES(X)                                                                           \
+    X(fraction_terminal)                                                                           \
+    X(terminal_back_min) X(terminal_back_max) X(fraction_first) X(fraction_recent)
 #define SAMPLE_OTHERS(X)   X(materialise) X(recent_steps) X(priority_exponent) X(uncounted) X(draw)
 #define SAMPLE_NUMBERS(X)  SAMPLE_COUNTS(X) SAMPLE_SHARES(X) SAMPLE_OTHERS(X)
 #define LIMITER_NUMBERS(X) X(samples_per_insert) X(min_size_steps) X(burst_steps) X(prefetch_steps)

@@ -1,6 +1,7 @@
 #include "judge.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,9 @@ static void score_json(FILE* out, const hwm_evaluate_score* s) {
     hwm_json_print_number(max, sizeof max, s->max);
     fprintf(out, "\"mean\": %s, \"std\": %s, \"min\": %s, \"max\": %s, \"episodes\": %d", mean, std,
             min, max, s->episodes);
+    if (isfinite(s->velocity)) {
+        fprintf(out, ", \"velocity\": %.9g, \"velocity_std\": %.9g", s->velocity, s->velocity_std);
+    }
 }
 
 static void variants_json(FILE* out, const hwm_evaluate_result* r) {
@@ -79,8 +83,12 @@ static void variants_json(FILE* out, const hwm_evaluate_result* r) {
 }
 
 static void score_row(FILE* out, const char* name, const hwm_evaluate_score* s) {
-    fprintf(out, "  %-35s %7.1f %7.1f %7.1f %7.1f %8d\n", name, s->mean, s->std, s->min, s->max,
+    fprintf(out, "  %-35s %7.1f %7.1f %7.1f %7.1f %8d", name, s->mean, s->std, s->min, s->max,
             s->episodes);
+    if (isfinite(s->velocity)) {
+        fprintf(out, " %8.2f %5.2f", s->velocity, s->velocity_std);
+    }
+    fprintf(out, "\n");
 }
 
 static void variant_rows(FILE* out, const hwm_evaluate_result* r) {
@@ -204,8 +212,8 @@ hwm_status hwm_judge_checkpoint(const char* path, const hwm_judge_request* reque
     if (s == HWM_OK && table) {
         fprintf(table, "%s of %s, seed %llu\n", c.path, c.experiment->run.name,
                 (unsigned long long)j.request.seed);
-        fprintf(table, "  %-35s %7s %7s %7s %7s %8s\n", "return per episode", "mean", "std", "min",
-                "max", "episodes");
+        fprintf(table, "  %-35s %7s %7s %7s %7s %8s%s\n", "return per episode", "mean", "std",
+                "min", "max", "episodes", isfinite(j.result.all.velocity) ? "      m/s   std" : "");
         score_row(table, "as learned", &j.result.all);
         variant_rows(table, &j.result);
         fflush(table);

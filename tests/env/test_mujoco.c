@@ -215,13 +215,21 @@ static void test_quadruped_observes_itself(void** state) {
     double back[29] = {0.0, 0.0, 0.5, 0.0, 1.0, 0.0, 0.0};
     put(&o, back);
     assert_true(fabsf(o.obs[6] + 1.0f) < 1e-6f);
-    int cut = 0;
-    for (int t = 0; t < 60 && !cut; t++) {
+    int fell = 0;
+    for (int t = 0; t < 60 && !fell; t++) {
         step(&o);
-        cut = o.truncated ? t + 1 : 0;
-        assert_false(o.terminated);
+        fell = o.terminated ? t + 1 : 0;
+        assert_false(o.truncated);
     }
-    assert_true(cut >= 20);
+    assert_true(fell >= 20);
+    // the way ahead, and an environment that has none
+    s[0] = -1.25;
+    put(&o, s);
+    assert_true(hwm_envs_ahead(o.envs, 0) == -1.25);
+    hwm_envs_destroy(&o.envs);
+    config = fixture_config("cartpole_swingup");
+    open_one(&o, &config);
+    assert_true(isnan(hwm_envs_ahead(o.envs, 0)));
     hwm_envs_destroy(&o.envs);
 }
 

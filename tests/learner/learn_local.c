@@ -66,14 +66,16 @@ int main(int argc, char** argv) {
                 good = m >= e->run.stop_return ? good + 1 : 0;
                 evaluating += hwm_clock_s() - at;
                 printf(
-                    "env %6lld upd %5lld t %5.1f eval %5.1f/%5.1f train %5.1f | obs %.4f cont %.4f "
+                    "env %6lld upd %5lld t %5.1f eval %5.1f/%5.1f v %.2f train %5.1f | obs %.4f "
+                    "cont %.4f "
                     "imR %.3f st %.3f ent %.3f sat %.2f cl %.5f gn %.3f |W| %.2f dW %.4f c %.2f\n",
                     (long long)steps, (long long)updates, hwm_clock_s() - began - evaluating, plus,
-                    minus, local_return_mean(l), report.model.obs, report.model.cont,
-                    report.imagination.imagined_return, report.imagination.start_return,
-                    report.imagination.entropy, report.imagination.saturation, report.critic_loss,
-                    report.gradient_norm, report.imagination.weight_abs,
-                    report.imagination.update_relative, report.imagination.continued);
+                    minus, local_velocity(l), local_return_mean(l), report.model.obs,
+                    report.model.cont, report.imagination.imagined_return,
+                    report.imagination.start_return, report.imagination.entropy,
+                    report.imagination.saturation, report.critic_loss, report.gradient_norm,
+                    report.imagination.weight_abs, report.imagination.update_relative,
+                    report.imagination.continued);
                 fflush(stdout);
                 if (e->run.stop_return > 0 && good >= e->run.stop_count)
                     goto done;

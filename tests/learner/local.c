@@ -27,6 +27,7 @@ struct local {
     double drift[4096];  // correlated noise
     hwm_rng rng, noise;
     hwm_sequences batch, start_batch;
+    double velocity;  // m/s, of the newest evaluation
 };
 
 static void* need(size_t n, size_t size) {
@@ -285,16 +286,41 @@ static bool put_context(local* l, hwm_sequences* b, int i, int row, int env, int
     return true;
 }
 
+// Whether the row is a terminal; then it is moved back as replay.terminal_back_min and _max say, as
+// far as its episode reaches.
+static bool before_terminal(local* l, int env, int* row) {
+    const hwm_experience_config* c = &l->agent->experiment->replay;
+    const size_t at = (size_t)*row * (size_t)l->E + (size_t)env;
+    if (!l->t[at])
+        return false;
+    const int back =
+        (int)c->terminal_back_min +
+        (int)hwm_rng_below(&l->rng, (uint32_t)(c->terminal_back_max - c->terminal_back_min + 1));
+    *row = *row - back > l->begin[at] ? *row - back : l->begin[at];
+    return true;
+}
+
+// First row of the newest replay.recent_steps.
+static int newest_rows(const local* l) {
+    const int64_t rows = l->agent->experiment->replay.recent_steps / l->E;
+    return rows < l->rows ? l->rows - (int)rows : 0;
+}
+
 const hwm_sequences* local_model_batch(local* l) {
     const hwm_model_config* m = &l->agent->experiment->model;
     hwm_sequences* b = &l->batch;
     for (int i = 0; i < b->n; i++) {
-        const bool terminal = hwm_rng_uniform_double(&l->rng) < m->fraction_terminal;
+        const bool terminal = (m->terminals || m->continue_of[0]) &&
+                              hwm_rng_uniform_double(&l->rng) < m->fraction_terminal;
         for (int tries = 0;; tries++) {
             const int env = (int)hwm_rng_below(&l->rng, (uint32_t)l->E);
-            const int row = (int)hwm_rng_below(&l->rng, (uint32_t)(l->rows - 1));
-            if (terminal && tries < 400 && !l->t[(size_t)(row + 1) * (size_t)l->E + (size_t)env])
-                continue;
+            int row = (int)hwm_rng_below(&l->rng, (uint32_t)(l->rows - 1));
+            if (terminal && tries < 400) {
+                row++;
+                if (!before_terminal(l, env, &row))
+                    continue;
+                row -= row > 0;
+            }
             if (put(l, b, i, row, env) &&
                 put_context(l, b, i, row, env, (int)m->context_window_steps))
                 break;
@@ -322,11 +348,17 @@ void local_starts(local* l) {
     hwm_sequences* b = &l->start_batch;
     const int O = l->O, A = l->A, E = l->E;
     for (int i = 0; i < b->n; i++) {
-        const bool want_first = hwm_rng_uniform_double(&l->rng) < im->fraction_first;
+        const double kind = hwm_rng_uniform_double(&l->rng);
+        const bool want_first = kind < im->fraction_first;
+        const bool terminal = !want_first && kind < im->fraction_first + im->fraction_terminal;
+        const double recent = im->fraction_first + im->fraction_terminal + im->fraction_recent;
+        const int oldest = !want_first && !terminal && kind < recent ? newest_rows(l) : 0;
         int env, row;
-        for (;;) {
+        for (int tries = 0;; tries++) {
             env = (int)hwm_rng_below(&l->rng, (uint32_t)E);
-            row = (int)hwm_rng_below(&l->rng, (uint32_t)l->rows);
+            row = oldest + (int)hwm_rng_below(&l->rng, (uint32_t)(l->rows - oldest));
+            if (terminal && tries < 400 && !before_terminal(l, env, &row))
+                continue;
             if (want_first)
                 row = l->begin[(size_t)row * (size_t)E + (size_t)env];
             if (put(l, b, i, row, env) &&
@@ -358,8 +390,11 @@ void local_starts(local* l) {
         hwm_imagination_begin_episodes(l->agent->imagination);
 }
 
-double local_evaluate(const local* l, int episodes, uint64_t seed, float variant_sign,
-                      int freeze_at) {
+double local_velocity(const local* l) {
+    return l->velocity;
+}
+
+double local_evaluate(local* l, int episodes, uint64_t seed, float variant_sign, int freeze_at) {
     const hwm_agent* a = l->agent;
     const int E = episodes, O = l->O, A = l->A;
     hwm_envs* envs;
@@ -380,7 +415,7 @@ double local_evaluate(const local* l, int episodes, uint64_t seed, float variant
     hwm_rng rng;
     hwm_rng_init(&rng, seed, HWM_PURPOSE_WEIGHTS, 0, 0, 0);
     int alive = E;
-    double sum = 0;
+    double sum = 0, ahead = 0;
     for (int i = 0; i < E; i++) {
         if (variant_sign != 0) {
             float variant[16] = {variant_sign, 1e9f};
@@ -416,12 +451,14 @@ double local_evaluate(const local* l, int episodes, uint64_t seed, float variant
             if (active[i]) {
                 sum += (double)reward[i];
                 if (te[i] || tr[i]) {
+                    ahead += hwm_envs_ahead(envs, i);
                     active[i] = 0;
                     alive--;
                 }
             }
     }
     hwm_envs_destroy(&envs);
+    l->velocity = ahead / E / (a->spec.time_limit * a->spec.control_dt);
     void* all[] = {raw, reward, action, active, te, tr,    state, act,
                    obs, prev,   u,      pu,     pr, first, rows,  coef};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)

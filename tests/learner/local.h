@@ -19,8 +19,9 @@ const hwm_sequences* local_model_batch(local* l);
 void local_starts(local* l);
 // Mean return of `episodes` evaluation episodes; variant_sign: +1, -1 for that variant only, 0 any;
 // freeze_at: no plasticity from that decision on (-1: never).
-double local_evaluate(const local* l, int episodes, uint64_t seed, float variant_sign,
-                      int freeze_at);
+double local_evaluate(local* l, int episodes, uint64_t seed, float variant_sign, int freeze_at);
+// Of the newest local_evaluate, as hwm_evaluate_score has it, m/s; NaN where there is no way to go.
+double local_velocity(const local* l);
 // The same parameters on held-out experience: mean squared open-loop error of the model after k
 // decisions in units of the one-step deltas' std, and that of "nothing changes".
 void local_open_loop(local* l, int steps, int sequences, double* model, double* nothing);

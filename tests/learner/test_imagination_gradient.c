@@ -216,6 +216,16 @@ static void test_mod3_rssm(void** state) {
     check(COMMON "model:\n  kind: rssm\n  sequences: 2\n  sequence_steps: 4\n", set, 3);
 }
 
+// Continue as a function of the predicted observation, and starts weighed by it; the penalty on
+// outputs beyond their useful range.
+static void test_known_continue_and_saturation(void** state) {
+    (void)state;
+    static const char* const set[] = {"model.continue_of=theta", "model.continue_slope=3",
+                                      "model.terminals=false", "imagination.saturation=0.3",
+                                      "rule.phi_std=1"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", set, 5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mod3_gru),
@@ -227,6 +237,7 @@ int main(void) {
         cmocka_unit_test(test_mod3_context),
         cmocka_unit_test(test_mod3_all_layers),
         cmocka_unit_test(test_silu_and_known_reward),
+        cmocka_unit_test(test_known_continue_and_saturation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

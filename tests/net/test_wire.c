@@ -56,6 +56,8 @@ static bool sample_request(hwm_request_kind kind, hwm_request* r) {
                                                  .materialise = true,
                                                  .selector = HWM_SELECT_NEWEST,
                                                  .fraction_terminal = 0.25,
+                                                 .terminal_back_min = 7,
+                                                 .terminal_back_max = 8,
                                                  .fraction_first = 0.125,
                                                  .fraction_recent = 0.5,
                                                  .recent_steps = 1000,
@@ -173,6 +175,8 @@ static void test_wire_requests_come_back(void** state) {
             assert_true(a->context_window == b->context_window && a->selector == b->selector);
             assert_true(a->fraction_terminal == b->fraction_terminal &&
                         a->fraction_first == b->fraction_first);
+            assert_true(a->terminal_back_min == b->terminal_back_min &&
+                        a->terminal_back_max == b->terminal_back_max);
             assert_true(a->fraction_recent == b->fraction_recent &&
                         a->recent_steps == b->recent_steps);
             assert_true(a->draw == b->draw && a->columns == b->columns && b->materialise &&
@@ -220,6 +224,9 @@ static void test_wire_checks_before_packing(void** state) {
     sample_request(HWM_REQUEST_SAMPLE, &r);
     r.sample.request.fraction_terminal = 1.5;
     expect_pack_refusal(&r, "fraction_terminal is 1.5");
+    sample_request(HWM_REQUEST_SAMPLE, &r);
+    r.sample.request.terminal_back_min = 9;
+    expect_pack_refusal(&r, "terminal_back_min is 9");
     sample_request(HWM_REQUEST_TABLE_CREATE, &r);
     snprintf(table.name, sizeof table.name, "a/b");
     expect_pack_refusal(&r, "byte 1 is 0x2f");

@@ -191,6 +191,56 @@ static void test_replay_shares_of_terminal_and_first_starts(void** state) {
     world_close(&w);
 }
 
+// Sequences near a terminal: how far before it they end is uniform, and what would begin before the
+// episode begins with it.
+static void test_replay_draws_before_terminals(void** state) {
+    (void)state;
+    enum { LONG = 35, SHORT = 14, LENGTH = 10, LO = 3, HI = 12, BATCH = 1000 };
+    world w = world_open(100000);
+    writer_state s = writer_begin(0, 0);
+    for (int episode = 0; episode < 20; episode++) {
+        const int chunks = episode % 2 ? LONG / 7 : SHORT / 7;
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            int end = chunk < chunks - 1 ? 0 : HWM_FLAG_LAST | HWM_FLAG_TERMINAL;
+            assert_int_equal(fixture_append(w.replay, w.table, &s, 7, end), HWM_OK);
+        }
+    }
+    hwm_sample_request r = {.batch = BATCH,
+                            .length = LENGTH,
+                            .fraction_terminal = 1,
+                            .terminal_back_min = LO,
+                            .terminal_back_max = HI,
+                            .draw = 5};
+    hwm_status status;
+    hwm_batch* b = fixture_sample(w.replay, w.table, &r, &status);
+    assert_int_equal(status, HWM_OK);
+    fixture_check(b, &w.signature);
+    int seen[HI + 1] = {0}, clipped = 0, of_long = 0;
+    for (int i = 0; i < BATCH; i++) {
+        const int pair = LONG + SHORT, at = (int)b->step[i] % pair;
+        const bool is_short = at < SHORT;
+        const int row = is_short ? at : at - SHORT, rows = is_short ? SHORT : LONG;
+        const int back = rows - LENGTH - row;
+        assert_true(row >= 0 && back >= (is_short ? 0 : LO) && back <= HI);
+        // one of 20 terminals; a short episode has room for 4 rows, so 4 .. 12 all begin with it
+        const double p = row == 0 ? 9.0 / 10 / 20 : 1.0 / 10 / 20;
+        assert_true(b->probability[i] > p * 0.999999 && b->probability[i] < p * 1.000001);
+        seen[back] += !is_short;
+        of_long += !is_short;
+        clipped += is_short && row == 0;
+    }
+    for (int back = LO; back <= HI; back++) {
+        assert_true(seen[back] > of_long / 10 / 2 && seen[back] < of_long / 10 * 2);
+    }
+    assert_true(clipped > (BATCH - of_long) * 8 / 10);
+    hwm_replay_batch_free(w.replay, &b);
+    r.terminal_back_min = HI + 1;
+    assert_int_equal(hwm_replay_sample(w.replay, w.table, &r, 1), HWM_OK);
+    hwm_completion c = fixture_wait(w.replay);
+    assert_int_equal(c.status, HWM_EINVAL);
+    world_close(&w);
+}
+
 static void test_replay_closes_abandoned_episodes(void** state) {
     (void)state;
     world w = world_open(1000);
@@ -481,6 +531,7 @@ int main(void) {
         cmocka_unit_test(test_replay_stores_each_chunk_once),
         cmocka_unit_test(test_replay_remembers_streams_that_were_evicted),
         cmocka_unit_test(test_replay_shares_of_terminal_and_first_starts),
+        cmocka_unit_test(test_replay_draws_before_terminals),
         cmocka_unit_test(test_replay_closes_abandoned_episodes),
         cmocka_unit_test(test_replay_forgets_expired_streams),
         cmocka_unit_test(test_replay_accepts_a_gap_and_closes_what_came_before),

@@ -106,6 +106,31 @@ static void test_refusals(void** state) {
     rig_close(&r);
 }
 
+// Way ahead over the full length of an episode: a fall costs the rest of it.
+static void test_velocity(void** state) {
+    (void)state;
+    rig r;
+    rig_open(&r,
+             "env: {name: quadruped, gear: 150, time_limit: 60, fall_steps: 2}\n"
+             "controller: {hidden: [8], plastic: [none], static_weights_scale: 20}\n",
+             0, 1, 1);
+    hwm_evaluate_request q = hwm_evaluate_default_request();
+    q.episodes = 6;
+    hwm_evaluate_result a = evaluate(&r, q);
+    assert_true(isfinite(a.all.velocity) && a.all.velocity_std > 0);
+    assert_true(fabs(a.all.velocity) < 5 && a.all.velocity != 0);
+    hwm_error err;
+    uint8_t reply[HWM_EVALUATE_REPLY_MAX];
+    hwm_evaluate_result b;
+    size_t n = hwm_evaluate_result_encode(&a, reply);
+    assert_int_equal(hwm_evaluate_result_decode(reply, n, &b, &err), HWM_OK);
+    assert_true(b.all.velocity == a.all.velocity && b.all.velocity_std == a.all.velocity_std);
+    rig_close(&r);
+    rig_open(&r, yaml, 0, 1, 1);
+    assert_true(isnan(evaluate(&r, q).all.velocity));
+    rig_close(&r);
+}
+
 static void test_task_wire_form(void** state) {
     (void)state;
     hwm_evaluate_request q = {.episodes = 7,
@@ -150,7 +175,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repeats_and_counts), cmocka_unit_test(test_variants),
         cmocka_unit_test(test_controls),           cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_task_wire_form),
+        cmocka_unit_test(test_velocity),           cmocka_unit_test(test_task_wire_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
