@@ -59,9 +59,10 @@ static hwm_status check_sample(const hwm_wire_sample* s, hwm_error* err) {
                               err));
     CHECK(hwm_wire_check_size("selector", (uint64_t)r->selector, 0, HWM_SELECT_ONLINE, err));
     CHECK(check_fraction("fraction_terminal", r->fraction_terminal, 1, err));
-    CHECK(check_size("terminal_back_max", (uint64_t)(int64_t)r->terminal_back_max, 0, 65536, err));
-    CHECK(check_size("terminal_back_min", (uint64_t)(int64_t)r->terminal_back_min, 0,
-                     (uint64_t)r->terminal_back_max, err));
+    CHECK(hwm_wire_check_size("terminal_back_max", (uint64_t)(int64_t)r->terminal_back_max, 0,
+                              65536, err));
+    CHECK(hwm_wire_check_size("terminal_back_min", (uint64_t)(int64_t)r->terminal_back_min, 0,
+                              (uint64_t)r->terminal_back_max, err));
     CHECK(check_fraction("fraction_first", r->fraction_first, 1, err));
     CHECK(check_fraction("fraction_recent", r->fraction_recent, 1, err));
     CHECK(check_fraction("fraction_terminal + fraction_first + fraction_recent",
