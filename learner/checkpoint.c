@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/crc.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "nn/safetensors.h"
 
@@ -139,69 +139,72 @@ static void training_scatter(training* t, hwm_agent* a) {
     INT(last_step_checkpoint)                                                                      \
     REAL(wall_s)
 
-static json_t* state_json(const hwm_progress_state* s, const hwm_agent* a) {
-    json_t* o = json_object();
-    json_object_set_new(o, "format", json_integer(FORMAT));
-    json_object_set_new(o, "hwm_version", json_string(HWM_VERSION));
-    json_object_set_new(o, "version", json_integer((json_int_t)s->version));
-    json_object_set_new(o, "draws", json_integer((json_int_t)s->draws));
-#define PUT_INT(f)  json_object_set_new(o, #f, json_integer((json_int_t)s->f));
-#define PUT_REAL(f) json_object_set_new(o, #f, json_real(s->f));
+static void write_state(FILE* f, const hwm_progress_state* s, const hwm_agent* a,
+                        const uint32_t crcs[FILES]) {
+    hwm_json_writer w = hwm_json_writer_of(f, 2, 17);
+    hwm_json_open(&w, NULL, '{');
+    hwm_json_put_whole(&w, "format", FORMAT);
+    hwm_json_put_text(&w, "hwm_version", HWM_VERSION);
+    hwm_json_put_whole(&w, "version", (int64_t)s->version);
+    hwm_json_put_whole(&w, "draws", (int64_t)s->draws);
+#define PUT_INT(f)  hwm_json_put_whole(&w, #f, (int64_t)s->f);
+#define PUT_REAL(f) hwm_json_put_number(&w, #f, s->f);
     STATE_FIELDS(PUT_INT, PUT_REAL)
-    json_object_set_new(o, "best_mean",
-                        isfinite(s->best_mean) ? json_real(s->best_mean) : json_null());
-    json_object_set_new(o, "model_updates", json_integer((json_int_t)a->model_updates));
-    json_object_set_new(o, "behaviour_updates", json_integer((json_int_t)a->behaviour_updates));
-    json_object_set_new(o, "skipped", json_integer((json_int_t)a->skipped));
+    hwm_json_put_number(&w, "best_mean", s->best_mean);  // null: none yet
+    hwm_json_put_whole(&w, "model_updates", a->model_updates);
+    hwm_json_put_whole(&w, "behaviour_updates", a->behaviour_updates);
+    hwm_json_put_whole(&w, "skipped", a->skipped);
     // moments since the last refresh of scales: doubles, so that a resumed run repeats
-    json_t *sum = json_array(), *square = json_array();
-    for (int j = 0; j < a->spec.obs_dim; j++) {
-        json_array_append_new(sum, json_real(a->delta_sum[j]));
-        json_array_append_new(square, json_real(a->delta_square[j]));
-    }
-    json_object_set_new(o, "delta_count", json_real(a->delta_count));
-    json_object_set_new(o, "delta_sum", sum);
-    json_object_set_new(o, "delta_square", square);
-    return o;
+    hwm_json_put_number(&w, "delta_count", a->delta_count);
+    hwm_json_open(&w, "delta_sum", '[');
+    for (int j = 0; j < a->spec.obs_dim; j++)
+        hwm_json_put_number(&w, NULL, a->delta_sum[j]);
+    hwm_json_close(&w);
+    hwm_json_open(&w, "delta_square", '[');
+    for (int j = 0; j < a->spec.obs_dim; j++)
+        hwm_json_put_number(&w, NULL, a->delta_square[j]);
+    hwm_json_close(&w);
+    hwm_json_open(&w, "crc32c", '{');
+    for (int i = 0; i < FILES; i++)
+        hwm_json_put_whole(&w, files[i], crcs[i]);
+    hwm_json_close(&w);
+    hwm_json_close(&w);
+    fputc('\n', f);
 }
 
-static hwm_status state_parse(const json_t* o, const char* path, hwm_progress_state* s,
+static hwm_status state_parse(const hwm_json* o, const char* path, hwm_progress_state* s,
                               hwm_agent* a, hwm_error* err) {
-    const json_int_t format = json_integer_value(json_object_get(o, "format"));
+    const int64_t format = hwm_json_whole(o, "format", 0);
     if (format > FORMAT || format < 1)
         return hwm_fail(err, HWM_EVERSION, "%s: format %lld, this program reads up to %d", path,
                         (long long)format, FORMAT);
-    s->version = (uint64_t)json_integer_value(json_object_get(o, "version"));
-    s->draws = (uint64_t)json_integer_value(json_object_get(o, "draws"));
-#define GET_INT(f)  s->f = (int64_t)json_integer_value(json_object_get(o, #f));
-#define GET_REAL(f) s->f = json_number_value(json_object_get(o, #f));
+    s->version = (uint64_t)hwm_json_whole(o, "version", 0);
+    s->draws = (uint64_t)hwm_json_whole(o, "draws", 0);
+#define GET_INT(f)  s->f = hwm_json_whole(o, #f, 0);
+#define GET_REAL(f) s->f = hwm_json_number(o, #f, 0);
     STATE_FIELDS(GET_INT, GET_REAL)
-    const json_t* best = json_object_get(o, "best_mean");
-    s->best_mean = json_is_number(best) ? json_number_value(best) : -INFINITY;
-    a->model_updates = (int64_t)json_integer_value(json_object_get(o, "model_updates"));
-    a->behaviour_updates = (int64_t)json_integer_value(json_object_get(o, "behaviour_updates"));
-    a->skipped = (int64_t)json_integer_value(json_object_get(o, "skipped"));
-    a->delta_count = json_number_value(json_object_get(o, "delta_count"));
+    s->best_mean = hwm_json_number(o, "best_mean", -INFINITY);
+    a->model_updates = hwm_json_whole(o, "model_updates", 0);
+    a->behaviour_updates = hwm_json_whole(o, "behaviour_updates", 0);
+    a->skipped = hwm_json_whole(o, "skipped", 0);
+    a->delta_count = hwm_json_number(o, "delta_count", 0);
+    const hwm_json *sum = hwm_json_at(o, "delta_sum"), *square = hwm_json_at(o, "delta_square");
     for (int j = 0; j < a->spec.obs_dim; j++) {
-        a->delta_sum[j] =
-            json_number_value(json_array_get(json_object_get(o, "delta_sum"), (size_t)j));
-        a->delta_square[j] =
-            json_number_value(json_array_get(json_object_get(o, "delta_square"), (size_t)j));
+        a->delta_sum[j] = hwm_json_number(hwm_json_member(sum, (size_t)j), "", 0);
+        a->delta_square[j] = hwm_json_number(hwm_json_member(square, (size_t)j), "", 0);
     }
     return HWM_OK;
 }
 
-static hwm_status write_json(const char* path, const json_t* o, hwm_error* err) {
-    char* text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    if (!text)
-        return hwm_fail(err, HWM_ENOMEM, "no memory for %s", path);
-    const size_t n = strlen(text);
-    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    const bool ok = fd >= 0 && write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
+static hwm_status save_state(const char* path, const hwm_progress_state* s, const hwm_agent* a,
+                             const uint32_t crcs[FILES], hwm_error* err) {
+    FILE* f = fopen(path, "w");
+    if (f)
+        write_state(f, s, a, crcs);
+    const bool ok = f && fflush(f) == 0 && !ferror(f) && fsync(fileno(f)) == 0;
     const int code = errno;
-    if (fd >= 0)
-        close(fd);
-    free(text);
+    if (f)
+        fclose(f);
     if (ok)
         return HWM_OK;
     return hwm_fail(err, code == ENOSPC ? HWM_EFULL : HWM_EIO, "%s: %s", path, strerror(code));
@@ -210,7 +213,7 @@ static hwm_status write_json(const char* path, const json_t* o, hwm_error* err) 
 // ---- save
 
 static hwm_status write_set(const char* dir, int which, const hwm_param_list* list,
-                            const float* values, const hwm_progress_state* s, json_t* crcs,
+                            const float* values, const hwm_progress_state* s, uint32_t crcs[FILES],
                             hwm_error* err) {
     char path[PATH_MAX];
     if (!join(path, dir, files[which]))
@@ -218,17 +221,12 @@ static hwm_status write_set(const char* dir, int which, const hwm_param_list* li
     nn_meta meta[2] = {{"version", ""}, {"env_steps", ""}};
     snprintf(meta[0].text, sizeof meta[0].text, "%llu", (unsigned long long)s->version);
     snprintf(meta[1].text, sizeof meta[1].text, "%lld", (long long)s->env_steps);
-    uint32_t crc;
     hwm_status status = nn_safetensors_write(path, list, values, meta, 2, err);
-    if (status == HWM_OK)
-        status = crc_of(path, &crc, err);
-    if (status == HWM_OK)
-        json_object_set_new(crcs, files[which], json_integer((json_int_t)crc));
-    return status;
+    return status == HWM_OK ? crc_of(path, &crcs[which], err) : status;
 }
 
 static hwm_status write_params(const char* dir, int which, const nn_params* params,
-                               const hwm_progress_state* s, json_t* crcs, hwm_error* err) {
+                               const hwm_progress_state* s, uint32_t crcs[FILES], hwm_error* err) {
     float* values = malloc((params->list.count + 1) * sizeof *values);
     if (!values)
         return hwm_fail(err, HWM_ENOMEM, "no memory for a checkpoint");
@@ -241,7 +239,7 @@ static hwm_status write_params(const char* dir, int which, const nn_params* para
 static hwm_status write_all(const char* dir, hwm_agent* a, const hwm_progress_state* s,
                             hwm_error* err) {
     training t = {0};
-    json_t* crcs = json_object();
+    uint32_t crcs[FILES] = {0};
     hwm_status status = training_create(&t, a);
     if (status != HWM_OK)
         hwm_fail(err, status, "no memory for a checkpoint");
@@ -257,15 +255,11 @@ static hwm_status write_all(const char* dir, hwm_agent* a, const hwm_progress_st
     }
     free(t.values);
     if (status == HWM_OK) {
-        json_t* o = state_json(s, a);
-        json_object_set(o, "crc32c", crcs);
         char path[PATH_MAX];
         status = join(path, dir, "state.json")
-                     ? write_json(path, o, err)
+                     ? save_state(path, s, a, crcs, err)
                      : hwm_fail(err, HWM_EINVAL, "%s: the path is too long", dir);
-        json_decref(o);
     }
-    json_decref(crcs);
     return status == HWM_OK ? sync_dir(dir, err) : status;
 }
 
@@ -307,7 +301,7 @@ hwm_status hwm_checkpoint_save(const char* run_dir, const char* name, hwm_agent*
 
 // ---- load
 
-static hwm_status check_file(const char* dir, int which, const json_t* crcs, char* path,
+static hwm_status check_file(const char* dir, int which, const hwm_json* crcs, char* path,
                              hwm_error* err) {
     if (!join(path, dir, files[which]))
         return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", dir);
@@ -315,13 +309,12 @@ static hwm_status check_file(const char* dir, int which, const json_t* crcs, cha
     hwm_status status = crc_of(path, &crc, err);
     if (status != HWM_OK)
         return status;
-    const json_t* want = json_object_get(crcs, files[which]);
-    if (!json_is_integer(want) || (uint32_t)json_integer_value(want) != crc)
+    if (hwm_json_whole(hwm_json_get(crcs, files[which]), "", -1) != (int64_t)crc)
         return hwm_fail(err, HWM_ECORRUPT, "%s: its checksum is not the one in state.json", path);
     return HWM_OK;
 }
 
-static hwm_status read_params(const char* dir, int which, const json_t* crcs, nn_params* params,
+static hwm_status read_params(const char* dir, int which, const hwm_json* crcs, nn_params* params,
                               hwm_error* err) {
     char path[PATH_MAX];
     hwm_status status = check_file(dir, which, crcs, path, err);
@@ -344,13 +337,13 @@ hwm_status hwm_checkpoint_load(const char* dir, hwm_agent* agent, hwm_progress_s
         return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", dir);
     if (access(path, F_OK) != 0)
         return hwm_fail(err, HWM_ENOTFOUND, "%s: not there", path);
-    json_error_t bad;
-    json_t* o = json_load_file(path, 0, &bad);
-    if (!o)
-        return hwm_fail(err, HWM_ECORRUPT, "%s: line %d: %s", path, bad.line, bad.text);
-    const json_t* crcs = json_object_get(o, "crc32c");
+    hwm_json* o = NULL;
+    hwm_status status = hwm_json_load(&o, path, err);
+    if (status != HWM_OK)
+        return status;
+    const hwm_json* crcs = hwm_json_at(o, "crc32c");
     training t = {0};
-    hwm_status status = state_parse(o, path, state, agent, err);
+    status = state_parse(o, path, state, agent, err);
     if (status == HWM_OK)
         status = read_params(dir, 0, crcs, agent->phi, err);
     if (status == HWM_OK)
@@ -366,7 +359,7 @@ hwm_status hwm_checkpoint_load(const char* dir, hwm_agent* agent, hwm_progress_s
     if (status == HWM_OK)
         training_scatter(&t, agent);
     free(t.values);
-    json_decref(o);
+    hwm_json_free(&o);
     return status;
 }
 

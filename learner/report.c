@@ -1,7 +1,6 @@
 #include "report.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +8,152 @@
 
 #include "base/clock.h"
 #include "base/events.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "open_loop.h"
 
+// The numbers of a line: key, group of the TensorBoard tag, form, and what README's glossary says.
+// A number that is not known yet is left out of its line.
+typedef enum row {
+    WALL_S,
+    ENV_STEPS,
+    UPDATES,
+    MODEL_UPDATES,
+    ENV_STEPS_PER_S,
+    UPDATES_PER_S,
+    ENV_STEPS_PER_UPDATE,
+    VERSION,
+    VERSION_LAG,
+    WORKERS,
+    EPISODES,
+    REPLAY_STEPS,
+    RETURN_MEAN,
+    EVAL_MEAN,
+    EVAL_BEST,
+    BEST_ENV_STEPS,
+    IMAGINED_RETURN,
+    REAL_RETURN,
+    OPEN_LOOP,  // per horizon: of the model, of "nothing changes", of the reward
+    OPEN_LOOP_LAST = OPEN_LOOP + 3 * HWM_OPEN_LOOP_HORIZONS - 1,
+    CONTINUE_AT_TERMINALS,
+    CONTINUE_ELSEWHERE,
+    CONTINUE_CALIBRATION,
+    REWARD_BIAS,
+    REWARD_MISSING,
+    MODEL_LOSS,
+    MODEL_OBS_LOSS,
+    MODEL_REWARD_LOSS,
+    MODEL_CONTINUE_LOSS,
+    MODEL_GRADIENT_NORM,
+    ACTOR_LOSS,
+    CRITIC_LOSS,
+    GRADIENT_NORM,
+    ENTROPY,
+    SATURATION,
+    WEIGHT_ABS,
+    UPDATE_RELATIVE,
+    CONTINUED,
+    SKIPPED_UPDATES,
+    LOST_SEQUENCES,
+    WAIT_SHARE,
+    MODEL_SHARE,
+    IMAGINATION_SHARE,
+    CRITIC_SHARE,
+    MODEL_GFLOPS,
+    ROWS
+} row;
+
+typedef struct row_spec {
+    const char* key;
+    const char* group;
+    bool whole;
+    const char* help;
+} row_spec;
+
+static const row_spec rows[ROWS] = {
+    [WALL_S] = {"wall_s", "time", false, "seconds since the run began, over all its processes"},
+    [ENV_STEPS] = {"env_steps", "train", true, "environment steps so far, action repeats counted"},
+    [UPDATES] = {"updates", "train", true, "behaviour updates so far"},
+    [MODEL_UPDATES] = {"model_updates", "train", true, "world-model updates so far"},
+    [ENV_STEPS_PER_S] = {"env_steps_per_s", "time", false, "environment steps per second"},
+    [UPDATES_PER_S] = {"updates_per_s", "time", false, "behaviour updates per second"},
+    [ENV_STEPS_PER_UPDATE] = {"env_steps_per_update", "train", false,
+                              "the ratio as realised since the line before"},
+    [VERSION] = {"version", "train", true, "newest published version of the controller"},
+    [VERSION_LAG] = {"version_lag", "train", false,
+                     "published versions that the workers have not applied yet, mean"},
+    [WORKERS] = {"workers", "train", true, "workers alive"},
+    [EPISODES] = {"episodes", "train", true, "training episodes finished"},
+    [REPLAY_STEPS] = {"replay_steps", "train", true, "steps that the table holds"},
+    [RETURN_MEAN] = {"return_mean", "train", false,
+                     "mean return of the newest training episodes, exploration included"},
+    [EVAL_MEAN] = {"eval_mean", "eval", false, "newest evaluation, without exploration"},
+    [EVAL_BEST] = {"eval_best", "eval", false,
+                   "the best evaluation, confirmed on further episodes"},
+    [BEST_ENV_STEPS] = {"best_env_steps", "train", true, "environment steps when it was found"},
+    [IMAGINED_RETURN] = {"imagined_return", "train", false,
+                         "discounted return from an episode's first observation, as imagined with "
+                         "the same parameters as `real_return`; their gap is the first thing to "
+                         "look at. Too low early on, when the critic has not caught up"},
+    [REAL_RETURN] = {"real_return", "train", false,
+                     "the same as measured in evaluation, which a time limit ends and imagination "
+                     "does not: a controller that would earn 1 per step for ever is imagined at "
+                     "333 and measured at 259 with gamma 0.997 and 500 steps"},
+    [OPEN_LOOP] = {"open_loop_1", "train", false,
+                   "the world model's mean squared error after 1 decision along recorded actions, "
+                   "in units of one-step changes; `open_loop_by_dimension` has each observation's"},
+    {"open_loop_1_nothing", "train", false, "the same of a model that says: nothing changes"},
+    {"open_loop_1_reward", "train", false, "mean squared error of the reward, 1 decision ahead"},
+    {"open_loop_5", "train", false, "as `open_loop_1`, after 5 decisions"},
+    {"open_loop_5_nothing", "train", false, "as `open_loop_1_nothing`, after 5 decisions"},
+    {"open_loop_5_reward", "train", false, "as `open_loop_1_reward`, after 5 decisions"},
+    {"open_loop_15", "train", false, "as `open_loop_1`, after 15 decisions"},
+    {"open_loop_15_nothing", "train", false, "as `open_loop_1_nothing`, after 15 decisions"},
+    {"open_loop_15_reward", "train", false, "as `open_loop_1_reward`, after 15 decisions"},
+    [CONTINUE_AT_TERMINALS] = {"continue_at_terminals", "train", false,
+                               "mean predicted continue, one step ahead, where the episode truly "
+                               "ended; 0 is right"},
+    [CONTINUE_ELSEWHERE] = {"continue_elsewhere", "train", false,
+                            "the same where it went on; 1 is right"},
+    [CONTINUE_CALIBRATION] = {"continue_calibration", "train", false,
+                              "mean |prediction - frequency| over ten bins of the predicted "
+                              "continue, by how many fall into each"},
+    [REWARD_BIAS] = {"reward_bias", "train", false,
+                     "mean predicted reward minus mean reward, one step ahead"},
+    [REWARD_MISSING] = {"reward_missing", "train", false,
+                        "share of the rewards' variance that is not predicted"},
+    [MODEL_LOSS] = {"model_loss", "loss", false, "of the newest world-model update, in all"},
+    [MODEL_OBS_LOSS] = {"model_obs_loss", "loss", false, "its part for observations"},
+    [MODEL_REWARD_LOSS] = {"model_reward_loss", "loss", false, "its part for rewards"},
+    [MODEL_CONTINUE_LOSS] = {"model_continue_loss", "loss", false, "its part for episode ends"},
+    [MODEL_GRADIENT_NORM] = {"model_gradient_norm", "loss", false, "its gradient before clipping"},
+    [ACTOR_LOSS] = {"actor_loss", "loss", false, "of the controller's newest update"},
+    [CRITIC_LOSS] = {"critic_loss", "loss", false, "of the critic's newest update"},
+    [GRADIENT_NORM] = {"gradient_norm", "loss", false, "the controller's gradient before clipping"},
+    [ENTROPY] = {"entropy", "train", false, "of imagined actions"},
+    [SATURATION] = {"saturation", "train", false,
+                    "mean pre-activation of the imagined outputs beyond 1.5"},
+    [WEIGHT_ABS] = {"weight_abs", "train", false, "mean absolute weight after an imagined rollout"},
+    [UPDATE_RELATIVE] = {"update_relative", "train", false,
+                         "how much one imagined step changes the weights, relative to them"},
+    [CONTINUED] = {"continued", "train", false,
+                   "share of rollouts that went on from the previous imagination"},
+    [SKIPPED_UPDATES] = {"skipped_updates", "train", true,
+                         "updates dropped because a number was not finite"},
+    [LOST_SEQUENCES] = {"lost_sequences", "train", true,
+                        "sequences left out because their parameters could not be had"},
+    [WAIT_SHARE] = {"wait_share", "time", false,
+                    "share of the learner's time spent waiting for experience"},
+    [MODEL_SHARE] = {"model_share", "time", false, "share in world-model updates"},
+    [IMAGINATION_SHARE] = {"imagination_share", "time", false, "share in imagined rollouts"},
+    [CRITIC_SHARE] = {"critic_share", "time", false, "share in critic updates"},
+    [MODEL_GFLOPS] = {"model_gflops", "time", false,
+                      "GFLOP/s of the world-model updates while they run"},
+};
+
 struct hwm_report {
     FILE* file;
+    double value[ROWS];  // of the line at hand; NaN: not known
     hwm_events* events;
     bool events_failed;  // said once
     float* phi;          // scratch
@@ -55,102 +195,104 @@ void hwm_report_destroy(hwm_report** report) {
     *report = NULL;
 }
 
-static void real(json_t* o, const char* key, double value) {
-    if (isfinite(value))
-        json_object_set_new(o, key, json_real(value));  // what is unknown is left out
-}
-
-static void whole(json_t* o, const char* key, int64_t value) {
-    json_object_set_new(o, key, json_integer((json_int_t)value));
-}
-
-// Means over the observation, and each dimension by its name.
-static void put_open_loop(json_t* o, const hwm_agent* a) {
+// Means over the observation.
+static void take_open_loop(double value[ROWS], const hwm_agent* a) {
     const hwm_open_loop* m = a->open_loop;
     if (!m->known)
         return;
-    json_t* each = json_object();
     for (int k = 0; k < HWM_OPEN_LOOP_HORIZONS; k++) {
         double model = 0, nothing = 0;
-        json_t* dims = json_array();
         for (int j = 0; j < a->spec.obs_dim; j++) {
             model += m->model[k][j] / a->spec.obs_dim;
             nothing += m->nothing[k][j] / a->spec.obs_dim;
-            json_array_append_new(dims, json_real(m->model[k][j]));
         }
-        char key[48];
-        snprintf(key, sizeof key, "open_loop_%d", hwm_open_loop_horizon[k]);
-        real(o, key, model);
-        json_object_set_new(each, key, dims);
-        snprintf(key, sizeof key, "open_loop_%d_nothing", hwm_open_loop_horizon[k]);
-        real(o, key, nothing);
-        snprintf(key, sizeof key, "open_loop_%d_reward", hwm_open_loop_horizon[k]);
-        real(o, key, m->reward[k]);
+        value[OPEN_LOOP + 3 * k] = model;
+        value[OPEN_LOOP + 3 * k + 1] = nothing;
+        value[OPEN_LOOP + 3 * k + 2] = m->reward[k];
     }
-    json_object_set_new(o, "open_loop_by_dimension", each);
     if (a->experiment->model.terminals) {
-        real(o, "continue_at_terminals", m->continue_at_terminals);
-        real(o, "continue_elsewhere", m->continue_elsewhere);
-        real(o, "continue_calibration", m->continue_calibration);
+        value[CONTINUE_AT_TERMINALS] = m->continue_at_terminals;
+        value[CONTINUE_ELSEWHERE] = m->continue_elsewhere;
+        value[CONTINUE_CALIBRATION] = m->continue_calibration;
     }
-    real(o, "reward_bias", m->reward_bias);
-    real(o, "reward_missing", m->reward_missing);
+    value[REWARD_BIAS] = m->reward_bias;
+    value[REWARD_MISSING] = m->reward_missing;
 }
 
 // Mean of the newest training episodes of all workers, their number, how far behind their
 // parameters are, the table's size.
-static void from_server(json_t* o, const char* text, const hwm_report_line* line) {
-    json_t* stats = text ? json_loads(text, 0, NULL) : NULL;
+static void take_server(double value[ROWS], const hwm_report_line* line) {
+    value[REPLAY_STEPS] = (double)line->counters->inserted_steps;
+    hwm_json* stats = line->stats ? hwm_json_parse(line->stats, strlen(line->stats)) : NULL;
+    if (!stats)
+        return;
     double sum = 0, n = 0, lag = 0, alive = 0, episodes = 0;
-    size_t i, k;
-    json_t *worker, *one;
-    json_array_foreach(json_object_get(stats, "workers"), i, worker) {
-        json_array_foreach(json_object_get(worker, "recent_returns"), k, one) {
-            sum += json_number_value(one);
+    const hwm_json* workers = hwm_json_at(stats, "workers");
+    for (size_t i = 0; i < hwm_json_size(workers, ""); i++) {
+        const hwm_json* worker = hwm_json_member(workers, i);
+        const hwm_json* returns = hwm_json_at(worker, "recent_returns");
+        for (size_t k = 0; k < hwm_json_size(returns, ""); k++) {
+            sum += hwm_json_number(hwm_json_member(returns, k), "", 0);
             n += 1;
         }
-        episodes += json_number_value(json_object_get(worker, "episodes"));
-        if (!json_is_true(json_object_get(worker, "alive")))
+        episodes += hwm_json_number(worker, "episodes", 0);
+        if (!hwm_json_true(worker, "alive"))
             continue;
         alive += 1;
-        lag += json_number_value(json_object_get(worker, "version_lag"));
+        lag += hwm_json_number(worker, "version_lag", 0);
     }
-    if (stats) {
-        whole(o, "workers", (int64_t)alive);
-        whole(o, "episodes", (int64_t)episodes);
+    value[WORKERS] = alive;
+    value[EPISODES] = episodes;
+    value[RETURN_MEAN] = sum / n;  // NaN without episodes, as the lag without workers
+    value[VERSION_LAG] = lag / alive;
+    const hwm_json* tables = hwm_json_at(stats, "replay.tables");
+    for (size_t i = 0; i < hwm_json_size(tables, ""); i++) {
+        const hwm_json* table = hwm_json_member(tables, i);
+        if (strcmp(hwm_json_text(table, "name", ""), line->agent->experiment->run.name) == 0)
+            value[REPLAY_STEPS] = hwm_json_number(table, "steps", NAN);
     }
-    if (n > 0)
-        real(o, "return_mean", sum / n);
-    if (alive > 0)
-        real(o, "version_lag", lag / alive);
-    int64_t stored = line->counters->inserted_steps;
-    json_t* table;
-    json_array_foreach(json_object_get(json_object_get(stats, "replay"), "tables"), i, table) {
-        const char* name = json_string_value(json_object_get(table, "name"));
-        if (name && strcmp(name, line->agent->experiment->run.name) == 0)
-            stored = (int64_t)json_integer_value(json_object_get(table, "steps"));
+    hwm_json_free(&stats);
+}
+
+static void write_line(const hwm_report* r, const hwm_report_line* line) {
+    hwm_json_writer w = hwm_json_writer_of(r->file, 0, 7);
+    hwm_json_open(&w, NULL, '{');
+    hwm_json_put_text(&w, "phase", line->phase);
+    for (int i = 0; i < ROWS; i++) {
+        if (!isfinite(r->value[i]))
+            continue;
+        if (rows[i].whole)
+            hwm_json_put_whole(&w, rows[i].key, (int64_t)r->value[i]);
+        else
+            hwm_json_put_number(&w, rows[i].key, r->value[i]);
     }
-    whole(o, "replay_steps", stored);
-    json_decref(stats);
+    const hwm_open_loop* m = line->agent->open_loop;
+    if (m->known) {
+        hwm_json_open(&w, "open_loop_by_dimension", '{');
+        for (int k = 0; k < HWM_OPEN_LOOP_HORIZONS; k++) {
+            hwm_json_open(&w, rows[OPEN_LOOP + 3 * k].key, '[');
+            for (int j = 0; j < line->agent->spec.obs_dim; j++)
+                hwm_json_put_number(&w, NULL, m->model[k][j]);
+            hwm_json_close(&w);
+        }
+        hwm_json_close(&w);
+    }
+    hwm_json_close(&w);
+    fputc('\n', r->file);
+    fflush(r->file);
 }
 
 // The same numbers as TensorBoard scalars, and how the coefficients of the rule are distributed.
-static void write_events(hwm_report* r, const json_t* o, const hwm_report_line* line) {
+static void write_events(hwm_report* r, const hwm_report_line* line) {
     if (!r->events)
         return;
     const int64_t at = line->state->env_steps;
     hwm_status status = HWM_OK;
-    const char* key;
-    json_t* value;
-    json_object_foreach((json_t*)(uintptr_t)o, key, value) {
+    for (int i = 0; i < ROWS && status == HWM_OK; i++) {
         char tag[128];
-        const char* group = strncmp(key, "eval", 4) == 0                     ? "eval"
-                            : strstr(key, "_share") || strstr(key, "_per_s") ? "time"
-                            : strstr(key, "loss") || strstr(key, "norm")     ? "loss"
-                                                                             : "train";
-        snprintf(tag, sizeof tag, "%s/%s", group, key);
-        if (json_is_number(value) && status == HWM_OK)
-            status = hwm_events_scalar(r->events, at, tag, (float)json_number_value(value));
+        snprintf(tag, sizeof tag, "%s/%s", rows[i].group, rows[i].key);
+        if (isfinite(r->value[i]))
+            status = hwm_events_scalar(r->events, at, tag, (float)r->value[i]);
     }
     const nn_params* phi = line->agent->phi;
     if (!r->phi)
@@ -177,59 +319,52 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     const hwm_agent* a = line->agent;
     const hwm_agent_report* u = line->update;
     const double updates = (double)(s->updates - r->updates);
-    json_t* o = json_object();
-    json_object_set_new(o, "phase", json_string(line->phase));
-    real(o, "wall_s", line->wall_s);
-    whole(o, "env_steps", s->env_steps);
-    whole(o, "updates", s->updates);
-    whole(o, "model_updates", a->model_updates);
-    real(o, "env_steps_per_s", (double)(s->env_steps - r->env_steps) / span);
-    real(o, "updates_per_s", updates / span);
+    double* v = r->value;
+    for (int i = 0; i < ROWS; i++)
+        v[i] = NAN;
+    v[WALL_S] = line->wall_s;
+    v[ENV_STEPS] = (double)s->env_steps;
+    v[UPDATES] = (double)s->updates;
+    v[MODEL_UPDATES] = (double)a->model_updates;
+    v[ENV_STEPS_PER_S] = (double)(s->env_steps - r->env_steps) / span;
+    v[UPDATES_PER_S] = updates / span;
     if (updates > 0)
-        real(o, "env_steps_per_update", (double)(s->env_steps - r->env_steps) / updates);
-    whole(o, "version", (int64_t)line->counters->version);
-    real(o, "eval_mean", line->eval_mean);
-    real(o, "eval_best", s->best_mean);
-    whole(o, "best_env_steps", s->best_env_steps);
+        v[ENV_STEPS_PER_UPDATE] = (double)(s->env_steps - r->env_steps) / updates;
+    v[VERSION] = (double)line->counters->version;
+    v[EVAL_MEAN] = line->eval_mean;
+    v[EVAL_BEST] = s->best_mean;
+    v[BEST_ENV_STEPS] = (double)s->best_env_steps;
     if (s->updates > 0)
-        real(o, "imagined_return",
-             u->imagination.start_return * a->spec.action_repeat /
-                 (1 - a->experiment->train.gamma));
-    real(o, "real_return", line->eval_discounted);
-    real(o, "model_loss", u->model.total);
-    real(o, "model_obs_loss", u->model.obs);
-    real(o, "model_reward_loss", u->model.reward);
-    real(o, "model_continue_loss", u->model.cont);
-    real(o, "model_gradient_norm", u->model.gradient_norm);
-    real(o, "actor_loss", u->imagination.actor_loss);
-    real(o, "critic_loss", u->critic_loss);
-    real(o, "gradient_norm", u->gradient_norm);
-    real(o, "entropy", u->imagination.entropy);
-    real(o, "saturation", u->imagination.saturation);
-    real(o, "weight_abs", u->imagination.weight_abs);
-    real(o, "update_relative", u->imagination.update_relative);
-    real(o, "continued", u->imagination.continued);
-    whole(o, "skipped_updates", a->skipped);
-    whole(o, "lost_sequences", line->counters->lost_sequences);
+        v[IMAGINED_RETURN] =
+            u->imagination.start_return * a->spec.action_repeat / (1 - a->experiment->train.gamma);
+    v[REAL_RETURN] = line->eval_discounted;
+    v[MODEL_LOSS] = u->model.total;
+    v[MODEL_OBS_LOSS] = u->model.obs;
+    v[MODEL_REWARD_LOSS] = u->model.reward;
+    v[MODEL_CONTINUE_LOSS] = u->model.cont;
+    v[MODEL_GRADIENT_NORM] = u->model.gradient_norm;
+    v[ACTOR_LOSS] = u->imagination.actor_loss;
+    v[CRITIC_LOSS] = u->critic_loss;
+    v[GRADIENT_NORM] = u->gradient_norm;
+    v[ENTROPY] = u->imagination.entropy;
+    v[SATURATION] = u->imagination.saturation;
+    v[WEIGHT_ABS] = u->imagination.weight_abs;
+    v[UPDATE_RELATIVE] = u->imagination.update_relative;
+    v[CONTINUED] = u->imagination.continued;
+    v[SKIPPED_UPDATES] = (double)a->skipped;
+    v[LOST_SEQUENCES] = (double)line->counters->lost_sequences;
     // where the time goes, as shares of the interval
-    real(o, "wait_share", (line->counters->waited_s - r->waited_s) / span);
-    real(o, "model_share", (a->seconds_model - r->model_s) / span);
-    real(o, "imagination_share", (a->seconds_imagination - r->imagination_s) / span);
-    real(o, "critic_share", (a->seconds_critic - r->critic_s) / span);
+    v[WAIT_SHARE] = (line->counters->waited_s - r->waited_s) / span;
+    v[MODEL_SHARE] = (a->seconds_model - r->model_s) / span;
+    v[IMAGINATION_SHARE] = (a->seconds_imagination - r->imagination_s) / span;
+    v[CRITIC_SHARE] = (a->seconds_critic - r->critic_s) / span;
     if (a->seconds_model > r->model_s)  // while it was at it
-        real(o, "model_gflops",
-             u->model.flops * (double)(a->model_updates - r->model_updates) /
-                 (a->seconds_model - r->model_s) * 1e-9);
-    put_open_loop(o, a);
-    from_server(o, line->stats, line);
-
-    char* text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(7));
-    if (text)
-        fprintf(r->file, "%s\n", text);
-    fflush(r->file);
-    free(text);
-    write_events(r, o, line);
-    json_decref(o);
+        v[MODEL_GFLOPS] = u->model.flops * (double)(a->model_updates - r->model_updates) /
+                          (a->seconds_model - r->model_s) * 1e-9;
+    take_open_loop(v, a);
+    take_server(v, line);
+    write_line(r, line);
+    write_events(r, line);
     r->before_s = now;
     r->env_steps = s->env_steps;
     r->updates = s->updates;

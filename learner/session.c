@@ -1,12 +1,12 @@
 // data path  [5] link, learner's side
 #include "session.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "open_loop.h"
@@ -197,17 +197,16 @@ static int64_t rows_stored(hwm_session* s) {
     hwm_error ignored = {0};
     if (hwm_client_stats(s->client, &text, &ignored) != HWM_OK)
         return -1;
-    json_t* stats = json_loads(text, 0, NULL);
+    hwm_json* stats = hwm_json_parse(text, strlen(text));
     free(text);
     int64_t rows = -1;
-    size_t i;
-    json_t* table;
-    json_array_foreach(json_object_get(json_object_get(stats, "replay"), "tables"), i, table) {
-        const char* name = json_string_value(json_object_get(table, "name"));
-        if (name && strcmp(name, s->experiment->run.name) == 0)
-            rows = (int64_t)json_integer_value(json_object_get(table, "inserted_steps"));
+    const hwm_json* tables = hwm_json_at(stats, "replay.tables");
+    for (size_t i = 0; i < hwm_json_size(tables, ""); i++) {
+        const hwm_json* table = hwm_json_member(tables, i);
+        if (strcmp(hwm_json_text(table, "name", ""), s->experiment->run.name) == 0)
+            rows = hwm_json_whole(table, "inserted_steps", -1);
     }
-    json_decref(stats);
+    hwm_json_free(&stats);
     return rows;
 }
 

@@ -1,10 +1,11 @@
 #include "server/report.h"
 
 #include <inttypes.h>
-#include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "server/text.h"
 
 // ---- Prometheus: one row per series; a path names the value inside its object
@@ -52,11 +53,11 @@ static const series of_server[] = {
     {"params.fetched_bytes", "hwm_hub_fetched_bytes_total", "counter", "parameters handed out"},
     {"params.removed", "hwm_hub_versions_removed_total", "counter",
      "parameter versions no longer kept"},
-    {"tasks.submitted", "hwm_tasks_all_submitted_total", "counter", "tasks submitted"},
-    {"tasks.completed", "hwm_tasks_all_completed_total", "counter", "tasks with a result"},
-    {"tasks.failed", "hwm_tasks_now_failed", "gauge", "tasks given up"},
-    {"tasks.waiting", "hwm_tasks_now_waiting", "gauge", "tasks that nobody has leased"},
-    {"tasks.leased", "hwm_tasks_now_leased", "gauge", "tasks at a worker"},
+    {"tasks.submitted", "hwm_queue_submitted_tasks_total", "counter", "tasks submitted"},
+    {"tasks.completed", "hwm_queue_completed_tasks_total", "counter", "tasks with a result"},
+    {"tasks.failed", "hwm_queue_failed_tasks", "gauge", "tasks given up"},
+    {"tasks.waiting", "hwm_queue_waiting_tasks", "gauge", "tasks that nobody has leased"},
+    {"tasks.leased", "hwm_queue_leased_tasks", "gauge", "tasks at a worker"},
 };
 
 static const series of_table[] = {
@@ -77,9 +78,9 @@ static const series of_table[] = {
     {"limiter.diff", "hwm_limiter_cursor_steps", "gauge", "inserted * ratio - sampled"},
     {"limiter.diff_min", "hwm_limiter_cursor_min_steps", "gauge", "samples wait below"},
     {"limiter.diff_max", "hwm_limiter_cursor_max_steps", "gauge", "inserts wait above"},
-    {"limiter.waiting_inserts", "hwm_limiter_inserts_waiting", "gauge",
+    {"limiter.waiting_inserts", "hwm_limiter_inserts_waiting_chunks", "gauge",
      "chunks held by the limiter"},
-    {"limiter.waiting_samples", "hwm_limiter_samples_waiting", "gauge",
+    {"limiter.waiting_samples", "hwm_limiter_samples_waiting_requests", "gauge",
      "sample requests held by the limiter"},
     {"limiter.insert_wait_s", "hwm_limiter_insert_wait_seconds_total", "counter",
      "time that inserts were held"},
@@ -88,11 +89,11 @@ static const series of_table[] = {
 };
 
 static const series of_worker[] = {
-    {"env_steps", "hwm_worker_env_steps_total", "counter", "environment steps made"},
-    {"steps_per_s", "hwm_worker_env_steps_per_second", "gauge",
+    {"env_steps", "hwm_worker_env_steps_total", "counter", "Simulator steps, repeats counted."},
+    {"steps_per_s", "hwm_worker_stored_steps_per_second", "gauge",
      "environment steps stored per second"},
     {"episodes", "hwm_worker_episodes_finished_total", "counter", "training episodes finished"},
-    {"return_mean", "hwm_worker_recent_return_mean", "gauge",
+    {"return_mean", "hwm_worker_recent_return_number", "gauge",
      "mean return of the last 16 episodes"},
     {"blocked_s", "hwm_worker_blocked_time_seconds_total", "counter",
      "time the worker could not step"},
@@ -101,28 +102,9 @@ static const series of_worker[] = {
     {"last_seen_s", "hwm_worker_last_seen_seconds", "gauge", "since it was heard"},
 };
 
-static const json_t* at_path(const json_t* object, const char* path) {
-    char key[64];
-    while (object != NULL && *path != '\0') {
-        size_t n = strcspn(path, ".");
-        if (n >= sizeof key) {
-            return NULL;
-        }
-        memcpy(key, path, n);
-        key[n] = '\0';
-        object = json_object_get(object, key);
-        path += n + (path[n] == '.');
-    }
-    return object;
-}
-
-static bool number_at(const json_t* object, const char* path, double* value) {
-    const json_t* v = at_path(object, path);
-    if (!json_is_number(v)) {
-        return false;
-    }
-    *value = json_number_value(v);
-    return true;
+static bool number_at(const hwm_json* object, const char* path, double* value) {
+    *value = hwm_json_number(object, path, NAN);
+    return !isnan(*value);
 }
 
 // Numbers that count are printed as such; a double holds them exactly below 2^53.
@@ -150,12 +132,12 @@ static void head(hwm_text* t, const series* s) {
     hwm_text_put(t, "# HELP %s %s\n# TYPE %s %s\n", s->name, s->help, s->name, s->kind);
 }
 
-static void rows_of_list(hwm_text* t, const json_t* list, const series* rows, size_t n,
-                         void (*labels)(hwm_text*, const json_t*)) {
+static void rows_of_list(hwm_text* t, const hwm_json* list, const series* rows, size_t n,
+                         void (*labels)(hwm_text*, const hwm_json*)) {
     for (size_t k = 0; k < n; k++) {
         bool headed = false;
-        for (size_t i = 0; i < json_array_size(list); i++) {
-            const json_t* object = json_array_get(list, i);
+        for (size_t i = 0; i < hwm_json_size(list, ""); i++) {
+            const hwm_json* object = hwm_json_member(list, i);
             double v;
             if (!number_at(object, rows[k].path, &v)) {
                 continue;
@@ -173,16 +155,15 @@ static void rows_of_list(hwm_text* t, const json_t* list, const series* rows, si
     }
 }
 
-static const char* text_of(const json_t* object, const char* key) {
-    const char* text = json_string_value(json_object_get(object, key));
-    return text == NULL ? "" : text;
+static const char* text_of(const hwm_json* object, const char* key) {
+    return hwm_json_text(object, key, "");
 }
 
-static void table_labels(hwm_text* t, const json_t* table) {
+static void table_labels(hwm_text* t, const hwm_json* table) {
     put_label(t, "table", text_of(table, "name"));
 }
 
-static void worker_labels(hwm_text* t, const json_t* worker) {
+static void worker_labels(hwm_text* t, const hwm_json* worker) {
     char number[32];
     double rank = 0.0, pid = 0.0;
     number_at(worker, "rank", &rank);
@@ -197,17 +178,15 @@ static void worker_labels(hwm_text* t, const json_t* worker) {
 }
 
 // An object of numbers as one series with a label: {"append": 3} -> name{label="append"} 3
-static void rows_of_map(hwm_text* t, json_t* map, const char* label, const series* s) {
-    const char* key;
-    json_t* value;
-    if (json_object_size(map) > 0) {
+static void rows_of_map(hwm_text* t, const hwm_json* map, const char* label, const series* s) {
+    if (hwm_json_size(map, "") > 0) {
         head(t, s);
     }
-    json_object_foreach(map, key, value) {
+    for (size_t i = 0; i < hwm_json_size(map, ""); i++) {
         hwm_text_put(t, "%s{", s->name);
-        put_label(t, label, key);
+        put_label(t, label, hwm_json_key(map, i));
         hwm_text_put(t, "} ");
-        put_number(t, json_number_value(value));
+        put_number(t, hwm_json_number(hwm_json_member(map, i), "", 0.0));
         hwm_text_put(t, "\n");
     }
 }
@@ -215,7 +194,7 @@ static void rows_of_map(hwm_text* t, json_t* map, const char* label, const serie
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 char* hwm_report_prometheus(const char* json) {
-    json_t* root = json_loads(json, 0, NULL);
+    hwm_json* root = hwm_json_parse(json, strlen(json));
     if (root == NULL) {
         return NULL;
     }
@@ -233,40 +212,36 @@ char* hwm_report_prometheus(const char* json) {
                                  "requests by kind"};
     static const series refusals = {"", "hwm_service_requests_refused_total", "counter",
                                     "refusals by reason"};
-    rows_of_map(&t, (json_t*)(uintptr_t)at_path(root, "requests.kinds"), "kind", &kinds);
-    rows_of_map(&t, (json_t*)(uintptr_t)at_path(root, "requests.refusals"), "reason", &refusals);
-    rows_of_list(&t, at_path(root, "replay.tables"), of_table, COUNT(of_table), table_labels);
-    rows_of_list(&t, at_path(root, "workers"), of_worker, COUNT(of_worker), worker_labels);
+    rows_of_map(&t, hwm_json_at(root, "requests.kinds"), "kind", &kinds);
+    rows_of_map(&t, hwm_json_at(root, "requests.refusals"), "reason", &refusals);
+    rows_of_list(&t, hwm_json_at(root, "replay.tables"), of_table, COUNT(of_table), table_labels);
+    rows_of_list(&t, hwm_json_at(root, "workers"), of_worker, COUNT(of_worker), worker_labels);
 
-    static const series clients = {"", "hwm_service_clients_connected", "gauge", "clients by role"};
+    static const series clients = {"", "hwm_service_connected_clients", "gauge", "clients by role"};
     static const char* const role[] = {"workers", "learners", "operators", "viewers"};
     head(&t, &clients);
     for (size_t k = 0; k < COUNT(role); k++) {
-        const json_t* list = json_object_get(root, role[k]);
+        const hwm_json* list = hwm_json_at(root, role[k]);
         size_t alive = 0;
-        for (size_t i = 0; i < json_array_size(list); i++) {
-            alive += json_is_true(json_object_get(json_array_get(list, i), "alive"));
+        for (size_t i = 0; i < hwm_json_size(list, ""); i++) {
+            alive += hwm_json_true(hwm_json_member(list, i), "alive");
         }
         hwm_text_put(&t, "%s{role=\"%.*s\"} %zu\n", clients.name, (int)strlen(role[k]) - 1, role[k],
                      alive);
     }
-    json_t* sets = (json_t*)(uintptr_t)at_path(root, "params.sets");
+    const hwm_json* sets = hwm_json_at(root, "params.sets");
     static const series version = {"", "hwm_hub_newest_version", "gauge",
                                    "newest version of a parameter set"};
-    const char* name;
-    json_t* set;
-    if (json_object_size(sets) > 0) {
+    if (hwm_json_size(sets, "") > 0) {
         head(&t, &version);
     }
-    json_object_foreach(sets, name, set) {
-        double v = 0.0;
-        number_at(set, "version", &v);
+    for (size_t i = 0; i < hwm_json_size(sets, ""); i++) {
         hwm_text_put(&t, "%s{", version.name);
-        put_label(&t, "set", name);
+        put_label(&t, "set", hwm_json_key(sets, i));
         hwm_text_put(&t, "} ");
-        put_number(&t, v);
+        put_number(&t, hwm_json_number(hwm_json_member(sets, i), "version", 0.0));
         hwm_text_put(&t, "\n");
     }
-    json_decref(root);
+    hwm_json_free(&root);
     return hwm_text_take(&t);
 }

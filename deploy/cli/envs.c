@@ -1,9 +1,9 @@
 // hwm envs: the environments with their specs.
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "commands.h"
 #include "env/env_config.h"
 
@@ -48,28 +48,35 @@ static void print_spec(const hwm_env_spec* spec) {
     }
 }
 
-// JSON has no infinity: such a bound is null
-static json_t* bound(float v) {
-    return isfinite(v) ? json_real((double)v) : json_null();
-}
-
-static json_t* json_of(const hwm_env_spec* spec, const char* help) {
-    json_t *obs = json_array(), *actions = json_array();
+static void put_json(hwm_json_writer* w, const hwm_env_spec* spec, const char* help) {
+    hwm_json_open(w, NULL, '{');
+    hwm_json_put_text(w, "name", spec->name);
+    hwm_json_put_text(w, "help", help);
+    hwm_json_put_whole(w, "obs_dim", spec->obs_dim);
+    hwm_json_put_whole(w, "action_dim", spec->action_dim);
+    hwm_json_put_true(w, "discrete", spec->discrete);
+    hwm_json_put_whole(w, "n_actions", spec->n_actions);
+    hwm_json_put_whole(w, "time_limit", spec->time_limit);
+    hwm_json_put_whole(w, "action_repeat", spec->action_repeat);
+    hwm_json_put_number(w, "control_dt_s", spec->control_dt);
+    hwm_json_put_whole(w, "init_dim", spec->init_dim);
+    hwm_json_open(w, "observations", '[');
     for (int o = 0; o < spec->obs_dim; o++) {
-        json_array_append_new(
-            obs, json_pack("{s:s, s:s, s:f, s:o, s:o}", "name", spec->obs_name[o], "unit",
-                           spec->obs_unit[o], "scale", (double)spec->obs_scale[o], "low",
-                           bound(spec->obs_low[o]), "high", bound(spec->obs_high[o])));
+        hwm_json_open(w, NULL, '{');
+        hwm_json_put_text(w, "name", spec->obs_name[o]);
+        hwm_json_put_text(w, "unit", spec->obs_unit[o]);
+        hwm_json_put_number(w, "scale", (double)spec->obs_scale[o]);
+        hwm_json_put_number(w, "low", (double)spec->obs_low[o]);  // null: unbounded
+        hwm_json_put_number(w, "high", (double)spec->obs_high[o]);
+        hwm_json_close(w);
     }
+    hwm_json_close(w);
+    hwm_json_open(w, "actions", '[');
     for (int a = 0; a < spec->action_dim; a++) {
-        json_array_append_new(actions, json_string(spec->action_name[a]));
+        hwm_json_put_text(w, NULL, spec->action_name[a]);
     }
-    return json_pack("{s:s, s:s, s:i, s:i, s:b, s:i, s:i, s:i, s:f, s:i, s:o, s:o}", "name",
-                     spec->name, "help", help, "obs_dim", spec->obs_dim, "action_dim",
-                     spec->action_dim, "discrete", spec->discrete, "n_actions", spec->n_actions,
-                     "time_limit", spec->time_limit, "action_repeat", spec->action_repeat,
-                     "control_dt_s", spec->control_dt, "init_dim", spec->init_dim, "observations",
-                     obs, "actions", actions);
+    hwm_json_close(w);
+    hwm_json_close(w);
 }
 
 // Needs a file of the user's before it has a spec.
@@ -81,9 +88,12 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
     const envs_options* o = options;
     hwm_env_plugin_dir(o->plugin_dir);
     hwm_env_spec* spec = calloc(1, sizeof *spec);
-    json_t* all = json_array();
-    hwm_exit code = spec && all ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
+    hwm_exit code = spec ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
     bool one = n_operands > 0;
+    hwm_json_writer w = hwm_json_writer_of(stdout, 1, 9);
+    if (o->json && !one) {
+        hwm_json_open(&w, NULL, '[');
+    }
     for (int k = 0; code == HWM_EXIT_DONE && k < (one ? 1 : hwm_env_count()); k++) {
         const char* name = one ? operands[0] : hwm_env_name(k);
         const char* help = "";
@@ -103,16 +113,17 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
             fprintf(stderr, "hwm envs: %s\n", err.text);
             code = s == HWM_EINVAL ? HWM_EXIT_USAGE : HWM_EXIT_FAILED;
         } else if (o->json) {
-            json_array_append_new(all, json_of(spec, help));
+            put_json(&w, spec, help);
         } else {
             print_spec(spec);
         }
     }
     if (code == HWM_EXIT_DONE && o->json) {
-        json_dumpf(one ? json_array_get(all, 0) : all, stdout, JSON_INDENT(1));
+        if (!one) {
+            hwm_json_close(&w);
+        }
         printf("\n");
     }
-    json_decref(all);
     free(spec);
     return code;
 }

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "commands.h"
 #include "experiment/evaluate.h"
 #include "export_header.h"
-#include "json.h"
 #include "judge.h"
 #include "nn/safetensors.h"
 
@@ -41,14 +41,19 @@ static hwm_status write_header(const hwm_checkpoint* c, const export_options* o,
     hwm_controller_prepare(controller, phi, coef);
     s = hwm_export_header(o->header, o->prefix, spec, controller, phi, coef, &cost, err);
     if (s == HWM_OK && o->json) {
-        printf("{\"header\": ");
-        hwm_json_print_text(stdout, o->header);
-        printf(", \"rom_bytes\": %" PRId64 ", \"ram_bytes\": %" PRId64
-               ", \"multiplications\": %" PRId64 ", \"additions\": %" PRId64 ", \"tanh\": %" PRId64
-               ", \"divisions\": %" PRId64 ", \"synapses\": %" PRId64
-               ", \"plastic_synapses\": %" PRId64 "}\n",
-               cost.rom_bytes, cost.ram_bytes, cost.multiplications, cost.additions, cost.tanhs,
-               cost.divisions, cost.synapses, cost.plastic_synapses);
+        hwm_json_writer w = hwm_json_writer_of(stdout, 0, 9);
+        hwm_json_open(&w, NULL, '{');
+        hwm_json_put_text(&w, "header", o->header);
+        hwm_json_put_whole(&w, "rom_bytes", cost.rom_bytes);
+        hwm_json_put_whole(&w, "ram_bytes", cost.ram_bytes);
+        hwm_json_put_whole(&w, "multiplications", cost.multiplications);
+        hwm_json_put_whole(&w, "additions", cost.additions);
+        hwm_json_put_whole(&w, "tanh", cost.tanhs);
+        hwm_json_put_whole(&w, "divisions", cost.divisions);
+        hwm_json_put_whole(&w, "synapses", cost.synapses);
+        hwm_json_put_whole(&w, "plastic_synapses", cost.plastic_synapses);
+        hwm_json_close(&w);
+        printf("\n");
     } else if (s == HWM_OK) {
         printf("%s: %" PRId64 " synapses, %" PRId64 " of them plastic; constants %" PRId64
                " bytes, state %" PRId64 " bytes; a step takes at most %" PRId64

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "experiment/evaluate.h"
-#include "json.h"
 #include "nn/safetensors.h"
 #include "plastic/controller.h"
 #include "run_dir.h"
@@ -55,31 +55,31 @@ done:
 
 // ---- printing
 
-static void score_json(FILE* out, const hwm_evaluate_score* s) {
-    char mean[32], std[32], min[32], max[32];
-    hwm_json_print_number(mean, sizeof mean, s->mean);
-    hwm_json_print_number(std, sizeof std, s->std);
-    hwm_json_print_number(min, sizeof min, s->min);
-    hwm_json_print_number(max, sizeof max, s->max);
-    fprintf(out, "\"mean\": %s, \"std\": %s, \"min\": %s, \"max\": %s, \"episodes\": %d", mean, std,
-            min, max, s->episodes);
+static void put_score(hwm_json_writer* w, const hwm_evaluate_score* s) {
+    hwm_json_put_number(w, "mean", s->mean);
+    hwm_json_put_number(w, "std", s->std);
+    hwm_json_put_number(w, "min", s->min);
+    hwm_json_put_number(w, "max", s->max);
+    hwm_json_put_whole(w, "episodes", s->episodes);
     if (isfinite(s->velocity)) {
-        fprintf(out, ", \"velocity\": %.9g, \"velocity_std\": %.9g", s->velocity, s->velocity_std);
+        hwm_json_put_number(w, "velocity", s->velocity);
+        hwm_json_put_number(w, "velocity_std", s->velocity_std);
     }
 }
 
-static void variants_json(FILE* out, const hwm_evaluate_result* r) {
-    fprintf(out, ", \"variants\": [");
+static void put_variants(hwm_json_writer* w, const hwm_evaluate_result* r) {
+    hwm_json_open(w, "variants", '[');
     for (int i = 0; i < r->n_variants; i++) {
-        fprintf(out, "%s{\"variant\": [", i ? ", " : "");
+        hwm_json_open(w, NULL, '{');
+        hwm_json_open(w, "variant", '[');
         for (int d = 0; d < r->variant_dim; d++) {
-            fprintf(out, "%s%.9g", d ? ", " : "", (double)r->variant[i].variant[d]);
+            hwm_json_put_number(w, NULL, (double)r->variant[i].variant[d]);
         }
-        fprintf(out, "], ");
-        score_json(out, &r->variant[i]);
-        fprintf(out, "}");
+        hwm_json_close(w);
+        put_score(w, &r->variant[i]);
+        hwm_json_close(w);
     }
-    fprintf(out, "]");
+    hwm_json_close(w);
 }
 
 static void score_row(FILE* out, const char* name, const hwm_evaluate_score* s) {
@@ -167,20 +167,26 @@ static hwm_status evaluate_controls(const hwm_checkpoint* c, judgement* j, FILE*
 }
 
 static void judgement_json(FILE* out, const hwm_checkpoint* c, const judgement* j) {
-    fprintf(out, "{");
-    score_json(out, &j->result.all);
-    fprintf(out, ", \"seed\": %llu, \"env_steps\": %lld, \"experiment\": ",
-            (unsigned long long)j->request.seed, (long long)j->result.env_steps);
-    hwm_json_print_text(out, c->experiment->run.name);
-    fprintf(out, ", \"run_seed\": %lld, \"checkpoint\": ", (long long)c->experiment->run.seed);
-    hwm_json_print_text(out, c->path);
-    variants_json(out, &j->result);
-    for (int i = 0; i < j->n_controls; i++) {
-        fprintf(out, "%s\"%s\": {", i ? ", " : ", \"controls\": {", controls[i].key);
-        score_json(out, &j->control[i]);
-        fprintf(out, "}");
+    hwm_json_writer w = hwm_json_writer_of(out, 0, 9);
+    hwm_json_open(&w, NULL, '{');
+    put_score(&w, &j->result.all);
+    hwm_json_put_whole(&w, "seed", (int64_t)j->request.seed);
+    hwm_json_put_whole(&w, "env_steps", j->result.env_steps);
+    hwm_json_put_text(&w, "experiment", c->experiment->run.name);
+    hwm_json_put_whole(&w, "run_seed", c->experiment->run.seed);
+    hwm_json_put_text(&w, "checkpoint", c->path);
+    put_variants(&w, &j->result);
+    if (j->n_controls > 0) {
+        hwm_json_open(&w, "controls", '{');
+        for (int i = 0; i < j->n_controls; i++) {
+            hwm_json_open(&w, controls[i].key, '{');
+            put_score(&w, &j->control[i]);
+            hwm_json_close(&w);
+        }
+        hwm_json_close(&w);
     }
-    fprintf(out, "%s}\n", j->n_controls ? "}" : "");
+    hwm_json_close(&w);
+    fputc('\n', out);
 }
 
 static hwm_status save(const char* path, const hwm_checkpoint* c, const judgement* j,

@@ -3,7 +3,7 @@
 #ifndef HWM_CLI_PROGRESS_H
 #define HWM_CLI_PROGRESS_H
 
-#include "json.h"
+#include "base/json.h"
 
 enum { HWM_HISTORY_MAX = 512, HWM_RATE_POINTS = 24 };
 

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "commands.h"
-#include "json.h"
 #include "net/client.h"
 #include "run_dir.h"
 #include "server/report.h"

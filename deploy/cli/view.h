@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "json.h"
+#include "base/json.h"
 
 // Columns of the table of workers that it can be sorted by, in the order of the page.
 typedef enum hwm_view_sort {

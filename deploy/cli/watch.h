@@ -3,7 +3,7 @@
 #ifndef HWM_CLI_WATCH_H
 #define HWM_CLI_WATCH_H
 
-#include "json.h"
+#include "base/json.h"
 
 typedef struct hwm_watch hwm_watch;
 

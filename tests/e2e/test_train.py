@@ -74,7 +74,7 @@ def test_server_killed_keeps_what_it_acknowledged():
         expect(stored >= 200, stored)
         code, series, err = hwm("stats", "--server", s.run_dir(), "--prometheus")
         expect(code == 0 and "# TYPE hwm_server_uptime_seconds gauge\nhwm_server_uptime_seconds " in series, code, series, err)
-        expect('hwm_service_clients_connected{role="learner"} 1\n' in series, series)
+        expect('hwm_service_connected_clients{role="learner"} 1\n' in series, series)
         code, out, err = hwm("stats", "--server", s.run_dir(), "--prometheus", "--json")
         expect(code == 2 and "--prometheus" in err, code, err)
         code, out, err = hwm("ping", "--server", s.run_dir(), "--count", "3")

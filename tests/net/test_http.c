@@ -92,9 +92,9 @@ static void test_http_answers_every_path(void** state) {
     expect(text, "text/plain; version=0.0.4");
     expect(text, "hwm_replay_inserted_steps_total{table=\"table\"} 80\n");
     expect(text, "# TYPE hwm_replay_inserted_steps_total counter\n");
-    expect(text, "hwm_service_clients_connected{role=\"worker\"} 1\n");
+    expect(text, "hwm_service_connected_clients{role=\"worker\"} 1\n");
     expect(text, "hwm_service_requests_received_total{kind=\"append\"} 10\n");
-    expect(text, "hwm_worker_recent_return_mean{rank=\"0\",");
+    expect(text, "hwm_worker_recent_return_number{rank=\"0\",");
     expect(text, "hwm_store_commits_total");  // of the process's own registry
     free(text);
 
