@@ -32,6 +32,7 @@ typedef struct assignment {
     hwm_tasks* tasks;
     hwm_rollout* rollout;
     hwm_chunker* chunker;
+    bool per_episode;  // newer parameters act from an episode's start on, not from a chunk's
     uint32_t first_env;
     int64_t round_rows;  // rows of every environment since the acting version took over
 } assignment;
@@ -127,7 +128,8 @@ static hwm_status begin(worker* w, hwm_error* err) {
     a->round_rows = 0;
     hwm_status s = hwm_experiment_load(&a->experiment, NULL, hello->experiment, NULL, 0, err);
     s = s ? s : hwm_experiment_controller(a->experiment, &a->controller, err);
-    s = s ? s : hwm_feed_create(&a->feed, a->controller, err);
+    a->per_episode = s == HWM_OK && a->experiment->worker.apply == HWM_APPLY_EPISODE;
+    s = s ? s : hwm_feed_create(&a->feed, a->controller, a->per_episode ? w->environments : 0, err);
     s = s ? s : hwm_tasks_create(&a->tasks, a->experiment, a->controller, err);
     if (s) {
         return s;
@@ -310,7 +312,8 @@ static void report_episode(worker* w, int i) {
         hwm_envs_variant(r->envs, i, variant);
     }
     hwm_client_episode(w->client, r->first_env + (uint32_t)i, r->episode[i], r->episode_return[i],
-                       r->step[i], variant, r->spec->variant_dim, hwm_feed_version(w->now.feed));
+                       r->step[i], variant, r->spec->variant_dim,
+                       hwm_feed_ref(w->now.feed, r->held_coef[i]).version);
     hwm_metric_add(w->episodes, 1);
 }
 
@@ -319,10 +322,10 @@ static hwm_status roll(worker* w, hwm_error* err) {
     assignment* a = &w->now;
     hwm_rollout* r = a->rollout;
     const int64_t flush_ns = a->experiment->worker.flush_ms * 1000000;
-    const hwm_param_ref ref = hwm_feed_ref(a->feed);
     hwm_rollout_think(r, hwm_feed_coef(a->feed), hwm_feed_delta_scale(a->feed));
     int64_t now = flush_ns ? hwm_clock_ns() : 0;
     for (int i = 0; i < r->E; i++) {
+        const hwm_param_ref ref = hwm_feed_ref(a->feed, r->held_coef[i]);
         bool complete = hwm_chunker_record(a->chunker, r, i, &ref);
         if (r->flags[i] & HWM_FLAG_LAST) {
             report_episode(w, i);
@@ -340,11 +343,31 @@ static hwm_status roll(worker* w, hwm_error* err) {
     return HWM_OK;
 }
 
-// At a boundary, where no chunk is open: newer parameters act from here on.
+// worker.apply = episode: episodes under way keep the parameters they began with.
+static bool apply_behind_episodes(assignment* a) {
+    hwm_rollout* r = a->rollout;
+    for (int k = hwm_feed_kept(a->feed) - 1; k >= 0; k--) {
+        if (!hwm_rollout_follows(r, hwm_feed_kept_coef(a->feed, k))) {
+            hwm_feed_release(a->feed, k);
+        }
+    }
+    const hwm_real *coef = hwm_feed_coef(a->feed), *delta = hwm_feed_delta_scale(a->feed);
+    if (r->n_held == r->E) {  // nobody follows what acts
+        return hwm_feed_apply(a->feed, false);
+    }
+    if (!hwm_feed_apply(a->feed, true)) {
+        return false;
+    }
+    hwm_rollout_hold(r, coef, delta);
+    return true;
+}
+
+// At a boundary: newer parameters act from here on.
 static void apply_parameters(worker* w) {
     assignment* a = &w->now;
     bool first = hwm_feed_version(a->feed) == 0;
-    if (!hwm_feed_apply(a->feed)) {
+    if (!hwm_feed_waits(a->feed) ||
+        !(a->per_episode && !first ? apply_behind_episodes(a) : hwm_feed_apply(a->feed, false))) {
         return;
     }
     a->round_rows = 0;
@@ -396,7 +419,7 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
             return s;
         }
         attend(w);
-        if (hwm_chunker_empty(w->now.chunker)) {
+        if (w->now.per_episode || hwm_chunker_empty(w->now.chunker)) {
             fetch_parameters(w);
             apply_parameters(w);
         }

@@ -59,6 +59,8 @@ static hwm_status check(const hwm_experiment* e, hwm_error* err) {
             COMPLAIN("run.schedule = rounds takes worker.flush_ms = 0, not %lld: time must not "
                      "decide where a chunk ends\n",
                      (long long)e->worker.flush_ms);
+        if (e->worker.apply != HWM_APPLY_CHUNK)
+            COMPLAIN("run.schedule = rounds takes worker.apply = chunk: a round has one version\n");
         if (e->evaluation.on_workers)
             COMPLAIN("run.schedule = rounds takes evaluation.on_workers = false\n");
         if (e->train.env_steps_per_update <= 0)

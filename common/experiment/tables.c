@@ -46,6 +46,9 @@ static const hwm_config_field worker_fields[] = {
     {WORKER(flush_ms), "0", 0, 600000, NULL,
      "send a chunk after so long even when it is not full; 0: only when full or at an episode's "
      "end"},
+    {"apply", HWM_CONFIG_ENUM, offsetof(hwm_worker_config, apply), "chunk", 0, 0, "chunk|episode",
+     "where newer parameters take over: at the next chunk of all environments, or at each one's "
+     "next episode"},
     {WORKER_REAL(explore_std), "0.3", 0, 10, NULL,
      "continuous actions: std of the noise added in training and imagination"},
     {WORKER_REAL(explore_eps), "0.05", 0, 1, NULL,

@@ -11,6 +11,8 @@ typedef enum hwm_prefill {
     HWM_PREFILL_NAIVE,       // the naive rule that rule.naive names, with exploration
 } hwm_prefill;
 
+typedef enum hwm_apply { HWM_APPLY_CHUNK, HWM_APPLY_EPISODE } hwm_apply;
+
 typedef struct hwm_worker_config {
     int64_t environments;  // per worker, unless its command line says otherwise
     int64_t threads;
@@ -18,6 +20,7 @@ typedef struct hwm_worker_config {
     int64_t
         window_chunks;  // per environment, sent and not yet acknowledged; then it stops stepping
     int64_t flush_ms;   // a chunk is sent after so long even when it is not full; 0: only when full
+    int apply;          // hwm_apply: where newer parameters take over
     // exploration, also used in imagination: continuous u = clip(a + std n), sign p(+1) = (1 + a (1
     // - eps)) / 2
     double explore_std;

@@ -31,9 +31,9 @@ static hwm_status allocate(hwm_rollout* r, hwm_error* err) {
     const size_t state = hwm_lanes_size(r->E, hwm_controller_state_size(c));
     const size_t lane_o = hwm_lanes_size(r->E, (int)O), lane_a = hwm_lanes_size(r->E, (int)A);
     const size_t lane = hwm_lanes_size(r->E, 1);
-    size_t bytes =
-        (E * (2 * O + 3 * A + 24) * 8 + (act + state + 2 * lane_o + 2 * lane_a + 5 * lane) * R) +
-        (64 << 10);
+    size_t bytes = (E * (2 * O + 3 * A + 24) * 8 +
+                    (2 * act + state + 2 * lane_o + 2 * lane_a + 6 * lane) * R) +
+                   (64 << 10);
     bool failed = false;
     if (hwm_arena_create(&r->arena, bytes) != HWM_OK) {
         return hwm_fail(err, HWM_ENOMEM, "no memory for %d environments", r->E);
@@ -66,6 +66,10 @@ static hwm_status allocate(hwm_rollout* r, hwm_error* err) {
     r->lane_first = take(r, lane, R, &failed);
     r->lane_learning = take(r, lane, R, &failed);
     r->lane_frozen = take(r, lane, R, &failed);
+    r->lane_turn = take(r, HWM_LANES, R, &failed);
+    r->held_act = take(r, (size_t)hwm_controller_activations(c) * HWM_LANES, R, &failed);
+    r->held_coef = take(r, E, sizeof *r->held_coef, &failed);
+    r->held_delta = take(r, E, sizeof *r->held_delta, &failed);
     return failed ? hwm_fail(err, HWM_ENOMEM, "no memory for %d environments", r->E) : HWM_OK;
 }
 
@@ -129,6 +133,8 @@ static uint8_t still(const hwm_rollout* r, int i) {
 void hwm_rollout_begin(hwm_rollout* r, const hwm_real* coef, int i, uint32_t episode) {
     const size_t O = (size_t)r->spec->obs_dim, A = (size_t)r->spec->action_dim, k = (size_t)i;
     r->idle[i] = 0;
+    r->n_held -= r->held_coef[i] != NULL;
+    r->held_coef[i] = NULL;
     r->episode[i] = episode;
     r->step[i] = 0;
     r->flags[i] = HWM_FLAG_FIRST | still(r, i);
@@ -181,6 +187,66 @@ static void choose(hwm_rollout* r, int i, const float* a, float* u) {
     }
 }
 
+void hwm_rollout_hold(hwm_rollout* r, const hwm_real* coef, const hwm_real* delta_scale) {
+    for (int i = 0; i < r->E; i++) {
+        if (!r->idle[i] && !r->held_coef[i]) {
+            r->held_coef[i] = coef;
+            r->held_delta[i] = delta_scale;
+            r->n_held++;
+        }
+    }
+}
+
+bool hwm_rollout_follows(const hwm_rollout* r, const hwm_real* coef) {
+    for (int i = 0; r->n_held > 0 && i < r->E; i++) {
+        if (r->held_coef[i] == coef) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The first environment of i's block that follows what i does, so that each is handled once.
+static bool leads(const hwm_rollout* r, int i) {
+    bool first = r->held_coef[i] != NULL;
+    for (int k = i - i % HWM_LANES; k < i; k++) {
+        first &= r->held_coef[k] != r->held_coef[i];
+    }
+    return first;
+}
+
+// Activations of the environments of one block that follow older parameters, as i does.
+static void think_as(hwm_rollout* r, int i) {
+    const hwm_controller* c = r->controller;
+    const int O = r->spec->obs_dim, A = r->spec->action_dim, n = hwm_controller_activations(c);
+    const size_t b = (size_t)(i / HWM_LANES) * HWM_LANES;
+    hwm_controller_input(c, 1, r->lane_obs + b * (size_t)O, r->lane_old_obs + b * (size_t)O,
+                         r->held_delta[i], r->lane_old_action + b * (size_t)A, r->lane_reward + b,
+                         r->lane_first + b, r->held_act);
+    hwm_controller_act(c, r->held_coef[i], 1, r->state + b * (size_t)hwm_controller_state_size(c),
+                       r->held_act);
+    for (int k = (int)b; k < r->E && k < (int)b + HWM_LANES; k++) {
+        for (int f = 0; r->held_coef[k] == r->held_coef[i] && f < n; f++) {
+            const size_t at = (size_t)f * HWM_LANES + (size_t)k - b;
+            r->act[b * (size_t)n + at] = r->held_act[at];
+        }
+    }
+}
+
+// The plastic step of those environments.
+static void learn_as(hwm_rollout* r, int i) {
+    const hwm_controller* c = r->controller;
+    const size_t b = (size_t)(i / HWM_LANES) * HWM_LANES;
+    for (int k = 0; k < HWM_LANES; k++) {
+        const int e = (int)b + k;
+        const bool same = e < r->E && r->held_coef[e] == r->held_coef[i];
+        r->lane_turn[k] = same ? (hwm_real)r->learning[e] : 0;
+    }
+    hwm_controller_learn(c, r->held_coef[i], 1, r->act + b * (size_t)hwm_controller_activations(c),
+                         r->lane_action + b * (size_t)r->spec->action_dim, r->lane_turn,
+                         r->state + b * (size_t)hwm_controller_state_size(c), NULL);
+}
+
 void hwm_rollout_think(hwm_rollout* r, const hwm_real* coef, const hwm_real* delta_scale) {
     const int O = r->spec->obs_dim, A = r->spec->action_dim,
               n = hwm_controller_activations(r->controller);
@@ -196,6 +262,11 @@ void hwm_rollout_think(hwm_rollout* r, const hwm_real* coef, const hwm_real* del
     hwm_controller_input(r->controller, r->E, r->lane_obs, r->lane_old_obs, delta_scale,
                          r->lane_old_action, r->lane_reward, r->lane_first, r->act);
     hwm_controller_act(r->controller, coef, r->E, r->state, r->act);
+    for (int i = 0; r->n_held > 0 && i < r->E; i++) {
+        if (leads(r, i)) {
+            think_as(r, i);
+        }
+    }
     for (int i = 0; i < r->E; i++) {
         float* u = r->action + (size_t)i * (size_t)A;
         if ((r->flags[i] & HWM_FLAG_LAST) || r->idle[i] || r->step[i] < r->config.burn_in_steps) {
@@ -224,6 +295,14 @@ void hwm_rollout_step(hwm_rollout* r, const hwm_real* coef) {
         any_frozen |= r->frozen[i] != 0;
     }
     hwm_lanes_pack_float(r->lane_action, r->action, r->E, A);
+    for (int i = 0; r->n_held > 0 && i < r->E; i++) {
+        if (leads(r, i)) {
+            learn_as(r, i);
+        }
+    }
+    for (int i = 0; r->n_held > 0 && i < r->E; i++) {
+        r->learning[i] = r->held_coef[i] ? 0 : r->learning[i];
+    }
     hwm_lanes_pack_float(r->lane_learning, r->learning, r->E, 1);
     hwm_controller_learn(r->controller, coef, r->E, r->act, r->lane_action, r->lane_learning,
                          r->state, NULL);
@@ -243,7 +322,7 @@ void hwm_rollout_step(hwm_rollout* r, const hwm_real* coef) {
             r->flags[i] = (uint8_t)((r->terminated[i] ? HWM_FLAG_LAST | HWM_FLAG_TERMINAL : 0) |
                                     (r->truncated[i] ? HWM_FLAG_LAST : 0) | still(r, i));
             if (r->config.reset_at >= 0 && r->step[i] == r->config.reset_at) {
-                fresh_weights(r, coef, i, true);
+                fresh_weights(r, r->held_coef[i] ? r->held_coef[i] : coef, i, true);
             }
         } else if (!r->idle[i]) {
             hwm_rollout_begin(r, coef, i, r->episode[i] + 1);

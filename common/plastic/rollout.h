@@ -59,6 +59,10 @@ typedef struct hwm_rollout {
     double* episode_return;  // (E) of the rewards so far, that of this row included
     uint8_t* idle;  // (E) set by the caller: this environment is finished, keep it where it is
 
+    // environments that finish their episode with older parameters: theirs, NULL: the newest
+    const hwm_real **held_coef, **held_delta;  // (E) borrowed
+    int n_held;
+
     // of the row before
     float *old_obs, *old_action, *old_reward;
     float* noise;  // (E,A) correlated noise
@@ -67,8 +71,9 @@ typedef struct hwm_rollout {
     float *learning, *frozen, *first;
     float* mean_reward;  // (E) per simulator step: what controllers read
     hwm_real *lane_obs, *lane_old_obs, *lane_old_action, *lane_reward, *lane_first, *lane_action,
-        *lane_learning, *lane_frozen;
-    int64_t env_steps;  // simulator steps so far, repeats counted
+        *lane_learning, *lane_frozen, *lane_turn;
+    hwm_real* held_act;  // one block of activations
+    int64_t env_steps;   // simulator steps so far, repeats counted
     hwm_arena* arena;
 } hwm_rollout;
 
@@ -79,6 +84,11 @@ hwm_status hwm_rollout_create(hwm_rollout** out, const hwm_env_config* env,
 void hwm_rollout_destroy(hwm_rollout** rollout);
 // Begin an episode: first observation and fresh state. coef as prepared.
 void hwm_rollout_begin(hwm_rollout* r, const hwm_real* coef, int i, uint32_t episode);
+// Newer parameters are about to be given: environments in mid-episode go on with coef (borrowed
+// until hwm_rollout_follows says no), their next episodes follow what think and step are given
+// then.
+void hwm_rollout_hold(hwm_rollout* r, const hwm_real* coef, const hwm_real* delta_scale);
+bool hwm_rollout_follows(const hwm_rollout* r, const hwm_real* coef);
 // coef, delta_scale (O; NULL without input d): of the parameters that act now.
 void hwm_rollout_think(hwm_rollout* r, const hwm_real* coef, const hwm_real* delta_scale);
 void hwm_rollout_step(hwm_rollout* r, const hwm_real* coef);
