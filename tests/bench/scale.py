@@ -31,6 +31,13 @@ class System:
     def __init__(self, bin_dir, experiment):
         self.bin, self.folder = bin_dir, tempfile.TemporaryDirectory(prefix="hwm-scale-")
         self.processes, self.workers = [], []
+        try:
+            self.begin(experiment)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def begin(self, experiment):
         self.server = self.start("server", "--listen", "tcp://127.0.0.1:*", "--dir", f"{self.folder.name}/store")
         self.endpoint = self.wait("the server", self.listening)
         self.start("learner", "--server", self.endpoint, "--experiment", experiment, "--run-dir", f"{self.folder.name}/run", *IDLE)
