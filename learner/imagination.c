@@ -417,8 +417,10 @@ static void returns_backward(hwm_imagination* im, nn_var value, hwm_real v_lo, h
             const hwm_real ahead =
                 last ? im->value[at]
                      : (1 - lambda) * im->value[at] + lambda * im->returns[at + (size_t)B];
-            im->steps[t].reward->g[i] += unit * G;
-            im->steps[t].cont->g[i] += gamma * G * ahead;
+            if (im->steps[t].reward->g)  // a reward that is known is a constant
+                im->steps[t].reward->g[i] += unit * G;
+            if (im->steps[t].cont->g)
+                im->steps[t].cont->g[i] += gamma * G * ahead;
             const hwm_real v = value->x[at];
             if (v >= v_lo && v <= v_hi)
                 value->g[at] += G * im->discount[at] * (last ? 1 : 1 - lambda);

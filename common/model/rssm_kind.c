@@ -4,6 +4,10 @@
 // stoch], trained on sequences, started from posteriors, imagined with draws of the prior whose
 // gradient goes straight through. Observations and rewards that imagination sees stay in the range
 // of the replay.
+//
+// UNITS  It reads and predicts observations in units of ten standard deviations of their one-step
+// changes, taken at the first refresh and kept: a controller reads what changes from step to step,
+// so that is the size of error that matters, whatever the range of a dimension.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +19,8 @@
 typedef struct rssm_model {
     hwm_model base;
     hwm_rssm rssm;
-    hwm_rssm_vars frozen;                // on the tape that begin was called for
-    int obs_min, obs_max, reward_range;  // entries that refresh sets
+    hwm_rssm_vars frozen;  // on the tape that begin was called for
+    int obs_unit, obs_min, obs_max, reward_range, refreshed;  // entries that refresh sets
     double flops;
 } rssm_model;
 
@@ -53,7 +57,9 @@ static hwm_rssm_batch by_time(const rssm_model* m, nn_tape* tape, const hwm_sequ
         for (int n = 0; n < N; n++) {
             const size_t from = (size_t)n * (size_t)T + (size_t)t;
             const size_t to = (size_t)t * (size_t)N + (size_t)n;
-            memcpy(b.obs + to * (size_t)O, s->obs + from * (size_t)O, (size_t)O * sizeof(hwm_real));
+            for (int j = 0; j < O; j++)
+                b.obs[to * (size_t)O + (size_t)j] =
+                    s->obs[from * (size_t)O + (size_t)j] / entry(m, m->obs_unit)[j];
             if (t > 0)
                 memcpy(b.action + to * (size_t)A, s->action + (from - 1) * (size_t)A,
                        (size_t)A * sizeof(hwm_real));
@@ -87,10 +93,14 @@ static void rssm_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng*
 static void rssm_refresh(hwm_model* model, const hwm_replay_statistics* statistics, double margin) {
     rssm_model* m = (rssm_model*)model;
     for (int j = 0; j < m->rssm.obs; j++) {
+        if (*entry(m, m->refreshed) == 0)
+            entry(m, m->obs_unit)[j] =
+                10 * (statistics->delta_std[j] + (hwm_real)model->config.scale_floor);
         const hwm_real span = statistics->obs_max[j] - statistics->obs_min[j];
         entry(m, m->obs_min)[j] = statistics->obs_min[j] - (hwm_real)margin * span;
         entry(m, m->obs_max)[j] = statistics->obs_max[j] + (hwm_real)margin * span;
     }
+    *entry(m, m->refreshed) = 1;
     entry(m, m->reward_range)[0] = statistics->reward_min;
     entry(m, m->reward_range)[1] = statistics->reward_max;
 }
@@ -157,8 +167,12 @@ void hwm_rssm_model_hold(hwm_model* model, hwm_rssm_hold* hold) {
 
 static nn_var rssm_observe(hwm_model* model, nn_tape* tape, nn_var z) {
     rssm_model* m = (rssm_model*)model;
-    return nn_clamp(tape, nn_symexp(tape, hwm_head_forward(&m->frozen.decoder, tape, z)),
-                    entry(m, m->obs_min), entry(m, m->obs_max));
+    nn_var unit = nn_new(tape, z->rows, m->rssm.obs, false);
+    for (int i = 0; i < z->rows; i++)
+        memcpy(unit->x + (size_t)i * (size_t)m->rssm.obs, entry(m, m->obs_unit),
+               (size_t)m->rssm.obs * sizeof(hwm_real));
+    nn_var o = nn_symexp(tape, hwm_head_forward(&m->frozen.decoder, tape, z));
+    return nn_clamp(tape, nn_mul(tape, o, unit), entry(m, m->obs_min), entry(m, m->obs_max));
 }
 
 static nn_var rssm_features(hwm_model* model, nn_tape* tape, nn_var z) {
@@ -198,9 +212,11 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
         options.continue_weight = 0;
     hwm_param_list_init(list);
     hwm_rssm_declare(&m->rssm, list, &sizes, &options, dims->obs, dims->action);
+    m->obs_unit = hwm_param_list_add(list, hwm_spec("obs_unit", HWM_F32, 1, dims->obs));
     m->obs_min = hwm_param_list_add(list, hwm_spec("obs_min", HWM_F32, 1, dims->obs));
     m->obs_max = hwm_param_list_add(list, hwm_spec("obs_max", HWM_F32, 1, dims->obs));
     m->reward_range = hwm_param_list_add(list, hwm_spec("reward_range", HWM_F32, 1, 2));
+    m->refreshed = hwm_param_list_add(list, hwm_spec("refreshed", HWM_F32, 1, 1));
 
     m->base.kind = &rssm_kind;
     m->base.config = *config;
@@ -223,6 +239,7 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
     hwm_rssm_init(&m->rssm, m->base.params, rng);
     m->base.reward_range = entry(m, m->reward_range);
     for (int j = 0; j < dims->obs; j++) {
+        entry(m, m->obs_unit)[j] = 1;
         entry(m, m->obs_min)[j] = -3;
         entry(m, m->obs_max)[j] = 3;
     }

@@ -10,6 +10,7 @@ struct local {
     hwm_agent* agent;
     hwm_envs* envs;
     uint64_t seed;
+    int trained;                    // environments that updates draw from: the first of all E
     int E, O, A, S, NA, cap, rows;  // rows written per environment
     float* raw;                     // (E,O)
     uint8_t *ending, *first, *term;
@@ -25,7 +26,7 @@ struct local {
     double recent[20];
     int n_recent;
     double drift[4096];  // correlated noise
-    hwm_rng rng, noise;
+    hwm_rng rng, noise, held_noise;
     hwm_sequences batch, start_batch;
     double velocity;  // m/s, of the newest evaluation
 };
@@ -65,12 +66,13 @@ local* local_create(hwm_agent* agent, int environments, int capacity_steps, uint
     const size_t R = sizeof(hwm_real);
     l->agent = agent;
     l->seed = seed;
-    l->E = environments;
+    l->trained = environments;
+    l->E = environments += environments / 8 > 0 ? environments / 8 : 1;
     l->O = agent->spec.obs_dim;
     l->A = agent->spec.action_dim;
     l->S = hwm_controller_state_size(agent->controller);
     l->NA = hwm_controller_activations(agent->controller);
-    l->cap = 2 * capacity_steps / environments + 1024;
+    l->cap = 2 * capacity_steps / l->trained + 1024;
     hwm_error err = {0};
     HWM_ASSERT(hwm_envs_create(&l->envs, &agent->experiment->env, seed, 0, environments, 1, &err) ==
                HWM_OK);
@@ -102,6 +104,7 @@ local* local_create(hwm_agent* agent, int environments, int capacity_steps, uint
     l->end = need(N, sizeof(int));
     hwm_rng_init(&l->rng, seed, HWM_PURPOSE_TEST, 0, 0, 0);
     hwm_rng_init(&l->noise, seed, HWM_PURPOSE_EXPLORATION, 0, 0, 0);
+    hwm_rng_init(&l->held_noise, seed, HWM_PURPOSE_EXPLORATION, 1, 0, 0);
     const int K = hwm_model_context(agent->model);
     sequences_create(&l->batch, hwm_model_batch_sequences(agent->model),
                      hwm_model_batch_length(agent->model), K, l->O, l->A);
@@ -144,6 +147,10 @@ static const hwm_real* delta_scale(const hwm_agent* a, hwm_real* ones) {
     return ones;
 }
 
+static hwm_rng* noise_of(local* l, int i) {
+    return i < l->trained ? &l->noise : &l->held_noise;
+}
+
 int64_t local_step(local* l) {
     hwm_agent* a = l->agent;
     const int E = l->E, O = l->O, A = l->A, p = l->rows;
@@ -156,7 +163,7 @@ int64_t local_step(local* l) {
         l->first_l[lane(i, 1, 0)] = l->first[i];
         l->prev_r_l[lane(i, 1, 0)] = (hwm_real)l->reward[i] / (hwm_real)a->spec.action_repeat;
         if (l->first[i])
-            hwm_controller_reset(a->controller, l->coef, &l->noise, l->state, i);
+            hwm_controller_reset(a->controller, l->coef, noise_of(l, i), l->state, i);
     }
     hwm_lanes_pack(l->obs_l, l->rows_o, E, O);
     hwm_controller_input(a->controller, E, l->obs_l, l->prev_obs_l, delta_scale(a, ones),
@@ -168,7 +175,7 @@ int64_t local_step(local* l) {
             const double out = (double)l->act[lane(i, l->NA, l->NA - A + j)];
             double u;
             if (a->spec.discrete)
-                u = hwm_rng_uniform_double(&l->noise) <
+                u = hwm_rng_uniform_double(noise_of(l, i)) <
                             (1 + out * (1 - a->experiment->worker.explore_eps)) / 2
                         ? 1
                         : -1;
@@ -178,7 +185,7 @@ int64_t local_step(local* l) {
                 const double c = prefill ? w->explore_correlation : 0,
                              std = prefill ? w->prefill_noise_std : w->explore_std;
                 double* n = &l->drift[i * A + j];
-                *n = c * *n + sqrt(1 - c * c) * (double)hwm_rng_normal(&l->noise);
+                *n = c * *n + sqrt(1 - c * c) * (double)hwm_rng_normal(noise_of(l, i));
                 u = out + std * *n;
                 u = u < -1 ? -1 : u > 1 ? 1 : u;
             }
@@ -220,7 +227,7 @@ int64_t local_step(local* l) {
             hwm_envs_reset(l->envs, i, ++l->episode[i], l->raw + (size_t)i * (size_t)O);
             continue;
         }
-        l->steps += a->spec.action_repeat;
+        l->steps += i < l->trained ? a->spec.action_repeat : 0;
         l->first[i] = 0;
         l->ret[i] += l->reward[i];
         l->term[i] = terminated[i];
@@ -302,7 +309,7 @@ static bool before_terminal(local* l, int env, int* row) {
 
 // First row of the newest replay.recent_steps.
 static int newest_rows(const local* l) {
-    const int64_t rows = l->agent->experiment->replay.recent_steps / l->E;
+    const int64_t rows = l->agent->experiment->replay.recent_steps / l->trained;
     return rows < l->rows ? l->rows - (int)rows : 0;
 }
 
@@ -313,13 +320,15 @@ const hwm_sequences* local_model_batch(local* l) {
         const bool terminal = (m->terminals || m->continue_of[0]) &&
                               hwm_rng_uniform_double(&l->rng) < m->fraction_terminal;
         for (int tries = 0;; tries++) {
-            const int env = (int)hwm_rng_below(&l->rng, (uint32_t)l->E);
+            const int env = (int)hwm_rng_below(&l->rng, (uint32_t)l->trained);
             int row = (int)hwm_rng_below(&l->rng, (uint32_t)(l->rows - 1));
             if (terminal && tries < 400) {
                 row++;
                 if (!before_terminal(l, env, &row))
                     continue;
-                row -= row > 0;
+                row -= b->length - 1;
+                if (row < 0)
+                    continue;
             }
             if (put(l, b, i, row, env) &&
                 put_context(l, b, i, row, env, (int)m->context_window_steps))
@@ -355,7 +364,7 @@ void local_starts(local* l) {
         const int oldest = !want_first && !terminal && kind < recent ? newest_rows(l) : 0;
         int env, row;
         for (int tries = 0;; tries++) {
-            env = (int)hwm_rng_below(&l->rng, (uint32_t)E);
+            env = (int)hwm_rng_below(&l->rng, (uint32_t)l->trained);
             row = oldest + (int)hwm_rng_below(&l->rng, (uint32_t)(l->rows - oldest));
             if (terminal && tries < 400 && !before_terminal(l, env, &row))
                 continue;
@@ -479,7 +488,7 @@ void local_open_loop(local* l, int steps, int sequences, double* model, double* 
     for (int i = 0; i < n; i++)
         for (int tries = 0;; tries++) {
             HWM_ASSERT(tries < 100000);
-            const int env = (int)hwm_rng_below(&l->rng, (uint32_t)E);
+            const int env = l->trained + (int)hwm_rng_below(&l->rng, (uint32_t)(E - l->trained));
             const int row = (int)hwm_rng_below(&l->rng, (uint32_t)l->rows);
             if (put(l, &b, i, row, env) && put_context(l, &head, i, row, env, 0) &&
                 put(l, &head, i, row, env))

@@ -7,6 +7,7 @@
 
 typedef struct local local;
 
+// One environment in eight is added and held out, for measuring.
 local* local_create(hwm_agent* agent, int environments, int capacity_steps, uint64_t seed);
 void local_destroy(local** l);
 // One decision of every environment with the agent's present parameters; returns environment steps
@@ -22,8 +23,9 @@ void local_starts(local* l);
 double local_evaluate(local* l, int episodes, uint64_t seed, float variant_sign, int freeze_at);
 // Of the newest local_evaluate, as hwm_evaluate_score has it, m/s; NaN where there is no way to go.
 double local_velocity(const local* l);
-// The same parameters on held-out experience: mean squared open-loop error of the model after k
-// decisions in units of the one-step deltas' std, and that of "nothing changes".
+// Mean squared open-loop error of the model after k decisions in units of the one-step deltas' std,
+// and that of "nothing changes", on held-out episodes: those of some environments more that are
+// stepped along and that no update draws from.
 void local_open_loop(local* l, int steps, int sequences, double* model, double* nothing);
 
 #endif
