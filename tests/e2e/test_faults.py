@@ -1,6 +1,6 @@
 """The service under peers that stop, vanish or are killed, and under a stop of its own.
 
-usage: test_faults.py stopped_peer|vanishing_clients|sigterm_under_load|black_hole
+usage: test_faults.py stopped_peer|stopped_server|killed_workers|sigterm_under_load|black_hole
 """
 
 import json
@@ -9,13 +9,14 @@ import random
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 
 import zmq
 
-from rpc import FULL, STEPS, Client, Server, chunk, signature
+from rpc import BIN, FULL, STEPS, Client, Server, chunk, signature
 
 
 def stats(client):
@@ -107,7 +108,7 @@ def stopped_peer():
             os.kill(pid, signal.SIGSTOP)
             before, start = stats(learner), time.time()
             rate = []
-            while time.time() - start < (600 if FULL else 15):
+            while time.time() - start < (600 if FULL else 60):
                 at = worker.acknowledged
                 pump([worker], 1)
                 rate.append(worker.acknowledged - at)
@@ -125,39 +126,109 @@ def stopped_peer():
         print(f"memory {before['memory_bytes']} -> {after['memory_bytes']}, chunks a second at least {min(rate)}")
 
 
-def vanishing_clients():
-    """64 workers, a third of which vanishes without a word in mid-append: the others lose nothing and are not held up."""
+class Appender:
+    """A real worker process (tests/net/appender.c): what it appended and what was acknowledged, as it says five times a second."""
+
+    def __init__(self, server, rate, keys=None, endpoint=None, prefix=()):
+        program = os.path.join(BIN, "..", "tests", "appender")
+        self.process = subprocess.Popen([*prefix, program, endpoint or server.endpoint, keys or server.keys or "-", str(rate)], stdout=subprocess.PIPE)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.text, self.lines = b"", []
+
+    def read(self):
+        self.text += self.process.stdout.read() or b""
+        *whole, self.text = self.text.split(b"\n")
+        self.lines += [[int(word) for word in line.split()] for line in whole]
+        return self.lines[-1] if self.lines else [0, 0, 0, 0]
+
+    def stop(self, timeout_s=40):
+        """SIGTERM: everything is acknowledged, exit 0."""
+        self.process.terminate()
+        assert self.process.wait(timeout_s) == 0, f"appender ended with {self.process.returncode}"
+        appended, acknowledged, _, _ = self.read()
+        assert appended == acknowledged, (appended, acknowledged)
+        return appended
+
+
+def killed_workers():
+    """64 worker processes, a third of them killed with -9 at random moments: the others lose nothing and are not held up."""
     with Server() as server:
         server.start()
         learner = make_table(server)
-        workers = [Worker(server) for _ in range(64)]
-        for worker in workers:
-            worker.greet()
-        assert len({(w.hello.first_env, w.hello.incarnation) for w in workers}) == 64
-        pump(workers, 1.5)
-        random.seed(5)
-        gone = random.sample(workers, 21)
-        for worker in gone:
-            for _ in range(4):
-                worker.push()
-            worker.socket.close(0)
-        left = [worker for worker in workers if worker not in gone]
-        at = [worker.acknowledged for worker in left]
-        pump(left, 7)
-        settle(left)
-        assert all(worker.acknowledged > n for worker, n in zip(left, at))
-        chunks = inserted(learner) / STEPS
-        sure = sum(worker.acknowledged for worker in workers)
-        unsure = sum(len(worker.unanswered) for worker in gone)
-        assert sure <= chunks <= sure + unsure, (sure, chunks, unsure)
-        assert stats(learner)["requests"]["dead_clients"] >= 21
-        # their places are taken by newcomers, as new incarnations
-        fresh = [Worker(server) for _ in range(21)]
-        for worker in fresh:
-            worker.greet()
-        taken = {(w.hello.first_env, w.hello.incarnation) for w in workers}
-        assert not taken & {(w.hello.first_env, w.hello.incarnation) for w in fresh}
-        print(f"{sure} acknowledged chunks, {int(chunks)} stored")
+        workers = [Appender(server, 20) for _ in range(64)]
+        try:
+            end = time.time() + 60
+            while any(worker.read()[1] < 5 for worker in workers) and time.time() < end:
+                time.sleep(0.1)
+            assert all(worker.read()[1] >= 5 for worker in workers)
+            assert sum(w["alive"] for w in stats(learner)["workers"]) == 64
+            random.seed(5)
+            gone = random.sample(workers, 21)
+            for worker in gone:
+                time.sleep(random.uniform(0, 0.3))
+                worker.process.kill()
+            left = [worker for worker in workers if worker not in gone]
+            at = [worker.read()[1] for worker in left]
+            end = time.time() + 20
+            while sum(w["alive"] for w in stats(learner)["workers"]) > 43 and time.time() < end:
+                time.sleep(0.2)
+            assert sum(not w["alive"] for w in stats(learner)["workers"]) == 21
+            assert all(worker.read()[1] > n + 20 for worker, n in zip(left, at)), "some stood still"
+            longest = max(line[3] for worker in left for line in worker.lines)
+            # newcomers store at once, in places of their own
+            fresh = [Appender(server, 20) for _ in range(21)]
+            workers += fresh
+            start = time.time()
+            while any(worker.read()[1] == 0 for worker in fresh) and time.time() < start + 20:
+                time.sleep(0.05)
+            first = time.time() - start
+            assert first < 5, f"21 newcomers stored their first chunks after {first:.1f} s"
+            sure = sum(worker.stop() for worker in left + fresh)
+            for worker in gone:
+                worker.process.wait()
+                sure += worker.read()[1]
+            unsure = sum(worker.read()[0] - worker.read()[1] + 20 for worker in gone)  # what it did not live to say
+            table = stats(learner)["replay"]["tables"][0]
+            chunks = table["inserted_steps"] / STEPS
+            assert sure <= chunks <= sure + unsure, (sure, chunks, unsure)
+            assert table["gaps"] == 0 and table["refused"] == 0, table
+            print(f"{sure} acknowledged chunks, {int(chunks)} stored; nobody waited longer than {longest} ms; newcomers after {first:.1f} s")
+        finally:
+            for worker in workers:
+                worker.process.kill()
+                worker.process.wait()
+
+
+def stopped_server():
+    """The server is stopped: workers keep what they produce up to their limit and no further, then go on."""
+    with Server() as server:
+        server.start()
+        learner = make_table(server)
+        worker = Appender(server, 1000)
+        rss = lambda: int(open(f"/proc/{worker.process.pid}/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+        try:
+            time.sleep(2)
+            assert worker.read()[1] > 100, worker.read()
+            before = rss()
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(600 if FULL else 60)
+            growth = rss() - before
+            # the backlog (64 MiB) and what the allocator adds to chunks of 400 bytes
+            assert growth < 160 << 20, f"the worker grew by {growth} bytes behind a stopped server"
+            server.process.send_signal(signal.SIGCONT)
+            start, at = time.time(), worker.read()[1]
+            while worker.read()[1] < at + 1000 and time.time() < start + 30:
+                time.sleep(0.05)
+            took = time.time() - start
+            assert took < 10, f"recovered after {took:.1f} s"
+            total = worker.stop()
+            learner.ok(hello=server.pb.Hello(role=server.pb.LEARNER))
+            assert inserted(learner) == STEPS * total, (inserted(learner), total)
+            print(f"the worker grew by {growth >> 20} MiB, recovered {took:.1f} s after the server went on, {total} chunks stored once")
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+            worker.process.kill()
+            worker.process.wait()
 
 
 def sigterm_under_load():
@@ -274,4 +345,4 @@ def black_hole():
         print(f"recovered {took:.1f} s after healing, {len(again)} chunks sent again")
 
 
-{f.__name__: f for f in (stopped_peer, vanishing_clients, sigterm_under_load, black_hole)}[sys.argv[1]]()
+{f.__name__: f for f in (stopped_peer, stopped_server, killed_workers, sigterm_under_load, black_hole)}[sys.argv[1]]()
