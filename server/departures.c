@@ -43,6 +43,10 @@ void hwm_sessions_tick(hwm_server* s, int64_t now) {
         if (!session->used) {
             continue;
         }
+        if (session->alive && session->lost_reply) {
+            s->counters.deaths++;
+            hwm_sessions_end(s, session, "does not read its replies");
+        }
         if (session->alive && now - session->heard_ns > s->config.service.dead_ms * 1000000) {
             s->counters.deaths++;
             hwm_sessions_end(s, session, "silent");
@@ -56,9 +60,13 @@ void hwm_sessions_tick(hwm_server* s, int64_t now) {
             session->steps_per_s = (double)(session->append_steps - session->rate_steps) /
                                    ((double)(now - s->rate_ns) * 1e-9);
             session->rate_steps = session->append_steps;
+            session->samples_per_s = (double)(session->samples - session->rate_samples) /
+                                     ((double)(now - s->rate_ns) * 1e-9);
+            session->rate_samples = session->samples;
         }
     }
     if (rates) {
+        hwm_replay_rates(s->replay, now);
         s->rate_ns = now;
     }
 }

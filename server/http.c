@@ -68,7 +68,7 @@ static char* copy_json(hwm_http* h) {
 
 static char* metrics_text(hwm_http* h) {
     char* json = copy_json(h);
-    char* service = json != NULL ? hwm_report_prometheus(json) : NULL;
+    char* service = json != NULL ? hwm_report_prometheus(json, false) : NULL;
     char* process = hwm_metrics_prometheus();
     size_t a = service != NULL ? strlen(service) : 0, b = process != NULL ? strlen(process) : 0;
     char* text = service != NULL ? malloc(a + b + 1) : NULL;

@@ -180,6 +180,7 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
     ring_room(x);
     hwm_stream_info* s = stream_make(x, (hwm_stream){meta->env, meta->incarnation});
     if (!continues(x, s, meta)) {
+        bool resumed = s->segment != HWM_NONE && x->run[s->segment].episode == meta->episode;
         if (s->segment != HWM_NONE) {
             x->run[s->segment].closed = true;
         }
@@ -190,6 +191,8 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
         r->episode = meta->episode;
         r->first_step = meta->first_step;
         r->first = (meta->edge & HWM_FLAG_FIRST) != 0;
+        r->resumed = resumed;
+        x->resumed_runs += resumed;
     }
     uint32_t segment = (uint32_t)s->segment;
     hwm_run* r = &x->run[segment];
@@ -275,6 +278,7 @@ void hwm_index_evict(hwm_index* index) {
         }
         x->free_run[x->n_free_runs++] = e->segment;
         x->live_runs--;
+        x->resumed_runs -= r->resumed;
     } else if (r->head >= 64 && r->head * 2 >= r->n) {
         memmove(r->id, r->id + r->head, (r->n - r->head) * sizeof *r->id);
         r->n -= r->head;
@@ -309,10 +313,12 @@ void hwm_index_drop(hwm_index* index, uint64_t id) {
                        .last = r->last,
                        .terminal = r->terminal,
                        .closed = r->closed,
+                       .resumed = true,
                        .id = list,
                        .n = tail,
                        .capacity = (uint32_t)capacity,
                        .base = e->position + 1};
+        x->resumed_runs++;
         for (uint32_t i = 0; i < tail; i++) {
             x->entry[hwm_slot_of(x, list[i])].segment = made;
         }
@@ -336,6 +342,7 @@ void hwm_index_drop(hwm_index* index, uint64_t id) {
         }
         x->free_run[x->n_free_runs++] = old;
         x->live_runs--;
+        x->resumed_runs -= r->resumed;
     }
     for (uint32_t i = s->head; i < s->n; i++) {
         if (s->id[i] == id) {
@@ -431,6 +438,10 @@ uint64_t hwm_index_inserted(const hwm_index* index) {
 
 size_t hwm_index_segments(const hwm_index* index) {
     return index->live_runs;
+}
+
+size_t hwm_index_episodes(const hwm_index* index) {
+    return index->live_runs - index->resumed_runs;
 }
 
 size_t hwm_index_memory(const hwm_index* index) {

@@ -50,6 +50,7 @@ typedef struct hwm_run {  // segment
     bool first;           // row 0 is the first step of the episode
     bool last, terminal;  // of row end-1, as stored
     bool closed;
+    bool resumed;  // goes on with the episode of the stream's segment before it, behind a gap
     // chunk ids, oldest first: id[head .. n)
     uint64_t* id;
     uint32_t head, n, capacity;
@@ -112,6 +113,8 @@ uint64_t hwm_index_steps(const hwm_index* index);     // stored
 uint64_t hwm_index_bytes(const hwm_index* index);     // of the map, size classes included
 uint64_t hwm_index_inserted(const hwm_index* index);  // ever
 size_t hwm_index_segments(const hwm_index* index);
+// Of which steps are stored; one that a gap cut in two counts once while its beginning is stored.
+size_t hwm_index_episodes(const hwm_index* index);
 size_t hwm_index_memory(const hwm_index* index);  // bytes of this index
 const hwm_entry* hwm_index_entry(const hwm_index* index, uint64_t id);
 const uint32_t* hwm_index_offsets(const hwm_index* index, uint64_t id);  // columns then keys

@@ -51,7 +51,7 @@ struct hwm_index {
     hwm_run* run;
     size_t n_runs, runs_capacity;
     uint32_t* free_run;
-    size_t n_free_runs, live_runs;
+    size_t n_free_runs, live_runs, resumed_runs;
 
     hwm_stream_info* stream;
     size_t n_streams, streams_capacity;

@@ -74,6 +74,13 @@ static const hwm_session* owner_of(const hwm_server* s, int table, hwm_stream st
     return NULL;
 }
 
+static void refuse_append(hwm_server* s, hwm_session* session, uint64_t id, int table,
+                          hwm_status status, const char* why) {
+    session->refused += status != HWM_EAGAIN;
+    hwm_replay_count_refusal(s->replay, table, status);
+    hwm_rpc_refuse(s, &session->peer, id, status, "%s", why);
+}
+
 void hwm_ingest_append(hwm_server* s, hwm_session* session, const hwm_request* request,
                        hwm_message* message) {
     const hwm_bytes bytes = request->append.chunk;
@@ -82,32 +89,30 @@ void hwm_ingest_append(hwm_server* s, hwm_session* session, const hwm_request* r
         return;
     }
     if (s->draining) {
-        hwm_rpc_refuse(s, &session->peer, request->id, HWM_EAGAIN, "the server is stopping");
+        refuse_append(s, session, request->id, table, HWM_EAGAIN, "the server is stopping");
         return;
     }
+    hwm_error err = {0};
     if (s->ingest_bytes + bytes.size > (size_t)s->config.service.ingest_bytes ||
         (session->append_bytes > 0 &&
          session->append_bytes + bytes.size > 2 * (size_t)s->config.service.credit_bytes)) {
-        hwm_rpc_refuse(s, &session->peer, request->id, HWM_EAGAIN,
-                       "%zu bytes wait for their commit, %zu of them yours", s->ingest_bytes,
-                       session->append_bytes);
+        hwm_fail(&err, HWM_EAGAIN, "%zu bytes wait for their commit, %zu of them yours",
+                 s->ingest_bytes, session->append_bytes);
+        refuse_append(s, session, request->id, table, err.code, err.text);
         return;
     }
     hwm_chunk chunk;
-    hwm_error err;
     hwm_status status = hwm_chunk_decode(&hwm_replay_table_config(s->replay, table)->signature,
                                          bytes.data, bytes.size, &chunk, &err);
     if (status != HWM_OK) {
-        session->refused++;
-        hwm_rpc_refuse(s, &session->peer, request->id, status, "%s", err.text);
+        refuse_append(s, session, request->id, table, status, err.text);
         return;
     }
     const hwm_session* owner = owner_of(s, table, chunk.stream);
     if (owner != NULL && owner != session) {
-        session->refused++;
-        hwm_rpc_refuse(s, &session->peer, request->id, HWM_EDENIED,
-                       "stream %u/%u belongs to client %" PRIu64 " on %s", chunk.stream.env,
-                       chunk.stream.incarnation, owner->number, owner->host);
+        hwm_fail(&err, HWM_EDENIED, "stream %u/%u belongs to client %" PRIu64 " on %s",
+                 chunk.stream.env, chunk.stream.incarnation, owner->number, owner->host);
+        refuse_append(s, session, request->id, table, err.code, err.text);
         return;
     }
 
@@ -286,9 +291,7 @@ static void complete_sample(hwm_server* s, const hwm_pending* p, hwm_session* se
         return;
     }
     session->samples++;
-    if (hwm_link_send_owned(s->link, &session->peer, &bytes, size) != HWM_OK) {
-        s->counters.dropped_replies++;
-    }
+    hwm_rpc_sent(s, &session->peer, hwm_link_send_owned(s->link, &session->peer, &bytes, size));
 }
 
 bool hwm_ingest_complete(hwm_server* s) {

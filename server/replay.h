@@ -104,6 +104,10 @@ void hwm_replay_blob_list(hwm_replay* replay, const char* prefix,
 // True while a chunk of any table, stored or on its way in, refers to this version of the set.
 bool hwm_replay_version_in_use(hwm_replay* replay, const char* set, uint64_t version);
 
+// An append that was refused before it came here.
+void hwm_replay_count_refusal(hwm_replay* replay, int table, hwm_status status);
+// Steps inserted and sampled per second since the call before: call it every few seconds.
+void hwm_replay_rates(hwm_replay* replay, int64_t now_ns);
 // Statistics of all tables, a JSON object; malloc'd: caller owns, free with free().
 char* hwm_replay_stats_json(hwm_replay* replay);
 

@@ -64,7 +64,11 @@ typedef struct hwm_replay_slot {  // table
     uint64_t stored_steps, evicted_steps;  // after the last commit
     uint64_t commits;                      // that touched the table, from 1
     uint64_t damaged;                      // chunks that failed their checksum and were dropped
-    uint64_t appends_done, duplicates, refused, samples_done, gaps;
+    uint64_t appends_done, duplicates, samples_done, gaps;
+    uint64_t refused[HWM_STATUS_COUNT];    // appends, by reason
+    double sample_age_steps;               // moving mean over the batches: steps inserted since
+    double inserted_per_s, sampled_per_s;  // over the last interval of hwm_replay_rates
+    uint64_t rate_inserted, rate_sampled;
 } hwm_replay_slot;
 
 struct hwm_replay {
@@ -96,6 +100,7 @@ struct hwm_replay {
     int64_t last_commit_ns;
     pthread_t snapshot;
     bool snapshot_started, snapshot_running;  // started: to be joined
+    int64_t rate_ns;
     char snapshot_dir[HWM_CONFIG_STRING_MAX];
     uint64_t snapshot_token;
     hwm_metric *commits, *commit_seconds, *commit_chunks, *failures;

@@ -7,6 +7,15 @@
 #include "server/replay_internal.h"
 
 enum { DAMAGED_MAX = 64 };  // chunks that one request may find damaged
+#define AGE_SHARE 0.05      // of the newest batch in the mean age
+
+static double mean_age(const hwm_batch* batch) {
+    double sum = 0.0;
+    for (int i = 0; i < batch->batch; i++) {
+        sum += (double)batch->age_steps[i];
+    }
+    return batch->batch > 0 ? sum / batch->batch : 0.0;
+}
 
 // The lock is held on entry and on return.
 static void serve(hwm_replay* replay, hwm_sampler* sampler, hwm_sample_op* op) {
@@ -36,10 +45,12 @@ static void serve(hwm_replay* replay, hwm_sampler* sampler, hwm_sample_op* op) {
         // the disk has changed what was stored: without that chunk there is still a table
         hwm_replay_drop(replay, op->table, hwm_sampler_damaged(sampler));
     }
+    const double age = c.status == HWM_OK ? mean_age(&block->batch) : 0.0;
     pthread_mutex_lock(&replay->queue);
     hwm_sample_remove(&replay->running, op);
     if (c.status == HWM_OK && !op->cancelled) {
         c.batch = &block->batch;
+        t->sample_age_steps += (age - t->sample_age_steps) * (t->samples_done > 0 ? AGE_SHARE : 1);
         t->samples_done++;
         hwm_replay_done(replay, &c);
         free(op);

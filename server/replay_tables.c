@@ -196,7 +196,7 @@ hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err)
                                 .token = op->token,
                                 .status = HWM_ECLOSED,
                                 .text = "the table was closed for inserts"};
-            t->refused++;
+            t->refused[HWM_ECLOSED]++;
             hwm_replay_done(replay, &c);
             hwm_append_free(op);
         }

@@ -258,7 +258,7 @@ static void report(hwm_replay* replay, hwm_append_op* ops, const hwm_error* err)
             if (op->status == HWM_EDUPLICATE) {
                 t->duplicates++;
             } else {
-                t->refused++;
+                t->refused[op->status]++;
                 snprintf(c.text, sizeof c.text, "%.*s", (int)sizeof c.text - 1,
                          op->status == HWM_EAGAIN
                              ? "an earlier chunk of the stream was refused: send that one first"

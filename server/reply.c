@@ -4,6 +4,20 @@
 
 #include "server/service.h"
 
+void hwm_rpc_sent(hwm_server* s, const hwm_peer* to, hwm_status status) {
+    if (status == HWM_OK) {
+        return;
+    }
+    s->counters.unroutable += status == HWM_ECLOSED;
+    if (status != HWM_ECLOSED) {
+        hwm_session* session = hwm_sessions_find(s, to);
+        s->counters.dropped_replies++;
+        if (session != NULL) {
+            session->lost_reply = true;
+        }
+    }
+}
+
 void hwm_rpc_reply(hwm_server* s, const hwm_peer* to, const hwm_reply* reply) {
     hwm_bytes bytes;
     hwm_error err;
@@ -13,9 +27,7 @@ void hwm_rpc_reply(hwm_server* s, const hwm_peer* to, const hwm_reply* reply) {
                 (int)reply->kind, err.text);
         return;
     }
-    status = hwm_link_send(s->link, to, bytes.data, bytes.size);
-    s->counters.unroutable += status == HWM_ECLOSED;
-    s->counters.dropped_replies += status != HWM_OK && status != HWM_ECLOSED;
+    hwm_rpc_sent(s, to, hwm_link_send(s->link, to, bytes.data, bytes.size));
 }
 
 void hwm_rpc_refuse(hwm_server* s, const hwm_peer* to, uint64_t id, hwm_status status,

@@ -46,8 +46,11 @@ static const series of_server[] = {
     {"replay.store.file_bytes", "hwm_store_file_size_bytes", "gauge", "pages of the file in use"},
     {"replay.store.free_bytes", "hwm_store_free_pages_bytes", "gauge",
      "pages that can be used again"},
-    {"replay.store.oldest_reader_s", "hwm_store_oldest_reader_seconds", "gauge",
-     "age of the oldest read transaction"},
+    {"replay.store.oldest_reader_commits", "hwm_store_oldest_reader_commits", "gauge",
+     "commits since the oldest open read transaction began"},
+    {"disk.total_bytes", "hwm_server_disk_total_bytes", "gauge",
+     "size of the file system that holds the store"},
+    {"disk.free_bytes", "hwm_server_disk_free_bytes", "gauge", "what is free of it"},
     {"params.published", "hwm_hub_versions_published_total", "counter",
      "parameter versions published"},
     {"params.fetched_bytes", "hwm_hub_fetched_bytes_total", "counter", "parameters handed out"},
@@ -71,10 +74,17 @@ static const series of_table[] = {
     {"sampled_steps", "hwm_replay_sampled_steps_total", "counter", "steps sampled and counted"},
     {"appends", "hwm_replay_appends_committed_total", "counter", "chunks committed"},
     {"samples", "hwm_replay_batches_sampled_total", "counter", "sample requests answered"},
+    {"inserted_per_s", "hwm_replay_inserted_steps_per_second", "gauge",
+     "steps inserted per second lately"},
+    {"sampled_per_s", "hwm_replay_sampled_steps_per_second", "gauge",
+     "steps sampled per second lately"},
+    {"ratio", "hwm_replay_samples_per_insert_ratio", "gauge", "sampled steps per inserted step"},
+    {"sample_age_steps", "hwm_replay_sample_age_steps", "gauge",
+     "mean age of what is sampled: steps inserted since"},
     {"duplicates", "hwm_replay_chunks_duplicate_total", "counter",
      "chunks that were stored before"},
-    {"refused", "hwm_replay_chunks_refused_total", "counter", "chunks refused by the store"},
     {"gaps", "hwm_replay_stream_gaps_total", "counter", "missing sequences that were accepted"},
+    {"damaged", "hwm_replay_chunks_damaged_total", "counter", "chunks that failed their checksum"},
     {"limiter.diff", "hwm_limiter_cursor_steps", "gauge", "inserted * ratio - sampled"},
     {"limiter.diff_min", "hwm_limiter_cursor_min_steps", "gauge", "samples wait below"},
     {"limiter.diff_max", "hwm_limiter_cursor_max_steps", "gauge", "inserts wait above"},
@@ -86,6 +96,28 @@ static const series of_table[] = {
      "time that inserts were held"},
     {"limiter.sample_wait_s", "hwm_limiter_sample_wait_seconds_total", "counter",
      "time that samples were held"},
+};
+
+static const series of_table_refusal = {"refusals", "hwm_replay_chunks_refused_total", "counter",
+                                        "appends refused, by reason"};
+
+static const series of_learner[] = {
+    {"samples", "hwm_learner_batches_received_total", "counter", "batches handed out"},
+    {"samples_per_s", "hwm_learner_batches_per_second", "gauge", "batches per second lately"},
+    {"last_seen_s", "hwm_learner_last_seen_seconds", "gauge", "since it was heard"},
+};
+
+// Registered by the server's process, so that /metrics has them anyway; hwm stats has only the
+// JSON.
+static const series of_store[] = {
+    {"replay.store.commits", "hwm_store_commits_total", "counter", "groups committed"},
+    {"replay.store.failures", "hwm_store_failures_total", "counter",
+     "groups refused by disk or map"},
+};
+static const series of_store_histogram[] = {
+    {"replay.store.commit_seconds", "hwm_store_commit_seconds", "histogram",
+     "time to store one group"},
+    {"replay.store.commit_chunks", "hwm_store_commit_chunks", "histogram", "chunks of one group"},
 };
 
 static const series of_worker[] = {
@@ -191,21 +223,77 @@ static void rows_of_map(hwm_text* t, const hwm_json* map, const char* label, con
     }
 }
 
+// Refusals of every table: two labels.
+static void rows_of_refusals(hwm_text* t, const hwm_json* tables, const series* s) {
+    bool headed = false;
+    for (size_t i = 0; i < hwm_json_size(tables, ""); i++) {
+        const hwm_json* table = hwm_json_member(tables, i);
+        const hwm_json* map = hwm_json_at(table, s->path);
+        for (size_t k = 0; k < hwm_json_size(map, ""); k++) {
+            if (!headed) {
+                head(t, s);
+                headed = true;
+            }
+            hwm_text_put(t, "%s{", s->name);
+            put_label(t, "table", text_of(table, "name"));
+            hwm_text_put(t, ",");
+            put_label(t, "reason", hwm_json_key(map, k));
+            hwm_text_put(t, "} ");
+            put_number(t, hwm_json_number(hwm_json_member(map, k), "", 0.0));
+            hwm_text_put(t, "\n");
+        }
+    }
+}
+
+static void put_histogram(hwm_text* t, const hwm_json* histogram, const series* s) {
+    const hwm_json *le = hwm_json_at(histogram, "le"), *n = hwm_json_at(histogram, "count");
+    const size_t bounds = hwm_json_size(le, "");
+    if (hwm_json_size(n, "") != bounds + 1) {
+        return;
+    }
+    head(t, s);
+    for (size_t k = 0; k <= bounds; k++) {
+        hwm_text_put(t, "%s_bucket{le=\"", s->name);
+        if (k < bounds) {
+            put_number(t, hwm_json_number(hwm_json_member(le, k), "", 0.0));
+        } else {
+            hwm_text_put(t, "+Inf");
+        }
+        hwm_text_put(t, "\"} ");
+        put_number(t, hwm_json_number(hwm_json_member(n, k), "", 0.0));
+        hwm_text_put(t, "\n");
+    }
+    hwm_text_put(t, "%s_sum %.9g\n%s_count ", s->name, hwm_json_number(histogram, "sum", 0.0),
+                 s->name);
+    put_number(t, hwm_json_number(hwm_json_member(n, bounds), "", 0.0));
+    hwm_text_put(t, "\n");
+}
+
+static void rows_of_server(hwm_text* t, const hwm_json* root, const series* rows, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        double v;
+        if (number_at(root, rows[k].path, &v)) {
+            head(t, &rows[k]);
+            hwm_text_put(t, "%s ", rows[k].name);
+            put_number(t, v);
+            hwm_text_put(t, "\n");
+        }
+    }
+}
+
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-char* hwm_report_prometheus(const char* json) {
+char* hwm_report_prometheus(const char* json, bool registered) {
     hwm_json* root = hwm_json_parse(json, strlen(json));
     if (root == NULL) {
         return NULL;
     }
     hwm_text t = {0};
-    for (size_t k = 0; k < COUNT(of_server); k++) {
-        double v;
-        if (number_at(root, of_server[k].path, &v)) {
-            head(&t, &of_server[k]);
-            hwm_text_put(&t, "%s ", of_server[k].name);
-            put_number(&t, v);
-            hwm_text_put(&t, "\n");
+    rows_of_server(&t, root, of_server, COUNT(of_server));
+    if (registered) {
+        rows_of_server(&t, root, of_store, COUNT(of_store));
+        for (size_t k = 0; k < COUNT(of_store_histogram); k++) {
+            put_histogram(&t, at_path(root, of_store_histogram[k].path), &of_store_histogram[k]);
         }
     }
     static const series kinds = {"", "hwm_service_requests_received_total", "counter",
@@ -215,7 +303,9 @@ char* hwm_report_prometheus(const char* json) {
     rows_of_map(&t, hwm_json_at(root, "requests.kinds"), "kind", &kinds);
     rows_of_map(&t, hwm_json_at(root, "requests.refusals"), "reason", &refusals);
     rows_of_list(&t, hwm_json_at(root, "replay.tables"), of_table, COUNT(of_table), table_labels);
+    rows_of_refusals(&t, hwm_json_at(root, "replay.tables"), &of_table_refusal);
     rows_of_list(&t, hwm_json_at(root, "workers"), of_worker, COUNT(of_worker), worker_labels);
+    rows_of_list(&t, hwm_json_at(root, "learners"), of_learner, COUNT(of_learner), worker_labels);
 
     static const series clients = {"", "hwm_service_connected_clients", "gauge", "clients by role"};
     static const char* const role[] = {"workers", "learners", "operators", "viewers"};

@@ -105,6 +105,7 @@ static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, 
     if (back) {
         hwm_ingest_forget(s, session);
         session->open_samples = 0;
+        session->lost_reply = false;
     } else {
         if (session != NULL) {
             hwm_sessions_end(s, session, "said hello as another");

@@ -17,7 +17,7 @@ enum { SESSIONS_MAX = 4096, RETURNS_KEPT = 16, BARRIER_MAX = 64 };
 
 // ---- sessions.c: who is connected
 typedef struct hwm_session {
-    bool used, alive;
+    bool used, alive, lost_reply;
     uint64_t number;  // names the session in tasks and the hub; never given twice
     hwm_peer peer;
     uint8_t id[HWM_CLIENT_ID_BYTES];
@@ -37,8 +37,8 @@ typedef struct hwm_session {
     double blocked_s;
     double recent_return[RETURNS_KEPT];
     int n_returns;
-    double steps_per_s;  // over the last rate interval
-    uint64_t rate_steps;
+    double steps_per_s, samples_per_s;  // over the last rate interval
+    uint64_t rate_steps, rate_samples;
 } hwm_session;
 
 // ---- ingest.c: what waits in the store
@@ -105,6 +105,9 @@ void hwm_sessions_drop(hwm_server* server, hwm_session* session);
 uint32_t hwm_sessions_free_rank(const hwm_server* server, hwm_role role, int table);
 
 // ---- reply.c
+// How a reply was sent. One that found the peer's queue full is gone: its client is taken for dead,
+// so that it says hello and asks again for everything that was not answered.
+void hwm_rpc_sent(hwm_server* server, const hwm_peer* to, hwm_status status);
 void hwm_rpc_reply(hwm_server* server, const hwm_peer* to, const hwm_reply* reply);
 void hwm_rpc_accept(hwm_server* server, const hwm_session* session, uint64_t id);  // HWM_OK
 // status with a sentence; counts it.

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -32,7 +33,7 @@ static void put_client(hwm_text* t, const hwm_server* s, const hwm_session* c, i
     }
     hwm_text_put(t, "{\"id\":%" PRIu64 ",\"rank\":%u,\"host\":", c->number, c->rank);
     hwm_text_quote(t, c->host);
-    hwm_text_put(t, ",\"pid\":%u,\"program\":", c->pid);
+    hwm_text_put(t, ",\"role\":\"%s\",\"pid\":%u,\"program\":", hwm_role_name(c->role), c->pid);
     hwm_text_quote(t, c->version);
     hwm_text_put(t, ",\"address\":");
     hwm_text_quote(t, c->address);
@@ -64,8 +65,8 @@ static void put_client(hwm_text* t, const hwm_server* s, const hwm_session* c, i
         hwm_text_put(t, c->n_returns > 0 ? "%.6g" : "null",
                      sum / (c->n_returns > 0 ? c->n_returns : 1));
     } else {
-        hwm_text_put(t, ",\"samples\":%" PRIu64 ",\"open_samples\":%u", c->samples,
-                     c->open_samples);
+        hwm_text_put(t, ",\"samples\":%" PRIu64 ",\"samples_per_s\":%.1f,\"open_samples\":%u",
+                     c->samples, c->samples_per_s, c->open_samples);
     }
     hwm_text_put(t, "}");
 }
@@ -102,6 +103,13 @@ char* hwm_stats_json(hwm_server* s) {
         (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
             1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec));
     hwm_text_quote(&t, hwm_link_endpoint(s->link));
+    // of the file system that holds the store
+    struct statvfs disk;
+    if (statvfs(s->config.replay.dir, &disk) == 0) {
+        hwm_text_put(&t, ",\"disk\":{\"total_bytes\":%" PRIu64 ",\"free_bytes\":%" PRIu64 "}",
+                     (uint64_t)disk.f_blocks * disk.f_frsize,
+                     (uint64_t)disk.f_bavail * disk.f_frsize);
+    }
     hwm_text_put(&t,
                  ",\"requests\":{\"total\":%" PRIu64 ",\"refused\":%" PRIu64
                  ",\"malformed\":%" PRIu64 ",\"foreign_frames\":%" PRIu64 ",\"unroutable\":%" PRIu64

@@ -246,6 +246,24 @@ void hwm_store_pages(hwm_store* store, uint64_t* used_bytes, uint64_t* free_byte
     mdb_txn_abort(txn);
 }
 
+// One line per reader: process, thread, transaction ("-": none is open).
+static int oldest_reader(const char* line, void* context) {
+    uint64_t* oldest = context;
+    unsigned long long txn;
+    if (sscanf(line, "%*d %*x %llu", &txn) == 1 && txn < *oldest) {
+        *oldest = txn;
+    }
+    return 0;
+}
+
+uint64_t hwm_store_reader_lag(hwm_store* store) {
+    MDB_envinfo info;
+    uint64_t oldest = UINT64_MAX;
+    mdb_reader_list(store->env, oldest_reader, &oldest);
+    mdb_env_info(store->env, &info);
+    return oldest < info.me_last_txnid ? info.me_last_txnid - oldest : 0;
+}
+
 // Whole pages: all counts up to 8, then eight classes per power of two, so that at most 1/8 is
 // padding and a page run that eviction frees fits the chunks that follow.
 size_t hwm_store_class_bytes(size_t value_bytes) {

@@ -93,6 +93,9 @@ void hwm_store_close(hwm_store** store);
 size_t hwm_store_map_bytes(const hwm_store* store);
 // Pages in use now: of the file, and of those the free ones.
 void hwm_store_pages(hwm_store* store, uint64_t* used_bytes, uint64_t* free_bytes);
+// Commits since the oldest read transaction that is open now began: pages freed since then cannot
+// be used again. 0: none is open.
+uint64_t hwm_store_reader_lag(hwm_store* store);
 // Bytes of the map that a value takes.
 size_t hwm_store_class_bytes(size_t value_bytes);
 

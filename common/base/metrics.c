@@ -174,6 +174,19 @@ double hwm_metric_quantile(const hwm_metric* m, double q) {
 
 // A number as Prometheus spells it: 15 digits where they read back to the same bits (0.1 stays
 // 0.1), otherwise 17.
+int hwm_metric_buckets(const hwm_metric* m, const double** bounds, uint64_t cumulative[33],
+                       double* sum) {
+    HWM_ASSERT(m->kind == KIND_HISTOGRAM);
+    uint64_t n = 0;
+    for (int b = 0; b <= m->n_bounds; b++) {
+        n += atomic_load_explicit(&m->buckets[b], memory_order_relaxed);
+        cumulative[b] = n;
+    }
+    *bounds = m->bounds;
+    *sum = to_double(atomic_load_explicit(&m->value, memory_order_relaxed));
+    return m->n_bounds;
+}
+
 static void print_value(FILE* f, double v) {
     char text[40];
     if (isnan(v)) {

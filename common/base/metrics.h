@@ -24,6 +24,9 @@ void hwm_metric_set(hwm_metric* metric, double value);      // gauge
 void hwm_metric_observe(hwm_metric* metric, double value);  // histogram
 double hwm_metric_value(const hwm_metric* metric);          // counter, gauge; histogram: count
 double hwm_metric_quantile(const hwm_metric* metric, double q);
+// A histogram's upper bounds (n of them) and, for each and for +Inf, the observations up to it.
+int hwm_metric_buckets(const hwm_metric* metric, const double** bounds, uint64_t cumulative[33],
+                       double* sum);
 
 // Text in Prometheus format 0.0.4, or a JSON object. malloc'd: caller owns, free with free(). NULL
 // when out of memory.

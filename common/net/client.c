@@ -92,6 +92,7 @@ static void resend_everything(hwm_client* c) {
         hwm_client_window_entry(c, k)->sent = false;
     }
     c->in_flight_bytes = 0;
+    c->in_flight = 0;
     c->window_sent = 0;
     for (int k = 0; k < SAMPLES_MAX; k++) {
         if (c->sample[k].state == SAMPLE_WAITING) {

@@ -13,6 +13,7 @@ enum {
     SAMPLES_MAX = 64,  // requests in flight
     BACKLOG_DEFAULT_BYTES = 64 << 20,
     CREDIT_DEFAULT_BYTES = 4 << 20,
+    FLIGHT_MAX = 1024,  // appends in flight: fewer than the server's queue of replies holds
     BACKOFF_MIN_MS = 25,
     BACKOFF_MAX_MS = 3000,
     HELLO_WAIT_MS = 3000,  // for an answer, before the socket is opened anew
@@ -86,7 +87,7 @@ struct hwm_client {
     window_slot* window;
     size_t window_slots, window_head, window_n;
     size_t window_sent;  // entries from the head that need no sending
-    size_t window_bytes, in_flight_bytes, credit_bytes;
+    size_t window_bytes, in_flight_bytes, in_flight, credit_bytes;
     uint64_t window_base;  // sequence of the head
     uint64_t acknowledged, refused;
     hwm_error append_error;

@@ -41,7 +41,8 @@ void hwm_client_window_pump(hwm_client* c) {
     while (c->state == CLIENT_UP && c->window_sent < c->window_n) {
         window_slot* e = hwm_client_window_entry(c, c->window_sent);
         if (!e->done && !e->sent) {
-            if (c->in_flight_bytes > 0 && c->in_flight_bytes + e->size > c->credit_bytes) {
+            if (c->in_flight > 0 &&
+                (c->in_flight_bytes + e->size > c->credit_bytes || c->in_flight == FLIGHT_MAX)) {
                 return;
             }
             if (e->not_before_ns != 0) {
@@ -55,6 +56,7 @@ void hwm_client_window_pump(hwm_client* c) {
             }
             e->sent = true;
             c->in_flight_bytes += e->size;
+            c->in_flight++;
         }
         c->window_sent++;
     }
@@ -72,6 +74,7 @@ void hwm_client_on_append(hwm_client* c, const hwm_reply* r) {
     }
     if (e->sent) {
         c->in_flight_bytes -= e->size;
+        c->in_flight--;
         e->sent = false;
     }
     switch (r->status) {

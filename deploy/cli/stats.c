@@ -67,7 +67,7 @@ static void print_values(const hwm_json* json, const char* prefix) {
 
 // What the server's /metrics says of it, from the same formatter.
 static void print_prometheus(const char* json) {
-    char* text = hwm_report_prometheus(json);
+    char* text = hwm_report_prometheus(json, true);
     if (text) {
         fputs(text, stdout);
         fflush(stdout);

@@ -92,6 +92,12 @@ static shown rate(const hwm_json* stats, const hwm_view_options* o, const char* 
     return t;
 }
 
+// Between the two answers; where there is only one, what the server measured last.
+static shown lately(const hwm_json* stats, const hwm_view_options* o, const char* path,
+                    const hwm_json* table, const char* own) {
+    return o->previous ? rate(stats, o, path) : number(table, own);
+}
+
 // ---- workers, sorted
 
 typedef struct worker_row {
@@ -240,6 +246,19 @@ static void workers(page* p, const hwm_json* stats, const hwm_view_options* o) {
 
 // ---- the server, its tables, its learners
 
+static void refusals(page* p, const hwm_json* reasons) {
+    char text[256];
+    size_t used = 0;
+    for (size_t i = 0; reasons && i < hwm_json_size(reasons, "") && used < sizeof text; i++) {
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s%s %s", i ? ", " : "",
+                             hwm_json_key(reasons, i), count(reasons, hwm_json_key(reasons, i)).s);
+    }
+    if (used > 0) {
+        line(p, "  refused %s", text);
+    }
+}
+
 static void tables(page* p, const hwm_json* stats, const hwm_view_options* o) {
     size_t n = hwm_json_size(stats, "replay.tables");
     for (size_t i = 0; i < n; i++) {
@@ -248,21 +267,26 @@ static void tables(page* p, const hwm_json* stats, const hwm_view_options* o) {
         const hwm_json* t = hwm_json_at(stats, path);
         snprintf(inserted, sizeof inserted, "%s.inserted_steps", path);
         snprintf(sampled, sizeof sampled, "%s.sampled_steps", path);
-        line(p, "table     %s%s: %s of %s steps, %s chunks, %s", hwm_json_text(t, "name", "?"),
-             hwm_json_true(t, "closed") ? " (closed)" : "", count(t, "steps").s,
-             count(t, "capacity_steps").s, count(t, "chunks").s, bytes(t, "bytes").s);
-        line(p,
-             "  flow    inserted %s (%s/s), sampled %s (%s/s), evicted %s, duplicates %s, refused "
-             "%s",
-             count(t, "inserted_steps").s, rate(stats, o, inserted).s, count(t, "sampled_steps").s,
-             rate(stats, o, sampled).s, count(t, "evicted_steps").s, count(t, "duplicates").s,
-             count(t, "refused").s);
+        line(p, "table     %s%s: %s of %s steps, %s chunks, %s, %s episodes",
+             hwm_json_text(t, "name", "?"), hwm_json_true(t, "closed") ? " (closed)" : "",
+             count(t, "steps").s, count(t, "capacity_steps").s, count(t, "chunks").s,
+             bytes(t, "bytes").s, count(t, "episodes").s);
+        line(
+            p,
+            "  flow    inserted %s (%s/s), sampled %s (%s/s, %s per insert, age %s steps), evicted "
+            "%s, duplicates %s, refused %s",
+            count(t, "inserted_steps").s, lately(stats, o, inserted, t, "inserted_per_s").s,
+            count(t, "sampled_steps").s, lately(stats, o, sampled, t, "sampled_per_s").s,
+            number(t, "ratio").s, count(t, "sample_age_steps").s, count(t, "evicted_steps").s,
+            count(t, "duplicates").s, count(t, "refused").s);
+        refusals(p, hwm_json_at(t, "refusals"));
         line(p,
              "  limiter %s sampled per inserted step; at %s of %s .. %s; waiting: %s inserts, %s "
-             "samples",
+             "samples; waited: inserts %s, samples %s",
              number(t, "limiter.samples_per_insert").s, count(t, "limiter.diff").s,
              count(t, "limiter.diff_min").s, count(t, "limiter.diff_max").s,
-             count(t, "limiter.waiting_inserts").s, count(t, "limiter.waiting_samples").s);
+             count(t, "limiter.waiting_inserts").s, count(t, "limiter.waiting_samples").s,
+             duration(t, "limiter.insert_wait_s").s, duration(t, "limiter.sample_wait_s").s);
     }
     if (n == 0) {
         line(p, "table     none yet: a learner creates it");
@@ -309,6 +333,10 @@ int hwm_view_page(const hwm_json* stats, const hwm_view_options* o, char* text, 
          bytes(stats, "replay.store.file_bytes").s, bytes(stats, "replay.store.map_bytes").s,
          count(stats, "replay.store.commits").s, number(stats, "replay.store.commit_p99_s").s,
          count(stats, "replay.store.failures").s);
+    line(&p, "  disk    %s free of %s, free pages in the file %s, oldest reader %s commits old",
+         bytes(stats, "disk.free_bytes").s, bytes(stats, "disk.total_bytes").s,
+         bytes(stats, "replay.store.free_bytes").s,
+         count(stats, "replay.store.oldest_reader_commits").s);
     tables(&p, stats, o);
     parameters(&p, stats);
     line(&p, "tasks     %s waiting, %s leased, %s completed, %s failed",

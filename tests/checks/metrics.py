@@ -14,9 +14,9 @@ CALL = re.compile(r"\bhwm_(counter|gauge|histogram)\s*\(")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 NAME = re.compile(r"hwm_[a-z0-9]+(_[a-z0-9]+)+_[a-z0-9]+$")
 # the last word of a gauge or histogram; of a counter, the word before _total may be one of these or what is counted
-UNITS = {"seconds", "bytes", "ratio", "steps", "chunks", "items", "updates", "episodes", "workers", "streams", "clients", "tasks", "pages", "requests", "number", "version", "slots", "readers", "versions"}  # fmt: skip
+UNITS = {"seconds", "bytes", "ratio", "steps", "chunks", "items", "updates", "episodes", "workers", "streams", "clients", "tasks", "pages", "requests", "number", "version", "slots", "readers", "versions", "commits"}  # fmt: skip
 # rows of server/report.c: their tables, and the labels that each table's series carry
-DERIVED = {"of_server": [], "of_table": ["table"], "of_worker": ["rank", "host", "pid"], "kinds": ["kind"], "refusals": ["reason"], "clients": ["role"], "version": ["set"]}  # fmt: skip
+DERIVED = {"of_server": [], "of_table": ["table"], "of_worker": ["rank", "host", "pid"], "of_learner": ["rank", "host", "pid"], "of_table_refusal": ["table", "reason"], "of_store": [], "of_store_histogram": [], "kinds": ["kind"], "refusals": ["reason"], "clients": ["role"], "version": ["set"]}  # fmt: skip
 SERIES = re.compile(r"static const series (\w+)(?:\[\])? = \{(.*?)\};", re.DOTALL)
 SERIES_ROW = re.compile(r'"[^"]*",\s*"([^"]*)",\s*"(counter|gauge|histogram)",\s*((?:"[^"]*"\s*)+)')
 ROW = re.compile(r'\{"(\w+)",\s*"(\w+)",\s*(true|false),\s*((?:"[^"]*"\s*)+)\}')

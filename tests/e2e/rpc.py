@@ -20,13 +20,14 @@ FULL = os.environ.get("HWM_FULL") == "1"
 
 
 class Client:
-    def __init__(self, pb, endpoint, keys, key="operator", kind=zmq.DEALER):
+    def __init__(self, pb, endpoint, keys, key="operator", kind=zmq.DEALER, own=None, server_key=None):
         self.pb, self.n = pb, 0
         self.socket = zmq.Context.instance().socket(kind)
         self.socket.linger = 0
         if keys:
-            self.socket.curve_publickey, self.socket.curve_secretkey = zmq.auth.load_certificate(f"{keys}/{key}.key")
-            self.socket.curve_serverkey, _ = zmq.auth.load_certificate(f"{keys}/server.pub")
+            self.public, self.socket.curve_secretkey = own or zmq.auth.load_certificate(f"{keys}/{key}.key")
+            self.socket.curve_publickey = self.public
+            self.socket.curve_serverkey = server_key or zmq.auth.load_certificate(f"{keys}/server.pub")[0]
         self.socket.connect(endpoint)
 
     def send(self, **body):

@@ -10,7 +10,9 @@ import struct
 import subprocess
 import sys
 
-from rpc import SOURCE, STEPS, Client, Server, chunk, signature
+import zmq
+
+from rpc import BIN, SOURCE, STEPS, Client, Server, chunk, signature
 
 CHUNKS = 30
 
@@ -37,7 +39,8 @@ def check_batch(pb, sample, batch, length):
     assert [p.version for p in sample.param] == [1]
 
 
-def drive(pb, endpoint, keys, work):
+def drive(server):
+    pb, endpoint, keys, work = server.pb, server.endpoint, server.keys, server.work
     operator = Client(pb, endpoint, keys)
     operator.ok(ping=pb.Ping())
     # nothing but ping, stats and hello without a hello
@@ -109,28 +112,107 @@ def drive(pb, endpoint, keys, work):
     assert output.returncode == 0, output.stderr
     assert "obs (32, 3)" in output.stdout and output.stdout.endswith("1 2.5\n"), output.stdout
 
+    statistics(pb, endpoint, keys, operator)
     if keys:
-        security(pb, endpoint, keys, operator)
+        security(server, pb, endpoint, keys, operator)
     operator.ok(shutdown=pb.Shutdown())
 
 
-def security(pb, endpoint, keys, operator):
+# every statistic that the protocol promises: path in the JSON, and its series
+STATISTICS = {
+    "uptime_s": "hwm_server_uptime_seconds", "memory_bytes": "hwm_server_memory_bytes", "disk.free_bytes": "hwm_server_disk_free_bytes",
+    "disk.total_bytes": "hwm_server_disk_total_bytes", "version": None,
+    "replay.store.free_bytes": "hwm_store_free_pages_bytes", "replay.store.oldest_reader_commits": "hwm_store_oldest_reader_commits",
+    "replay.store.commit_seconds.le": "hwm_store_commit_seconds_bucket", "replay.store.commit_seconds.sum": "hwm_store_commit_seconds_sum",
+    **{f"replay.tables.0.{key}": series for key, series in {
+        "steps": "hwm_replay_table_steps", "chunks": "hwm_replay_table_chunks", "episodes": "hwm_replay_table_episodes",
+        "bytes": "hwm_replay_table_bytes", "capacity_steps": "hwm_replay_capacity_steps", "evicted_steps": "hwm_replay_evicted_steps_total",
+        "inserted_steps": "hwm_replay_inserted_steps_total", "inserted_per_s": "hwm_replay_inserted_steps_per_second",
+        "sampled_steps": "hwm_replay_sampled_steps_total", "sampled_per_s": "hwm_replay_sampled_steps_per_second",
+        "ratio": "hwm_replay_samples_per_insert_ratio", "limiter.diff": "hwm_limiter_cursor_steps",
+        "limiter.waiting_inserts": "hwm_limiter_inserts_waiting", "limiter.insert_wait_s": "hwm_limiter_insert_wait_seconds_total",
+        "limiter.sample_wait_s": "hwm_limiter_sample_wait_seconds_total", "duplicates": "hwm_replay_chunks_duplicate_total",
+        "refusals.HWM_ESIGNATURE": 'hwm_replay_chunks_refused_total{table="python",reason="HWM_ESIGNATURE"}',
+        "sample_age_steps": "hwm_replay_sample_age_steps"}.items()},
+    **{f"workers.0.{key}": series for key, series in {
+        "id": None, "host": None, "role": None, "first_seen_s": None, "last_seen_s": "hwm_worker_last_seen_seconds",
+        "steps_per_s": "hwm_worker_stored_steps_per_second", "episodes": "hwm_worker_episodes_finished_total", "recent_returns.0": None,
+        "return_mean": "hwm_worker_recent_return_number", "version": None, "version_lag": "hwm_worker_version_lag_versions"}.items()},
+}
+
+
+def statistics(pb, endpoint, keys, operator):
+    """Each of them over RPC, in `hwm stats --json` and `--prometheus`, and the page shows what a person looks for."""
+    worker = Client(pb, endpoint, keys, key="worker")
+    worker.ok(hello=pb.Hello(role=pb.WORKER, environments=1, host="python"))
+    worker.ok(episode=pb.Episode(env=0, episode=1, episode_return=12.5, steps=8, param_version=1))
+    worker.ok(heartbeat=pb.Heartbeat(param_version=0, env_steps=8))
+    command = [os.path.join(BIN, "hwm"), "stats", "--server", endpoint, *(["--key-dir", keys] if keys else [])]
+    say = lambda *options: subprocess.run([*command, *options], capture_output=True, text=True, check=True, timeout=60).stdout
+    prometheus = say("--prometheus")
+    for answer in (json.loads(operator.ok(stats=pb.Stats()).stats.json), json.loads(say("--json"))):
+        for path, series in STATISTICS.items():
+            value = answer
+            for key in path.split("."):
+                value = value[int(key)] if isinstance(value, list) else value[key]
+            assert value is not None, path
+            assert series is None or f"\n{series}" in prometheus, series
+    table = answer["replay"]["tables"][0]
+    assert table["episodes"] == 1 and table["refusals"] == {"HWM_ESIGNATURE": 1}, table
+    assert 0 < table["sample_age_steps"] < STEPS * CHUNKS and 0 < table["ratio"], table
+    counts = answer["replay"]["store"]["commit_seconds"]["count"]
+    assert counts == sorted(counts) and 0 < counts[-1] == answer["replay"]["store"]["commits"], counts
+    assert answer["workers"][0]["version_lag"] == 1 and answer["workers"][0]["recent_returns"] == [12.5], answer["workers"]
+    page = say()
+    for words in ("table     python: 240 of", "1 episodes", "refused HWM_ESIGNATURE 1", "per insert", "free pages in the file", "alive of 1"):
+        assert words in page, (words, page)
+
+
+def logged(server, *words):
+    """The server's log has a line with all of these words."""
+    with open(f"{server.work}/server.log") as f:
+        lines = f.read().splitlines()
+    assert any(all(word in line for word in words) for line in lines), (words, lines[-20:])
+
+
+def refused(server, pb, operator, counter, attempt):
+    """The attempt gets no answer, and is counted."""
+    count = lambda: json.loads(operator.ok(stats=pb.Stats()).stats.json)["requests"][counter]
+    before = count()
+    attempt.send(ping=pb.Ping())
+    assert not attempt.socket.poll(700)
+    assert count() > before, counter
+
+
+def security(server, pb, endpoint, keys, operator):
     viewer = Client(pb, endpoint, keys, key="viewer")
     viewer.ok(hello=pb.Hello(role=pb.VIEWER))
     reply = viewer.call(append=pb.Append(chunk=pb.Chunk(env=5, sequence=1, steps=1)))
     assert reply.status == pb.HWM_EDENIED and "viewer may not append" in reply.message, reply
     reply = viewer.call(hello=pb.Hello(role=pb.LEARNER))
     assert reply.status == pb.HWM_EDENIED, reply
-    # plain text gets no answer at all
-    plain = Client(pb, endpoint, None)
-    plain.send(ping=pb.Ping())
-    assert not plain.socket.poll(700)
-    # a key that is taken out is refused at its next request, on the live connection
+    logged(server, "not allowed", "role=viewer", "request=append", "address=")
+    logged(server, "role refused", "role=learner", viewer.public.decode())
+    # no key: plain text gets no answer at all
+    refused(server, pb, operator, "failed_handshakes", Client(pb, endpoint, None))
+    logged(server, "handshake failed", "no CURVE", "address=")
+    # a key of its own making
+    public, secret = zmq.curve_keypair()
+    stranger = Client(pb, endpoint, keys, own=(public, secret))
+    refused(server, pb, operator, "refused_keys", stranger)
+    logged(server, "key refused", public.decode())
+    # the right key for another server
+    refused(server, pb, operator, "failed_handshakes", Client(pb, endpoint, keys, server_key=zmq.curve_keypair()[0]))
+    # a key that is taken out is refused at its next request, on the live connection, and on any new one
     os.unlink(f"{keys}/authorized/viewer.pub")
     reply = viewer.call(ping=pb.Ping())
     assert reply.status == pb.HWM_EDENIED and "not authorised" in reply.message, reply
-    stats = json.loads(operator.ok(stats=pb.Stats()).stats.json)["requests"]
-    assert stats["revoked_keys"] >= 1 and stats["failed_handshakes"] >= 1, stats
+    logged(server, "key no longer authorised", viewer.public.decode(), "request=ping")
+    refused(server, pb, operator, "refused_keys", Client(pb, endpoint, keys, key="viewer"))
+    stats = json.loads(operator.ok(stats=pb.Stats()).stats.json)
+    assert stats["requests"]["revoked_keys"] == 1, stats["requests"]
+    assert stats["requests"]["refusals"]["HWM_EDENIED"] == 3, stats["requests"]
+    assert stats["replay"]["tables"][0]["inserted_steps"] == STEPS * CHUNKS
 
 
 def crc32c(data):
@@ -150,7 +232,7 @@ def params_crc(name, shape, values):
 def main(mode):
     with Server(curve=mode == "curve") as server:
         server.start()
-        drive(server.pb, server.endpoint, server.keys, server.work)
+        drive(server)
         assert server.process.wait(10) == 0, server.process.returncode
         print(f"{mode}: passed")
 
