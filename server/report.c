@@ -293,7 +293,8 @@ char* hwm_report_prometheus(const char* json, bool registered) {
     if (registered) {
         rows_of_server(&t, root, of_store, COUNT(of_store));
         for (size_t k = 0; k < COUNT(of_store_histogram); k++) {
-            put_histogram(&t, at_path(root, of_store_histogram[k].path), &of_store_histogram[k]);
+            put_histogram(&t, hwm_json_at(root, of_store_histogram[k].path),
+                          &of_store_histogram[k]);
         }
     }
     static const series kinds = {"", "hwm_service_requests_received_total", "counter",

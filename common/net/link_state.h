@@ -20,7 +20,7 @@ struct hwm_link {
     char (*peer)[PEER_TEXT];  // (PEERS_MAX) address behind each file descriptor
     bool handshake_failed;    // the next lost connection is the one that failed
     uint64_t refused_keys, failed_handshakes;
-    int64_t told_ns;
+    int64_t told_key_ns, told_handshake_ns;  // last log line of either
     char endpoint[256];
     char reason[160];
     char monitor_address[64];

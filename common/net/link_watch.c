@@ -16,12 +16,12 @@ enum { TELL_MS = 100 };  // between two log lines about strangers
 // ---- strangers
 
 // A flood of them must not fill the log: the counters hold the truth.
-static bool may_tell(hwm_link* link) {
+static bool may_tell(int64_t* told_ns) {
     int64_t now = hwm_clock_ns();
-    if (now - link->told_ns < TELL_MS * 1000000LL) {
+    if (now - *told_ns < TELL_MS * 1000000LL) {
         return false;
     }
-    link->told_ns = now;
+    *told_ns = now;
     return true;
 }
 
@@ -57,7 +57,7 @@ static void answer_zap(hwm_link* link) {
                  (const char*)zmq_msg_data(&frame[5]));
         if (who == NULL) {
             link->refused_keys++;
-            if (may_tell(link)) {
+            if (may_tell(&link->told_key_ns)) {
                 hwm_log(HWM_LOG_WARN, "link", "key refused", "address=%s key=%s refused=%llu",
                         address, key, (unsigned long long)link->refused_keys);
             }
@@ -111,7 +111,7 @@ static void on_router_event(hwm_link* link, uint16_t kind, uint32_t value) {
         remember_peer(link, value);
         break;
     case ZMQ_EVENT_DISCONNECTED:
-        if (link->handshake_failed && may_tell(link)) {
+        if (link->handshake_failed && may_tell(&link->told_handshake_ns)) {
             hwm_log(HWM_LOG_WARN, "link", "handshake failed",
                     "address=%s reason=\"no CURVE, or another server's key\" failed=%llu",
                     value < PEERS_MAX ? link->peer[value] : "unknown",

@@ -130,7 +130,7 @@ STATISTICS = {
         "inserted_steps": "hwm_replay_inserted_steps_total", "inserted_per_s": "hwm_replay_inserted_steps_per_second",
         "sampled_steps": "hwm_replay_sampled_steps_total", "sampled_per_s": "hwm_replay_sampled_steps_per_second",
         "ratio": "hwm_replay_samples_per_insert_ratio", "limiter.diff": "hwm_limiter_cursor_steps",
-        "limiter.waiting_inserts": "hwm_limiter_inserts_waiting", "limiter.insert_wait_s": "hwm_limiter_insert_wait_seconds_total",
+        "limiter.waiting_inserts": "hwm_limiter_inserts_waiting_chunks", "limiter.insert_wait_s": "hwm_limiter_insert_wait_seconds_total",
         "limiter.sample_wait_s": "hwm_limiter_sample_wait_seconds_total", "duplicates": "hwm_replay_chunks_duplicate_total",
         "refusals.HWM_ESIGNATURE": 'hwm_replay_chunks_refused_total{table="python",reason="HWM_ESIGNATURE"}',
         "sample_age_steps": "hwm_replay_sample_age_steps"}.items()},
@@ -181,6 +181,7 @@ def refused(server, pb, operator, counter, attempt):
     before = count()
     attempt.send(ping=pb.Ping())
     assert not attempt.socket.poll(700)
+    attempt.socket.close(0)
     assert count() > before, counter
 
 
