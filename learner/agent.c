@@ -54,13 +54,21 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
         goto fail;
 
     hwm_rng rng;
-    nn_optim_config adam = nn_optim_adam(e->train.lr, e->train.clip_norm);
+    nn_optim_config optimiser = nn_optim_adam(e->train.lr, e->train.clip_norm);
+    if (e->agent.kind == HWM_AGENT_ES) {
+        optimiser = nn_optim_adam(e->evolution.lr, 0);
+        optimiser.kind = e->evolution.optimiser == HWM_EVOLUTION_ADAM ? NN_ADAM : NN_SGD;
+    }
     const hwm_param_list* list = hwm_controller_params(a->controller);
     if ((status = nn_params_create(&a->phi, list)) != HWM_OK ||
-        (status = nn_optim_create(&a->phi_optim, &adam, list)) != HWM_OK)
+        (status = nn_optim_create(&a->phi_optim, &optimiser, list)) != HWM_OK)
         goto fail;
     hwm_rng_init(&rng, seed, HWM_PURPOSE_PARAMETERS, 0, 0, 0);
     hwm_controller_init(a->controller, &rng, a->phi->value);
+    if (e->agent.kind == HWM_AGENT_ES) {  // nothing is imagined
+        *out = a;
+        return HWM_OK;
+    }
 
     const int B = (int)e->imagination.batch, H = (int)e->imagination.horizon;
     hwm_model_dims dims = {.obs = O, .action = A, .rollouts = B, .horizon = H, .env = &e->env};

@@ -6,6 +6,8 @@
 //
 //   controller (phi)   world model   critic + slow copy   statistics of the replay
 //
+// agent.kind es has a controller and its optimiser; everything else is NULL.
+//
 // Threads: one owner.
 #ifndef HWM_LEARNER_AGENT_H
 #define HWM_LEARNER_AGENT_H
@@ -38,6 +40,11 @@ typedef struct hwm_agent_report {
     hwm_model_losses model;
     hwm_imagination_report imagination;
     double critic_loss, gradient_norm;
+    struct {
+        double mean, best, sigma;  // return of the newest generation's individuals
+        double individuals_per_s;
+        bool known;
+    } evolution;
 } hwm_agent_report;
 
 // spec as hwm_env_describe gives it. Caller owns, free with hwm_agent_destroy.

@@ -74,58 +74,94 @@ typedef struct training {
     float* values;
 } training;
 
-static hwm_status training_create(training* t, const hwm_agent* a) {
+// One tensor: exactly one of these says where its numbers are.
+typedef struct part {
+    const char* name;
+    nn_optim* optim;
+    nn_params* params;
+    hwm_imagination* pool;
+    hwm_replay_statistics* range;  // of the reward: lowest, highest
+    hwm_real* numbers;
+    size_t count;  // of numbers
+} part;
+
+enum { PARTS_MAX = 12 };
+static int parts_of(hwm_agent* a, part p[PARTS_MAX]) {
+    int n = 0;
+    p[n++] = (part){"controller.optimiser", .optim = a->phi_optim};
+    if (!a->model)  // evolution has no more
+        return n;
+    const size_t O = (size_t)a->spec.obs_dim;
+    hwm_replay_statistics* s = &a->statistics;
+    p[n++] = (part){"model.optimiser", .optim = hwm_model_optim(a->model)};
+    p[n++] = (part){"critic.optimiser", .optim = a->critic->optim};
+    p[n++] = (part){"critic.slow", .params = a->critic->slow};
+    p[n++] = (part){"imagination.pool", .pool = a->imagination};
+    p[n++] = (part){"replay.obs_min", .numbers = s->obs_min, .count = O};
+    p[n++] = (part){"replay.obs_max", .numbers = s->obs_max, .count = O};
+    p[n++] = (part){"replay.reward_range", .range = s};
+    return n;
+}
+
+static size_t part_count(const part* p) {
+    return p->optim    ? nn_optim_state_count(p->optim)
+           : p->params ? p->params->list.count
+           : p->pool   ? hwm_imagination_pool_count(p->pool)
+           : p->range  ? 2
+                       : p->count;
+}
+
+static hwm_status training_create(training* t, hwm_agent* a) {
+    part p[PARTS_MAX];
+    const int n = parts_of(a, p);
     hwm_param_list_init(&t->list);
-    const uint32_t O = (uint32_t)a->spec.obs_dim;
-    const struct {
-        const char* name;
-        size_t count;
-    } all[] = {
-        {"controller.optimiser", nn_optim_state_count(a->phi_optim)},
-        {"model.optimiser", nn_optim_state_count(hwm_model_optim(a->model))},
-        {"critic.optimiser", nn_optim_state_count(a->critic->optim)},
-        {"critic.slow", a->critic->slow->list.count},
-        {"imagination.pool", hwm_imagination_pool_count(a->imagination)},
-        {"replay.obs_min", O},
-        {"replay.obs_max", O},
-        {"replay.reward_range", 2},
-    };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        hwm_param_list_add(&t->list, hwm_spec(all[i].name, HWM_F32, 1, (int)all[i].count));
+    for (int i = 0; i < n; i++)
+        hwm_param_list_add(&t->list, hwm_spec(p[i].name, HWM_F32, 1, (int)part_count(&p[i])));
     t->values = calloc(t->list.count, sizeof *t->values);
     return t->values ? HWM_OK : HWM_ENOMEM;
 }
 
-static float* tensor(training* t, const char* name) {
-    return t->values + t->list.entry[hwm_param_list_find(&t->list, name)].offset;
-}
-
 static void training_gather(training* t, hwm_agent* a) {
-    nn_optim_save(a->phi_optim, tensor(t, "controller.optimiser"));
-    nn_optim_save(hwm_model_optim(a->model), tensor(t, "model.optimiser"));
-    nn_optim_save(a->critic->optim, tensor(t, "critic.optimiser"));
-    nn_params_to_float(a->critic->slow, tensor(t, "critic.slow"));
-    hwm_imagination_pool_save(a->imagination, tensor(t, "imagination.pool"));
-    for (int j = 0; j < a->spec.obs_dim; j++) {
-        tensor(t, "replay.obs_min")[j] = (float)a->statistics.obs_min[j];
-        tensor(t, "replay.obs_max")[j] = (float)a->statistics.obs_max[j];
+    part p[PARTS_MAX];
+    const int n = parts_of(a, p);
+    for (int i = 0; i < n; i++) {
+        float* x = t->values + t->list.entry[i].offset;
+        if (p[i].optim)
+            nn_optim_save(p[i].optim, x);
+        else if (p[i].params)
+            nn_params_to_float(p[i].params, x);
+        else if (p[i].pool)
+            hwm_imagination_pool_save(p[i].pool, x);
+        else if (p[i].range)
+            x[0] = (float)p[i].range->reward_min, x[1] = (float)p[i].range->reward_max;
+        for (size_t j = 0; j < p[i].count; j++)
+            x[j] = (float)p[i].numbers[j];
     }
-    tensor(t, "replay.reward_range")[0] = (float)a->statistics.reward_min;
-    tensor(t, "replay.reward_range")[1] = (float)a->statistics.reward_max;
 }
 
-static void training_scatter(training* t, hwm_agent* a) {
-    nn_optim_load(a->phi_optim, tensor(t, "controller.optimiser"));
-    nn_optim_load(hwm_model_optim(a->model), tensor(t, "model.optimiser"));
-    nn_optim_load(a->critic->optim, tensor(t, "critic.optimiser"));
-    nn_params_from_float(a->critic->slow, tensor(t, "critic.slow"));
-    hwm_imagination_pool_load(a->imagination, tensor(t, "imagination.pool"));
-    for (int j = 0; j < a->spec.obs_dim; j++) {
-        a->statistics.obs_min[j] = (hwm_real)tensor(t, "replay.obs_min")[j];
-        a->statistics.obs_max[j] = (hwm_real)tensor(t, "replay.obs_max")[j];
+static void training_scatter(const training* t, hwm_agent* a) {
+    part p[PARTS_MAX];
+    const int n = parts_of(a, p);
+    for (int i = 0; i < n; i++) {
+        const float* x = t->values + t->list.entry[i].offset;
+        if (p[i].optim)
+            nn_optim_load(p[i].optim, x);
+        else if (p[i].params)
+            nn_params_from_float(p[i].params, x);
+        else if (p[i].pool)
+            hwm_imagination_pool_load(p[i].pool, x);
+        else if (p[i].range)
+            p[i].range->reward_min = (hwm_real)x[0], p[i].range->reward_max = (hwm_real)x[1];
+        for (size_t j = 0; j < p[i].count; j++)
+            p[i].numbers[j] = (hwm_real)x[j];
     }
-    a->statistics.reward_min = (hwm_real)tensor(t, "replay.reward_range")[0];
-    a->statistics.reward_max = (hwm_real)tensor(t, "replay.reward_range")[1];
+}
+
+// The parameter sets, in the order of their files; NULL: this kind of agent has none.
+static void sets_of(const hwm_agent* a, nn_params* set[FILES - 1]) {
+    set[0] = a->phi;
+    set[1] = a->model ? hwm_model_params(a->model) : NULL;
+    set[2] = a->critic ? a->critic->params : NULL;
 }
 
 // ---- state.json
@@ -157,11 +193,11 @@ static void write_state(FILE* f, const hwm_progress_state* s, const hwm_agent* a
     // moments since the last refresh of scales: doubles, so that a resumed run repeats
     hwm_json_put_number(&w, "delta_count", a->delta_count);
     hwm_json_open(&w, "delta_sum", '[');
-    for (int j = 0; j < a->spec.obs_dim; j++)
+    for (int j = 0; a->delta_sum && j < a->spec.obs_dim; j++)
         hwm_json_put_number(&w, NULL, a->delta_sum[j]);
     hwm_json_close(&w);
     hwm_json_open(&w, "delta_square", '[');
-    for (int j = 0; j < a->spec.obs_dim; j++)
+    for (int j = 0; a->delta_sum && j < a->spec.obs_dim; j++)
         hwm_json_put_number(&w, NULL, a->delta_square[j]);
     hwm_json_close(&w);
     hwm_json_open(&w, "crc32c", '{');
@@ -189,7 +225,7 @@ static hwm_status state_parse(const hwm_json* o, const char* path, hwm_progress_
     a->skipped = hwm_json_whole(o, "skipped", 0);
     a->delta_count = hwm_json_number(o, "delta_count", 0);
     const hwm_json *sum = hwm_json_at(o, "delta_sum"), *square = hwm_json_at(o, "delta_square");
-    for (int j = 0; j < a->spec.obs_dim; j++) {
+    for (int j = 0; a->delta_sum && j < a->spec.obs_dim; j++) {
         a->delta_sum[j] = hwm_json_number(hwm_json_member(sum, (size_t)j), "", 0);
         a->delta_square[j] = hwm_json_number(hwm_json_member(square, (size_t)j), "", 0);
     }
@@ -243,12 +279,11 @@ static hwm_status write_all(const char* dir, hwm_agent* a, const hwm_progress_st
     hwm_status status = training_create(&t, a);
     if (status != HWM_OK)
         hwm_fail(err, status, "no memory for a checkpoint");
-    if (status == HWM_OK)
-        status = write_params(dir, 0, a->phi, s, crcs, err);
-    if (status == HWM_OK)
-        status = write_params(dir, 1, hwm_model_params(a->model), s, crcs, err);
-    if (status == HWM_OK)
-        status = write_params(dir, 2, a->critic->params, s, crcs, err);
+    nn_params* set[FILES - 1];
+    sets_of(a, set);
+    for (int i = 0; i < FILES - 1 && status == HWM_OK; i++)
+        if (set[i])
+            status = write_params(dir, i, set[i], s, crcs, err);
     if (status == HWM_OK) {
         training_gather(&t, a);
         status = write_set(dir, 3, &t.list, t.values, s, crcs, err);
@@ -344,12 +379,11 @@ hwm_status hwm_checkpoint_load(const char* dir, hwm_agent* agent, hwm_progress_s
     const hwm_json* crcs = hwm_json_at(o, "crc32c");
     training t = {0};
     status = state_parse(o, path, state, agent, err);
-    if (status == HWM_OK)
-        status = read_params(dir, 0, crcs, agent->phi, err);
-    if (status == HWM_OK)
-        status = read_params(dir, 1, crcs, hwm_model_params(agent->model), err);
-    if (status == HWM_OK)
-        status = read_params(dir, 2, crcs, agent->critic->params, err);
+    nn_params* set[FILES - 1];
+    sets_of(agent, set);
+    for (int i = 0; i < FILES - 1 && status == HWM_OK; i++)
+        if (set[i])
+            status = read_params(dir, i, crcs, set[i], err);
     if (status == HWM_OK && (status = training_create(&t, agent)) != HWM_OK)
         hwm_fail(err, status, "no memory for %s", path);
     if (status == HWM_OK)

@@ -82,7 +82,8 @@ void hwm_run_remember(hwm_run* l) {
     const hwm_session_counters* c = hwm_session_counters_of(l->session);
     l->state.version = c->version;
     l->state.draws = c->draws;
-    l->state.env_steps = c->inserted_steps * l->agent->spec.action_repeat;
+    if (l->experiment->agent.kind != HWM_AGENT_ES)  // which counts the steps of its individuals
+        l->state.env_steps = c->inserted_steps * l->agent->spec.action_repeat;
     l->state.wall_s = hwm_run_wall_s(l);
 }
 
@@ -133,7 +134,7 @@ static void save_or_warn(hwm_run* l, const char* name) {
 
 // The model's open-loop error, once per report; measuring takes no part in training.
 static void measure(hwm_run* l) {
-    const hwm_sequences* s = hwm_session_long_sequences(l->session);
+    const hwm_sequences* s = l->agent->model ? hwm_session_long_sequences(l->session) : NULL;
     if (s)
         hwm_open_loop_measure(l->agent, s);
 }
@@ -207,7 +208,8 @@ int hwm_learner_run(const hwm_learner_options* options) {
             hwm_log(HWM_LOG_INFO, "learner", "resumed", "env_steps=%lld updates=%lld version=%llu",
                     (long long)l->state.env_steps, (long long)l->state.updates,
                     (unsigned long long)l->state.version);
-        status = hwm_run_train(l, &err);
+        status = l->experiment->agent.kind == HWM_AGENT_ES ? hwm_run_evolve(l, &err)
+                                                           : hwm_run_train(l, &err);
         // whatever happened, what was learned is kept
         if (l->state.updates > 0) {
             if (status == HWM_OK)

@@ -53,6 +53,10 @@ typedef enum row {
     WEIGHT_ABS,
     UPDATE_RELATIVE,
     CONTINUED,
+    POPULATION_MEAN,
+    POPULATION_BEST,
+    SIGMA,
+    INDIVIDUALS_PER_S,
     SKIPPED_UPDATES,
     LOST_SEQUENCES,
     WAIT_SHARE,
@@ -138,6 +142,12 @@ static const row_spec rows[ROWS] = {
                          "how much one imagined step changes the weights, relative to them"},
     [CONTINUED] = {"continued", "train", false,
                    "share of rollouts that went on from the previous imagination"},
+    [POPULATION_MEAN] = {"population_mean", "train", false,
+                         "evolution: mean return of the newest generation's individuals"},
+    [POPULATION_BEST] = {"population_best", "train", false, "... of the best of them"},
+    [SIGMA] = {"sigma", "train", false, "... std of their perturbations"},
+    [INDIVIDUALS_PER_S] = {"individuals_per_s", "time", false,
+                           "... individuals evaluated per second, from one update to the next"},
     [SKIPPED_UPDATES] = {"skipped_updates", "train", true,
                          "updates dropped because a number was not finite"},
     [LOST_SEQUENCES] = {"lost_sequences", "train", true,
@@ -198,7 +208,7 @@ void hwm_report_destroy(hwm_report** report) {
 // Means over the observation.
 static void take_open_loop(double value[ROWS], const hwm_agent* a) {
     const hwm_open_loop* m = a->open_loop;
-    if (!m->known)
+    if (!m || !m->known)
         return;
     for (int k = 0; k < HWM_OPEN_LOOP_HORIZONS; k++) {
         double model = 0, nothing = 0;
@@ -217,6 +227,26 @@ static void take_open_loop(double value[ROWS], const hwm_agent* a) {
     }
     value[REWARD_BIAS] = m->reward_bias;
     value[REWARD_MISSING] = m->reward_missing;
+}
+
+// What the newest update of world model and imagination said.
+static void take_imagination(double v[ROWS], const hwm_progress_state* s, const hwm_agent* a,
+                             const hwm_agent_report* u) {
+    if (s->updates > 0)
+        v[IMAGINED_RETURN] =
+            u->imagination.start_return * a->spec.action_repeat / (1 - a->experiment->train.gamma);
+    v[MODEL_LOSS] = u->model.total;
+    v[MODEL_OBS_LOSS] = u->model.obs;
+    v[MODEL_REWARD_LOSS] = u->model.reward;
+    v[MODEL_CONTINUE_LOSS] = u->model.cont;
+    v[MODEL_GRADIENT_NORM] = u->model.gradient_norm;
+    v[ACTOR_LOSS] = u->imagination.actor_loss;
+    v[CRITIC_LOSS] = u->critic_loss;
+    v[ENTROPY] = u->imagination.entropy;
+    v[SATURATION] = u->imagination.saturation;
+    v[WEIGHT_ABS] = u->imagination.weight_abs;
+    v[UPDATE_RELATIVE] = u->imagination.update_relative;
+    v[CONTINUED] = u->imagination.continued;
 }
 
 // Mean of the newest training episodes of all workers, their number, how far behind their
@@ -267,7 +297,7 @@ static void write_line(const hwm_report* r, const hwm_report_line* line) {
             hwm_json_put_number(&w, rows[i].key, r->value[i]);
     }
     const hwm_open_loop* m = line->agent->open_loop;
-    if (m->known) {
+    if (m && m->known) {
         hwm_json_open(&w, "open_loop_by_dimension", '{');
         for (int k = 0; k < HWM_OPEN_LOOP_HORIZONS; k++) {
             hwm_json_open(&w, rows[OPEN_LOOP + 3 * k].key, '[');
@@ -334,23 +364,16 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     v[EVAL_MEAN] = line->eval_mean;
     v[EVAL_BEST] = s->best_mean;
     v[BEST_ENV_STEPS] = (double)s->best_env_steps;
-    if (s->updates > 0)
-        v[IMAGINED_RETURN] =
-            u->imagination.start_return * a->spec.action_repeat / (1 - a->experiment->train.gamma);
     v[REAL_RETURN] = line->eval_discounted;
-    v[MODEL_LOSS] = u->model.total;
-    v[MODEL_OBS_LOSS] = u->model.obs;
-    v[MODEL_REWARD_LOSS] = u->model.reward;
-    v[MODEL_CONTINUE_LOSS] = u->model.cont;
-    v[MODEL_GRADIENT_NORM] = u->model.gradient_norm;
-    v[ACTOR_LOSS] = u->imagination.actor_loss;
-    v[CRITIC_LOSS] = u->critic_loss;
+    if (a->imagination)
+        take_imagination(v, s, a, u);
+    if (u->evolution.known) {
+        v[POPULATION_MEAN] = u->evolution.mean;
+        v[POPULATION_BEST] = u->evolution.best;
+        v[SIGMA] = u->evolution.sigma;
+        v[INDIVIDUALS_PER_S] = u->evolution.individuals_per_s;
+    }
     v[GRADIENT_NORM] = u->gradient_norm;
-    v[ENTROPY] = u->imagination.entropy;
-    v[SATURATION] = u->imagination.saturation;
-    v[WEIGHT_ABS] = u->imagination.weight_abs;
-    v[UPDATE_RELATIVE] = u->imagination.update_relative;
-    v[CONTINUED] = u->imagination.continued;
     v[SKIPPED_UPDATES] = (double)a->skipped;
     v[LOST_SEQUENCES] = (double)line->counters->lost_sequences;
     // where the time goes, as shares of the interval

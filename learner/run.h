@@ -52,4 +52,7 @@ hwm_status hwm_run_last_judgement(hwm_run* l, hwm_error* err);
 // ---- train.c
 hwm_status hwm_run_train(hwm_run* l, hwm_error* err);
 
+// ---- evolve.c
+hwm_status hwm_run_evolve(hwm_run* l, hwm_error* err);
+
 #endif

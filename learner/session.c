@@ -44,6 +44,11 @@ static hwm_status fetch_version(void* context, uint64_t version, float* phi, hwm
                             hwm_controller_params(s->agent->controller), phi, &got, err);
 }
 
+// An evolution strategy samples nothing: its session publishes and hands out tasks.
+static bool samples(const hwm_session* s) {
+    return s->agent->model != NULL;
+}
+
 static int start_length(const hwm_session* s) {
     const int n = hwm_model_start_length(s->agent->model);
     return n > 2 ? n : 2;
@@ -57,7 +62,7 @@ int64_t hwm_session_steps_per_update(const hwm_session* s) {
 static hwm_status create_table(hwm_session* s, const char* text, hwm_error* err) {
     const hwm_experiment* e = s->experiment;
     const double repeat = s->agent->spec.action_repeat;
-    const double per_update = (double)hwm_session_steps_per_update(s);
+    const double per_update = samples(s) ? (double)hwm_session_steps_per_update(s) : 0;
     const double rows_per_update = e->train.env_steps_per_update / repeat;
     const int64_t workers = e->run.workers > 0 ? e->run.workers : 1;
     hwm_table_config* table = calloc(1, sizeof *table);
@@ -83,6 +88,32 @@ static hwm_status create_table(hwm_session* s, const char* text, hwm_error* err)
     return status;
 }
 
+// Batches, and what materialising their starts takes.
+static hwm_status create_batches(hwm_session* s, hwm_error* err) {
+    hwm_agent* agent = s->agent;
+    const hwm_experiment* e = s->experiment;
+    const hwm_env_spec* spec = &agent->spec;
+    const int B = (int)e->imagination.batch, K = hwm_model_context(agent->model);
+    hwm_status status = hwm_batcher_create(&s->batcher, agent->controller, &s->signature, spec,
+                                           s->versions, B, err);
+    if (status != HWM_OK)
+        return status;
+    status = hwm_sequences_alloc(&s->batch, hwm_model_batch_sequences(agent->model),
+                                 hwm_model_batch_length(agent->model), K, spec->obs_dim,
+                                 spec->action_dim);
+    if (status == HWM_OK)
+        status = hwm_sequences_alloc(&s->start_rows, B, hwm_model_start_length(agent->model), K,
+                                     spec->obs_dim, spec->action_dim);
+    // as many as the model's start can take, in whole groups of members
+    const int members = (int)e->model.members;
+    const int many = (B < LONG_SEQUENCES ? B : LONG_SEQUENCES) / members * members;
+    if (status == HWM_OK)
+        status =
+            hwm_sequences_alloc(&s->long_rows, many > 0 ? many : members,
+                                hwm_open_loop_length(agent), K, spec->obs_dim, spec->action_dim);
+    return status == HWM_OK ? HWM_OK : hwm_fail(err, status, "no memory for batches");
+}
+
 hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const char* key_dir,
                               bool insecure, hwm_agent* agent, const char* experiment_text,
                               hwm_error* err) {
@@ -94,40 +125,22 @@ hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const cha
     s->experiment = agent->experiment;
     const hwm_experiment* e = s->experiment;
     const hwm_env_spec* spec = &agent->spec;
-    const int B = (int)e->imagination.batch, K = hwm_model_context(agent->model);
     hwm_status status =
         hwm_controller_create(&s->acting, &e->controller, &e->rule, spec->obs_dim, spec->obs_scale,
                               spec->action_dim, spec->discrete, err);
     if (status != HWM_OK)
         goto fail;
     hwm_controller_signature(s->acting, spec->variant_dim, &s->signature);
-    status = hwm_versions_create(&s->versions, agent->controller, versions_bytes, fetch_version, s);
-    if (status != HWM_OK)
-        goto fail;
-    status = hwm_batcher_create(&s->batcher, agent->controller, &s->signature, spec, s->versions, B,
-                                err);
-    if (status != HWM_OK)
-        goto fail;
     s->phi = malloc((agent->phi->list.count + 1) * sizeof *s->phi);
-    status = s->phi ? HWM_OK : HWM_ENOMEM;
-    if (status == HWM_OK)
-        status = hwm_sequences_alloc(&s->batch, hwm_model_batch_sequences(agent->model),
-                                     hwm_model_batch_length(agent->model), K, spec->obs_dim,
-                                     spec->action_dim);
-    if (status == HWM_OK)
-        status = hwm_sequences_alloc(&s->start_rows, B, hwm_model_start_length(agent->model), K,
-                                     spec->obs_dim, spec->action_dim);
-    // as many as the model's start can take, in whole groups of members
-    const int members = (int)e->model.members;
-    const int many = (B < LONG_SEQUENCES ? B : LONG_SEQUENCES) / members * members;
-    if (status == HWM_OK)
-        status =
-            hwm_sequences_alloc(&s->long_rows, many > 0 ? many : members,
-                                hwm_open_loop_length(agent), K, spec->obs_dim, spec->action_dim);
-    if (status != HWM_OK) {
-        hwm_fail(err, status, "no memory for batches");
+    if (!s->phi) {
+        status = hwm_fail(err, HWM_ENOMEM, "no memory for parameters");
         goto fail;
     }
+    status = hwm_versions_create(&s->versions, agent->controller, versions_bytes, fetch_version, s);
+    if (status == HWM_OK && samples(s))
+        status = create_batches(s, err);
+    if (status != HWM_OK)
+        goto fail;
     hwm_client_config config = hwm_client_default_config();
     config.endpoint = endpoint;
     config.key_dir = key_dir;

@@ -21,6 +21,7 @@ enum {
     LINGER_MS = 5000,
     QUIET_MS = 500,
     TASK_POLL_MS = 300,
+    INDIVIDUAL_POLL_MS = 1,
     LINK_POLL_MS = 2
 };
 
@@ -35,6 +36,7 @@ typedef struct assignment {
     bool per_episode;  // newer parameters act from an episode's start on, not from a chunk's
     uint32_t first_env;
     int64_t round_rows;  // rows of every environment since the acting version took over
+    int64_t task_steps;  // environment steps of tasks that the metrics know
 } assignment;
 
 typedef struct worker {
@@ -125,7 +127,7 @@ static hwm_status begin(worker* w, hwm_error* err) {
     const hwm_hello* hello = hwm_client_hello(w->client);
     assignment* a = &w->now;
     release(a);
-    a->round_rows = 0;
+    a->round_rows = a->task_steps = 0;
     hwm_status s = hwm_experiment_load(&a->experiment, NULL, hello->experiment, NULL, 0, err);
     s = s ? s : hwm_experiment_controller(a->experiment, &a->controller, err);
     a->per_episode = s == HWM_OK && a->experiment->worker.apply == HWM_APPLY_EPISODE;
@@ -202,16 +204,27 @@ static void fetch_parameters(worker* w) {
     }
 }
 
+// Does this worker evaluate individuals, and nothing else?
+static bool evolves(const worker* w) {
+    return w->now.experiment->agent.kind == HWM_AGENT_ES;
+}
+
 // What goes on whether we step or wait: tasks, and figures for the server's statistics.
 static void attend(worker* w) {
+    const assignment* a = &w->now;
+    const int64_t poll_ms = evolves(w) ? INDIVIDUAL_POLL_MS : TASK_POLL_MS;
     int64_t now = hwm_clock_ns();
-    if (w->away || now - w->task_polled_ns < TASK_POLL_MS * 1000000LL) {
+    if (w->away || now - w->task_polled_ns < poll_ms * 1000000LL) {
         return;
     }
     w->task_polled_ns = now;
-    hwm_tasks_poll(w->now.tasks, w->client);
-    hwm_client_progress(w->client, (uint64_t)w->now.rollout->env_steps,
-                        hwm_feed_version(w->now.feed), w->blocked_s);
+    hwm_tasks_poll(a->tasks, w->client);
+    const int64_t steps = hwm_tasks_env_steps(a->tasks);
+    hwm_metric_add(w->steps, (double)(steps - a->task_steps));
+    w->now.task_steps = steps;
+    hwm_client_progress(w->client, (uint64_t)(a->rollout->env_steps + steps),
+                        evolves(w) ? hwm_tasks_version(a->tasks) : hwm_feed_version(a->feed),
+                        w->blocked_s);
     hwm_metric_set(w->backlog, (double)hwm_client_backlog_bytes(w->client));
 }
 
@@ -414,11 +427,18 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
         }
         bool idle = hwm_feed_version(w->now.feed) == 0 || round_over(w);
         int64_t early_ns = idle ? 0 : pace_wait(w);
-        hwm_status s = poll_link(w, idle ? 20 : wait_ms(early_ns), err);
+        hwm_status s = poll_link(w,
+                                 evolves(w) ? INDIVIDUAL_POLL_MS
+                                 : idle     ? 20
+                                            : wait_ms(early_ns),
+                                 err);
         if (s) {
             return s;
         }
         attend(w);
+        if (evolves(w)) {
+            continue;
+        }
         if (w->now.per_episode || hwm_chunker_empty(w->now.chunker)) {
             fetch_parameters(w);
             apply_parameters(w);

@@ -2,41 +2,12 @@
 // which form it is.
 #include <string.h>
 
+#include "experiment/cursor.h"
 #include "experiment/evaluate.h"
 
 enum { REQUEST_FORM = 1, RESULT_FORM = 2 };
 
-// A cursor over bytes; running over the end is remembered, not done.
-typedef struct cursor {
-    uint8_t* at;
-    size_t left;
-    bool overrun;
-} cursor;
-
-static void put(cursor* c, const void* value, size_t size) {
-    HWM_ASSERT(size <= c->left);
-    memcpy(c->at, value, size);
-    c->at += size;
-    c->left -= size;
-}
-
-static void get(cursor* c, void* value, size_t size) {
-    if (size > c->left) {
-        c->overrun = true;
-        memset(value, 0, size);
-        return;
-    }
-    memcpy(value, c->at, size);
-    c->at += size;
-    c->left -= size;
-}
-
-typedef void transfer(cursor* c, void* value, size_t size);
-static void put_any(cursor* c, void* value, size_t size) {
-    put(c, value, size);
-}
-
-static void walk_request(cursor* c, transfer* move, uint32_t* form, hwm_evaluate_request* q,
+static void walk_request(hwm_cursor* c, hwm_transfer* move, uint32_t* form, hwm_evaluate_request* q,
                          uint64_t* version) {
     int32_t episodes = q->episodes, variant = q->variant;
     uint8_t control = (uint8_t)((q->shuffle_rule ? 1 : 0) | (q->zero_rule ? 2 : 0));
@@ -56,20 +27,20 @@ static void walk_request(cursor* c, transfer* move, uint32_t* form, hwm_evaluate
 
 size_t hwm_evaluate_request_encode(const hwm_evaluate_request* request, uint64_t version,
                                    uint8_t bytes[HWM_EVALUATE_PAYLOAD_MAX]) {
-    cursor c = {bytes, HWM_EVALUATE_PAYLOAD_MAX, false};
+    hwm_cursor c = {bytes, HWM_EVALUATE_PAYLOAD_MAX, false};
     hwm_evaluate_request q = *request;
     uint32_t form = REQUEST_FORM;
-    walk_request(&c, put_any, &form, &q, &version);
+    walk_request(&c, hwm_cursor_put, &form, &q, &version);
     return HWM_EVALUATE_PAYLOAD_MAX - c.left;
 }
 
 hwm_status hwm_evaluate_request_decode(const void* bytes, size_t size,
                                        hwm_evaluate_request* request, uint64_t* version,
                                        hwm_error* err) {
-    cursor c = {(uint8_t*)(uintptr_t)bytes, size, false};
+    hwm_cursor c = {(uint8_t*)(uintptr_t)bytes, size, false};
     uint32_t form = 0;
     memset(request, 0, sizeof *request);
-    walk_request(&c, get, &form, request, version);
+    walk_request(&c, hwm_cursor_get, &form, request, version);
     if (form != REQUEST_FORM) {
         return hwm_fail(err, HWM_EVERSION, "evaluation request of form %u, this program knows %d",
                         form, REQUEST_FORM);
@@ -81,7 +52,7 @@ hwm_status hwm_evaluate_request_decode(const void* bytes, size_t size,
     return HWM_OK;
 }
 
-static void walk_score(cursor* c, transfer* move, hwm_evaluate_score* s) {
+static void walk_score(hwm_cursor* c, hwm_transfer* move, hwm_evaluate_score* s) {
     int32_t episodes = s->episodes;
     move(c, &episodes, 4);
     move(c, &s->mean, 8);
@@ -96,7 +67,7 @@ static void walk_score(cursor* c, transfer* move, hwm_evaluate_score* s) {
 }
 
 // The number of variants is checked between the two halves: what is read must fit the struct.
-static void walk_result(cursor* c, transfer* move, uint32_t* form, hwm_evaluate_result* r) {
+static void walk_result(hwm_cursor* c, hwm_transfer* move, uint32_t* form, hwm_evaluate_result* r) {
     int32_t n = r->n_variants, dim = r->variant_dim;
     move(c, form, 4);
     move(c, &n, 4);
@@ -116,19 +87,19 @@ static void walk_result(cursor* c, transfer* move, uint32_t* form, hwm_evaluate_
 
 size_t hwm_evaluate_result_encode(const hwm_evaluate_result* result,
                                   uint8_t bytes[HWM_EVALUATE_REPLY_MAX]) {
-    cursor c = {bytes, HWM_EVALUATE_REPLY_MAX, false};
+    hwm_cursor c = {bytes, HWM_EVALUATE_REPLY_MAX, false};
     hwm_evaluate_result r = *result;
     uint32_t form = RESULT_FORM;
-    walk_result(&c, put_any, &form, &r);
+    walk_result(&c, hwm_cursor_put, &form, &r);
     return HWM_EVALUATE_REPLY_MAX - c.left;
 }
 
 hwm_status hwm_evaluate_result_decode(const void* bytes, size_t size, hwm_evaluate_result* result,
                                       hwm_error* err) {
-    cursor c = {(uint8_t*)(uintptr_t)bytes, size, false};
+    hwm_cursor c = {(uint8_t*)(uintptr_t)bytes, size, false};
     uint32_t form = 0;
     memset(result, 0, sizeof *result);
-    walk_result(&c, get, &form, result);
+    walk_result(&c, hwm_cursor_get, &form, result);
     if (form != RESULT_FORM) {
         return hwm_fail(err, HWM_EVERSION, "evaluation result of form %u, this program knows %d",
                         form, RESULT_FORM);

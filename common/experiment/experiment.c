@@ -19,6 +19,8 @@ static void bind(hwm_experiment* e) {
         {&hwm_imagination_table, &e->imagination},
         {&hwm_train_table, &e->train},
         {&hwm_evaluation_table, &e->evaluation},
+        {&hwm_agent_table, &e->agent},
+        {&hwm_evolution_table, &e->evolution},
     };
     for (int i = 0; i < HWM_EXPERIMENT_SECTIONS; i++) {
         e->section[i].table = all[i].table;
@@ -65,6 +67,14 @@ static hwm_status check(const hwm_experiment* e, hwm_error* err) {
             COMPLAIN("run.schedule = rounds takes evaluation.on_workers = false\n");
         if (e->train.env_steps_per_update <= 0)
             COMPLAIN("run.schedule = rounds needs train.env_steps_per_update above 0\n");
+    }
+    if (e->agent.kind == HWM_AGENT_ES) {
+        if (e->evolution.population % 2 != 0)
+            COMPLAIN("evolution.population = %lld must be even: individuals come in pairs\n",
+                     (long long)e->evolution.population);
+        if (e->run.schedule == HWM_SCHEDULE_ROUNDS)
+            COMPLAIN("agent.kind es takes run.schedule = async: a generation is its own round, and "
+                     "it repeats bit for bit anyway\n");
     }
     if (e->worker.prefill == HWM_PREFILL_NAIVE && e->rule.naive == HWM_NAIVE_NONE)
         COMPLAIN("worker.prefill is naive, but rule.naive is none: say hebb, oja or bcm there\n");

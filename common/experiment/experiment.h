@@ -5,6 +5,7 @@
 
 #include "base/config.h"
 #include "env/env_config.h"
+#include "experiment/agent_config.h"
 #include "experiment/replay_config.h"
 #include "experiment/run_config.h"
 #include "experiment/train_config.h"
@@ -12,7 +13,7 @@
 #include "model/model_config.h"
 #include "plastic/controller_config.h"
 
-enum { HWM_EXPERIMENT_SECTIONS = 10 };
+enum { HWM_EXPERIMENT_SECTIONS = 12 };
 
 typedef struct hwm_experiment {
     hwm_run_config run;
@@ -25,6 +26,8 @@ typedef struct hwm_experiment {
     hwm_imagination_config imagination;
     hwm_train_config train;
     hwm_evaluation_config evaluation;
+    hwm_agent_config agent;
+    hwm_evolution_config evolution;
     hwm_config_section section[HWM_EXPERIMENT_SECTIONS];
 } hwm_experiment;
 

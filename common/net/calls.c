@@ -298,7 +298,7 @@ hwm_status hwm_client_task_submit(hwm_client* c, const char* type, const void* p
     r.submit = (hwm_wire_submit){.type = type,
                                  .payload = {payload, bytes},
                                  .lease_ms = (uint32_t)lease_ms,
-                                 .nonce = (name ^ c->next) | 1};
+                                 .nonce = (name ^ c->next << 1) | 1};
     hwm_task task;
     hwm_status s = call_and_wait(c, &r, HWM_REPLY_TASK, take_task, &task, CALL_TIMEOUT_MS, err);
     if (s == HWM_OK && id != NULL) {

@@ -314,6 +314,13 @@ static void test_tasks_are_leased_again_and_count_once(void** state) {
     assert_int_equal(HWM_OK,
                      hwm_client_task_submit(learner, "evaluate", "payload", 7, 60000, &id, &err));
     assert_int_equal(HWM_EAGAIN, hwm_client_task_result(learner, id, &task, &err));
+    // several in a row are several tasks
+    uint64_t others[5];
+    for (int k = 0; k < 5; k++) {
+        assert_int_equal(HWM_OK, hwm_client_task_submit(learner, "other", "payload", 7, 60000,
+                                                        &others[k], &err));
+        assert_true(others[k] > (k ? others[k - 1] : id));
+    }
     assert_int_equal(HWM_EAGAIN, hwm_client_task_lease(first, "fitness", &task, &err));
     assert_int_equal(HWM_OK, hwm_client_task_lease(first, "evaluate", &task, &err));
     assert_int_equal(id, task.id);
