@@ -135,8 +135,7 @@ static const row_spec rows[ROWS] = {
     [CRITIC_LOSS] = {"critic_loss", "loss", false, "of the critic's newest update"},
     [GRADIENT_NORM] = {"gradient_norm", "loss", false, "the controller's gradient before clipping"},
     [ENTROPY] = {"entropy", "train", false, "of imagined actions"},
-    [SATURATION] = {"saturation", "train", false,
-                    "mean pre-activation of the imagined outputs beyond 1.5"},
+    [SATURATION] = {"saturation", "train", false, "share of imagined actions beyond 0.98 in size"},
     [WEIGHT_ABS] = {"weight_abs", "train", false, "mean absolute weight after an imagined rollout"},
     [UPDATE_RELATIVE] = {"update_relative", "train", false,
                          "how much one imagined step changes the weights, relative to them"},
@@ -189,7 +188,11 @@ hwm_status hwm_report_create(hwm_report** out, const char* run_dir, int64_t resu
     r->before_s = hwm_clock_s();
     r->env_steps = resume_step > 0 ? resume_step : 0;
     hwm_error why = {0};
-    if (hwm_events_create(&r->events, run_dir, resume_step, &why) != HWM_OK)
+    if (hwm_events_create(&r->events, run_dir, resume_step, &why) == HWM_ENOMEM) {
+        hwm_report_destroy(&r);
+        return hwm_fail(err, HWM_ENOMEM, "%s", why.text);
+    }
+    if (!r->events)
         hwm_log(HWM_LOG_WARN, "report", "no event file", "reason=\"%s\"", why.text);
     *out = r;
     return HWM_OK;

@@ -190,6 +190,7 @@ struct hwm_keyring {
     struct timespec folder_time;
     uint64_t fingerprint;  // of names, sizes and times
     int64_t scanned_ns;
+    bool incomplete;  // there was no memory for all keys: read again
 };
 
 static int by_key(const void* a, const void* b) {
@@ -209,6 +210,7 @@ static uint64_t scan_folder(hwm_keyring* ring, bool load) {
     DIR* d = opendir(ring->folder);
     if (load) {
         ring->n = 0;
+        ring->incomplete = false;
     }
     if (d == NULL) {
         return sum;
@@ -236,6 +238,7 @@ static uint64_t scan_folder(hwm_keyring* ring, bool load) {
             int capacity = ring->capacity == 0 ? 16 : 2 * ring->capacity;
             hwm_key_pair* grown = realloc(ring->key, (size_t)capacity * sizeof *grown);
             if (grown == NULL) {
+                ring->incomplete = true;
                 break;
             }
             ring->key = grown;
@@ -269,7 +272,7 @@ static void refresh(hwm_keyring* ring) {
     }
     ring->scanned_ns = now;
     uint64_t sum = scan_folder(ring, false);
-    if (moved || sum != ring->fingerprint) {
+    if (moved || sum != ring->fingerprint || ring->incomplete) {
         ring->folder_time = st.st_mtim;
         ring->fingerprint = scan_folder(ring, true);
         hwm_log(HWM_LOG_INFO, "keys", "authorised keys", "folder=%s keys=%d", ring->folder,
@@ -292,6 +295,10 @@ hwm_status hwm_keyring_open(hwm_keyring** out, const char* dir, hwm_error* err) 
         return s;
     }
     refresh(ring);
+    if (ring->incomplete) {
+        hwm_keyring_close(&ring);
+        return hwm_fail(err, HWM_ENOMEM, "no memory for keys");
+    }
     *out = ring;
     return HWM_OK;
 }

@@ -1,5 +1,5 @@
-// Every create under an allocator that fails at call k, for every k: it returns HWM_ENOMEM, leaves
-// *out NULL, leaks nothing (LeakSanitizer sees to it), and works when it is called again.
+// Every create of common, server and learner without memory; those of the worker are in
+// test_alloc_worker.c.
 #include "../base/test.h"
 
 #include <pthread.h>
@@ -11,14 +11,23 @@
 #include "../base/scratch.h"
 #include "base/arena.h"
 #include "base/events.h"
-#include "base/metrics.h"
+#include "env/pool.h"
 #include "experiment/experiment.h"
-#include "fail_alloc.h"
 #include "learner/agent.h"
+#include "learner/batch.h"
+#include "learner/report.h"
+#include "learner/session.h"
+#include "learner/versions.h"
 #include "net/client.h"
+#include "net/keys.h"
 #include "net/wire.h"
 #include "plastic/rollout.h"
+#include "server/hub.h"
+#include "server/index.h"
+#include "server/sampler.h"
 #include "server/server.h"
+#include "server/store.h"
+#include "server/tasks.h"
 
 typedef struct fixture {
     char dir[512];
@@ -26,56 +35,15 @@ typedef struct fixture {
     hwm_env_spec spec;
     hwm_controller* controller;
     const char* endpoint;
+    // what others stand on, where a test has made it
+    hwm_store* store;
+    hwm_replay* replay;
+    hwm_versions* versions;
+    hwm_agent* agent;
+    hwm_signature signature;
 } fixture;
 
-typedef hwm_status make_function(fixture* f, void** out, hwm_error* err);
-typedef void destroy_function(void** object);
-
-static void every_allocation(const char* what, fixture* f, make_function* make,
-                             destroy_function* destroy) {
-    for (int all_after = 0; all_after < 2; all_after++) {
-        for (int k = 1;; k++) {
-            assert_true(k < 5000);
-            void* object = f;  // anything but NULL
-            hwm_error err = {0};
-            fail_alloc_at(k, all_after);
-            hwm_status status = make(f, &object, &err);
-            bool failed = fail_alloc_happened();
-            fail_alloc_at(0, false);
-            if (!failed) {
-                if (status != HWM_OK)
-                    fail_msg("%s: %s: %s", what, hwm_status_name(status), err.text);
-                assert_non_null(object);
-                destroy(&object);
-                assert_null(object);
-                destroy(&object);  // of nothing: nothing happens
-                print_message("%s: %d allocations\n", what, k - 1);
-                break;
-            }
-            if (status != HWM_ENOMEM || object)
-                fail_msg("%s, allocation %d failed: %s, object %p, %s", what, k,
-                         hwm_status_name(status), object, err.text);
-        }
-    }
-}
-
-#define CREATE(name, type, call, destroy_call)                                                     \
-    static hwm_status make_##name(fixture* f, void** out, hwm_error* err) {                        \
-        (void)f;                                                                                   \
-        (void)err;                                                                                 \
-        type* object = (type*)*out;                                                                \
-        hwm_status status = call;                                                                  \
-        *out = object;                                                                             \
-        return status;                                                                             \
-    }                                                                                              \
-    static void destroy_##name(void** out) {                                                       \
-        type* object = *out;                                                                       \
-        destroy_call;                                                                              \
-        *out = object;                                                                             \
-    }                                                                                              \
-    static void test_##name(void** state) {                                                        \
-        every_allocation(#name, *state, make_##name, destroy_##name);                              \
-    }
+#include "every_allocation.h"
 
 static hwm_status load_experiment(hwm_experiment** out, hwm_error* err) {
     static const char text[] = "run: {name: alloc}\n"
@@ -125,6 +93,28 @@ static hwm_status open_replay(fixture* f, hwm_replay** out, hwm_error* err) {
     return hwm_replay_open(out, &config.replay, err);
 }
 
+static hwm_status open_store(fixture* f, hwm_store** out, hwm_error* err) {
+    hwm_server_config config;
+    hwm_server_default_config(&config);
+    snprintf(config.replay.dir, sizeof config.replay.dir, "%.200s", f->dir);
+    config.replay.map_bytes = 64 << 20;
+    return hwm_store_open(out, &config.replay, err);
+}
+
+// Never called: no version is asked for.
+static hwm_status fetch_nothing(void* context, uint64_t version, float* phi, hwm_error* err) {
+    (void)context, (void)phi;
+    return hwm_fail(err, HWM_ENOTFOUND, "version %llu", (unsigned long long)version);
+}
+
+static hwm_status create_versions(fixture* f, hwm_versions** out) {
+    return hwm_versions_create(out, f->controller, 1 << 20, fetch_nothing, NULL);
+}
+
+static hwm_status create_session(fixture* f, hwm_session** out, hwm_error* err) {
+    return hwm_session_create(out, f->endpoint, NULL, false, f->agent, "run: {name: alloc}\n", err);
+}
+
 static hwm_status create_client(fixture* f, hwm_client** out, hwm_error* err) {
     hwm_client_config config = hwm_client_default_config();
     config.endpoint = f->endpoint;
@@ -148,6 +138,22 @@ CREATE(agent, hwm_agent, hwm_agent_create(&object, f->experiment, &f->spec, err)
        hwm_agent_destroy(&object))
 CREATE(replay, hwm_replay, open_replay(f, &object, err), hwm_replay_close(&object))
 CREATE(server, hwm_server, create_server(f, &object, err), hwm_server_destroy(&object))
+CREATE(store, hwm_store, open_store(f, &object, err), hwm_store_close(&object))
+CREATE(view, hwm_store_view, hwm_store_view_create(f->store, &object, err),
+       hwm_store_view_destroy(&object))
+CREATE(index, hwm_index, hwm_index_create(&object, 4, err), hwm_index_destroy(&object))
+CREATE(sampler, hwm_sampler, hwm_sampler_create(&object, f->store, err),
+       hwm_sampler_destroy(&object))
+CREATE(hub, hwm_hub, hwm_hub_create(&object, f->replay, err), hwm_hub_destroy(&object))
+CREATE(tasks, hwm_tasks, hwm_tasks_create(&object), hwm_tasks_destroy(&object))
+CREATE(keyring, hwm_keyring, hwm_keyring_open(&object, f->dir, err), hwm_keyring_close(&object))
+CREATE(pool, env_pool, env_pool_create(&object, 3, err), env_pool_destroy(&object))
+CREATE(versions, hwm_versions, create_versions(f, &object), hwm_versions_destroy(&object))
+CREATE(batcher, hwm_batcher,
+       hwm_batcher_create(&object, f->controller, &f->signature, &f->spec, f->versions, 4, err),
+       hwm_batcher_destroy(&object))
+CREATE(report, hwm_report, hwm_report_create(&object, f->dir, -1, err), hwm_report_destroy(&object))
+CREATE(session, hwm_session, create_session(f, &object, err), hwm_session_destroy(&object))
 CREATE(client, hwm_client, create_client(f, &object, err), hwm_client_destroy(&object, 0, NULL))
 
 static void* serve(void* server) {
@@ -155,9 +161,51 @@ static void* serve(void* server) {
     return NULL;
 }
 
-// The client needs somebody to talk to: a server on a thread of its own, whose allocations do not
-// fail.
-static void test_client_of_a_server(void** state) {
+// What stands on an open store.
+static void test_on_a_store(void** state) {
+    fixture* f = *state;
+    hwm_error err;
+    assert_int_equal(open_store(f, &f->store, &err), HWM_OK);
+    test_view(state);
+    test_sampler(state);
+    hwm_store_close(&f->store);
+}
+
+static void test_on_a_replay(void** state) {
+    fixture* f = *state;
+    hwm_error err;
+    assert_int_equal(open_replay(f, &f->replay, &err), HWM_OK);
+    test_hub(state);
+    hwm_replay_close(&f->replay);
+}
+
+static void test_on_keys(void** state) {
+    fixture* f = *state;
+    hwm_error err;
+    assert_int_equal(hwm_keys_init(f->dir, &err), HWM_OK);
+    test_keyring(state);
+    // the scratch folder is flat
+    char path[600];
+    static const char* const role[] = {"worker", "learner", "operator", "viewer"};
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/authorized/%s.pub", f->dir, role[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    snprintf(path, sizeof path, "%s/authorized", f->dir);
+    assert_int_equal(rmdir(path), 0);
+}
+
+static void test_on_versions(void** state) {
+    fixture* f = *state;
+    assert_int_equal(create_versions(f, &f->versions), HWM_OK);
+    hwm_controller_signature(f->controller, f->spec.variant_dim, &f->signature);
+    test_batcher(state);
+    hwm_versions_destroy(&f->versions);
+}
+
+// Client and session need somebody to talk to: a server on a thread of its own, whose allocations
+// do not fail.
+static void test_on_a_server(void** state) {
     fixture* f = *state;
     hwm_server* server;
     hwm_error err;
@@ -166,6 +214,11 @@ static void test_client_of_a_server(void** state) {
     assert_int_equal(pthread_create(&thread, NULL, serve, server), 0);
     f->endpoint = hwm_server_endpoint(server);
     test_client(state);
+    assert_int_equal(hwm_agent_create(&f->agent, f->experiment, &f->spec, &err), HWM_OK);
+    may_survive = true;
+    test_session(state);
+    may_survive = false;
+    hwm_agent_destroy(&f->agent);
     hwm_server_stop(server);
     pthread_join(thread, NULL);
     hwm_server_destroy(&server);
@@ -228,7 +281,17 @@ int main(void) {
         TEST(test_agent),
         TEST(test_replay),
         TEST(test_server),
-        TEST(test_client_of_a_server),
+        TEST(test_store),
+        TEST(test_on_a_store),
+        TEST(test_on_a_replay),
+        TEST(test_index),
+        TEST(test_tasks),
+        TEST(test_on_keys),
+        TEST(test_pool),
+        TEST(test_versions),
+        TEST(test_on_versions),
+        TEST(test_report),
+        TEST(test_on_a_server),
         TEST(test_text_is_null_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
