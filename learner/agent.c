@@ -102,11 +102,16 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
     a->statistics.obs_min = calloc((size_t)O, sizeof(hwm_real));
     a->statistics.obs_max = calloc((size_t)O, sizeof(hwm_real));
     a->statistics.delta_std = calloc((size_t)O, sizeof(hwm_real));
+    a->statistics.obs_mean = calloc((size_t)O, sizeof(hwm_real));
+    a->statistics.obs_std = calloc((size_t)O, sizeof(hwm_real));
+    a->obs_sum = calloc((size_t)O, sizeof(double));
+    a->obs_square = calloc((size_t)O, sizeof(double));
     a->delta_sum = calloc((size_t)O, sizeof(double));
     a->delta_square = calloc((size_t)O, sizeof(double));
     status = HWM_ENOMEM;
     if (!a->statistics.obs_min || !a->statistics.obs_max || !a->statistics.delta_std ||
-        !a->delta_sum || !a->delta_square)
+        !a->delta_sum || !a->delta_square || !a->statistics.obs_mean || !a->statistics.obs_std ||
+        !a->obs_sum || !a->obs_square)
         goto fail;
     if (e->imagination.clamp_quantile > 0 && hwm_ranges_create(&a->ranges, O + 1) != HWM_OK)
         goto fail;
@@ -140,6 +145,10 @@ void hwm_agent_destroy(hwm_agent** agent) {
     free(a->statistics.obs_min);
     free(a->statistics.obs_max);
     free(a->statistics.delta_std);
+    free(a->statistics.obs_mean);
+    free(a->statistics.obs_std);
+    free(a->obs_sum);
+    free(a->obs_square);
     free(a->delta_sum);
     free(a->delta_square);
     hwm_open_loop_free(&a->open_loop);
@@ -164,7 +173,10 @@ void hwm_agent_look(hwm_agent* agent, const hwm_sequences* batch) {
                     s->obs_min[j] = o[j];
                 if (o[j] > s->obs_max[j])
                     s->obs_max[j] = o[j];
+                agent->obs_sum[j] += (double)o[j];
+                agent->obs_square[j] += (double)o[j] * (double)o[j];
             }
+            agent->obs_count += 1;
             if (batch->first[row] == 0) {  // no reward arrives with a first observation
                 if (batch->reward[row] < s->reward_min)
                     s->reward_min = batch->reward[row];
@@ -192,17 +204,26 @@ static void use_quantiles(hwm_agent* agent) {
     hwm_ranges_get(agent->ranges, O, q, &s->reward_min, &s->reward_max);
 }
 
+// Mean and std of what was summed up; the sums begin anew.
+static void moments(double* sum, double* square, double count, hwm_real* mean, hwm_real* std,
+                    int n) {
+    for (int j = 0; j < n; j++) {
+        const double m = sum[j] / count, var = square[j] / count - m * m;
+        if (mean)
+            mean[j] = (hwm_real)m;
+        std[j] = (hwm_real)sqrt(var > 0 ? var : 0);
+        sum[j] = square[j] = 0;
+    }
+}
+
 void hwm_agent_refresh(hwm_agent* agent, bool controller) {
     const int O = agent->spec.obs_dim;
     if (agent->delta_count < 2)
         return;
-    for (int j = 0; j < O; j++) {
-        const double mean = agent->delta_sum[j] / agent->delta_count;
-        const double var = agent->delta_square[j] / agent->delta_count - mean * mean;
-        agent->statistics.delta_std[j] = (hwm_real)sqrt(var > 0 ? var : 0);
-        agent->delta_sum[j] = agent->delta_square[j] = 0;
-    }
-    agent->delta_count = 0;
+    hwm_replay_statistics* s = &agent->statistics;
+    moments(agent->delta_sum, agent->delta_square, agent->delta_count, NULL, s->delta_std, O);
+    moments(agent->obs_sum, agent->obs_square, agent->obs_count, s->obs_mean, s->obs_std, O);
+    agent->delta_count = agent->obs_count = 0;
     if (agent->ranges)
         use_quantiles(agent);
     hwm_model_refresh(agent->model, &agent->statistics,

@@ -29,7 +29,8 @@ typedef struct hwm_agent {
     // of all rows seen; moments of one-step deltas since the last refresh
     hwm_replay_statistics statistics;
     double *delta_sum, *delta_square;  // (O)
-    double delta_count;
+    double *obs_sum, *obs_square;      // (O) of the observations themselves
+    double delta_count, obs_count;
     struct hwm_ranges* ranges;  // quantiles instead of extremes; NULL: extremes
     int64_t model_updates, behaviour_updates, skipped;
     struct hwm_open_loop* open_loop;                            // newest measurement

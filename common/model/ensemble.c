@@ -9,6 +9,7 @@
 //   gru       c = memory of what was observed so far (memory.h), goes on in imagination
 //
 // s is the std of one-step deltas. Latent z = [o ; c].
+// With model.standardise members and critic read (o - mean) / std instead of o.
 // Loss per transition: mean_j (y_o - delta / s)_j^2 + w_r (y_r - r)^2 + w_c bce(y_c, 1 - terminal),
 // w_c at terminals, 1 elsewhere. Where continue is a known function of the observation it is
 // computed from o' instead, and its gradient reaches o'. In imagination group k of the rollouts
@@ -33,6 +34,7 @@ typedef struct ensemble {
     hwm_mlp_vars frozen[MEMBERS_MAX];  // on the tape of the rollout that begin was called for
     hwm_memory_vars recall;            // ... too
     // entries of the parameter list that are set by refresh, never by the optimiser
+    int obs_mean, obs_std;  // with model.standardise
     int delta_scale, obs_min, obs_max, reward_range, refreshed;
     int obs, action, code;  // O, A, C: numbers of c
     double flops;           // of one update
@@ -52,6 +54,64 @@ static bool is_gru(const ensemble* e) {
 
 static bool learns_continue(const ensemble* e) {
     return e->base.config.terminals && e->base.dims.continue_slope == 0;
+}
+
+// ---- what members and critic read of z: [(o - mean) / std ; c]
+
+typedef struct standard {
+    const ensemble* e;
+    nn_var z, x;
+} standard;
+
+static void standard_backward(void* context) {
+    const standard* s = context;
+    const int O = s->e->obs, Z = s->z->cols;
+    const hwm_real* std = entry(s->e, s->e->obs_std);
+    for (int i = 0; i < s->z->rows; i++)
+        for (int j = 0; j < Z; j++)
+            s->z->g[(size_t)i * Z + j] += s->x->g[(size_t)i * Z + j] / (j < O ? std[j] : 1);
+}
+
+static void standardise_rows(const ensemble* e, hwm_real* x, int rows, int width) {
+    const hwm_real *mean = entry(e, e->obs_mean), *std = entry(e, e->obs_std);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < e->obs; j++)
+            x[(size_t)i * width + j] = (x[(size_t)i * width + j] - mean[j]) / std[j];
+}
+
+static nn_var standardised(const ensemble* e, nn_tape* tape, nn_var z) {
+    if (!e->base.config.standardise)
+        return z;
+    nn_var x = nn_new(tape, z->rows, z->cols, z->g != NULL);
+    memcpy(x->x, z->x, (size_t)z->rows * (size_t)z->cols * sizeof(hwm_real));
+    standardise_rows(e, x->x, z->rows, z->cols);
+    if (x->g) {
+        standard* s = nn_tape_alloc(tape, sizeof *s);
+        *s = (standard){e, z, x};
+        nn_custom(tape, standard_backward, s);
+    }
+    return x;
+}
+
+// New mean and std (which only grows). The first layer takes the change, so that the function
+// stays.
+static void restandardise(ensemble* e, const hwm_replay_statistics* statistics) {
+    const bool learned = *entry(e, e->refreshed) != 0;
+    for (int j = 0; j < e->obs; j++) {
+        hwm_real *mean = entry(e, e->obs_mean) + j, *std = entry(e, e->obs_std) + j;
+        const hwm_real fresh = statistics->obs_std[j] + (hwm_real)e->base.config.scale_floor;
+        const hwm_real wide = learned && fresh < *std ? *std : fresh;
+        for (int k = 0; learned && k < (int)e->base.config.members; k++) {
+            const hwm_mlp* m = &e->member[k];
+            for (int i = 0; i < m->units; i++) {
+                hwm_real* w = entry(e, m->w[0]) + (size_t)i * m->in + j;
+                entry(e, m->b[0])[i] += *w * (statistics->obs_mean[j] - *mean) / *std;
+                *w *= wide / *std;
+            }
+        }
+        *mean = statistics->obs_mean[j];
+        *std = wide;
+    }
 }
 
 static void ensemble_destroy(hwm_model* model) {
@@ -115,6 +175,8 @@ static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_
         memcpy(u->x + (size_t)i * A, batch->action + row * (size_t)A, (size_t)A * sizeof(hwm_real));
         for (int j = 0; j < O; j++)
             delta[(size_t)i * O + j] = (from[O + j] - from[j]) / scale[j];
+        if (config->standardise)
+            standardise_rows(e, o->x + (size_t)i * O, 1, O);
         reward[i] = batch->reward[row + 1];
         cont[i] = 1 - batch->terminal[row + 1];
         valid[i] = batch->valid[row + 1] > 0 && batch->first[row + 1] == 0 ? batch->valid[row] : 0;
@@ -160,6 +222,8 @@ static void ensemble_refresh(hwm_model* model, const hwm_replay_statistics* stat
     ensemble* e = (ensemble*)model;
     const int O = e->obs, A = e->action;
     hwm_real* scale = entry(e, e->delta_scale);
+    if (model->config.standardise && statistics->obs_std)
+        restandardise(e, statistics);
     for (int j = 0; j < O; j++) {
         hwm_real fresh = statistics->delta_std[j] + (hwm_real)model->config.scale_floor;
         if (model->config.scales_grow && *entry(e, e->refreshed) != 0 && fresh < scale[j])
@@ -295,7 +359,7 @@ static hwm_model_next ensemble_step(hwm_model* model, nn_tape* tape, nn_var z, n
     (void)rng;
     const int K = (int)model->config.members, B = z->rows, O = e->obs, Z = model->latent, Y = O + 2;
     HWM_ASSERT(B % K == 0);
-    nn_var parts[2] = {z, u}, y_k[MEMBERS_MAX];
+    nn_var parts[2] = {standardised(e, tape, z), u}, y_k[MEMBERS_MAX];
     nn_var x = nn_concat(tape, 2, parts);
     for (int k = 0; k < K; k++)
         y_k[k] = hwm_mlp_forward(&e->member[(k + t) % K], &e->frozen[(k + t) % K], tape,
@@ -338,9 +402,7 @@ static nn_var ensemble_observe(hwm_model* model, nn_tape* tape, nn_var z) {
 }
 
 static nn_var ensemble_features(hwm_model* model, nn_tape* tape, nn_var z) {
-    (void)model;
-    (void)tape;
-    return z;
+    return standardised((const ensemble*)model, tape, z);
 }
 
 static const hwm_model_vtable ensemble_kind = {
@@ -398,6 +460,10 @@ hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims
     e->obs_max = hwm_param_list_add(&list, hwm_spec("obs_max", HWM_F32, 1, O));
     e->reward_range = hwm_param_list_add(&list, hwm_spec("reward_range", HWM_F32, 1, 2));
 
+    if (config->standardise) {
+        e->obs_mean = hwm_param_list_add(&list, hwm_spec("obs_mean", HWM_F32, 1, O));
+        e->obs_std = hwm_param_list_add(&list, hwm_spec("obs_std", HWM_F32, 1, O));
+    }
     e->refreshed = hwm_param_list_add(&list, hwm_spec("refreshed", HWM_F32, 1, 1));
 
     // the tape of an update: activations and gradients of every layer, and the inputs
@@ -440,6 +506,8 @@ hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims
         entry(e, e->delta_scale)[j] = (hwm_real)0.05;
         entry(e, e->obs_min)[j] = -3;
         entry(e, e->obs_max)[j] = 3;
+        if (config->standardise)
+            entry(e, e->obs_std)[j] = 1;
     }
     entry(e, e->reward_range)[0] = -1;
     entry(e, e->reward_range)[1] = 1;

@@ -41,6 +41,7 @@ typedef struct hwm_replay_statistics {
     hwm_real* obs_max;    // (O)
     hwm_real* delta_std;  // (O) of o' - o
     hwm_real reward_min, reward_max;
+    hwm_real *obs_mean, *obs_std;  // (O), or NULL: not known
 } hwm_replay_statistics;
 
 typedef struct hwm_model_losses {

@@ -29,6 +29,9 @@ static const hwm_config_field model_fields[] = {
     {MODEL(refresh_updates), "50", 1, 1e9, NULL,
      "updates between two refreshes of delta scales and ranges"},
     {MODEL_REAL(scale_floor), "0.001", 1e-9, 1, NULL, "added to the std of one-step deltas"},
+    {MODEL_BOOL(standardise), "false", 0, 0, NULL,
+     "true: members and critic read observations less their mean, in units of their std in replay; "
+     "a refresh leaves the members' functions as they are"},
     {MODEL_BOOL(scales_grow), "false", 0, 0, NULL,
      "true: delta scales are never made smaller, whatever the newest experience looks like"},
     {"continue_of", HWM_CONFIG_STRING, offsetof(hwm_model_config, continue_of), "", 0, 63, NULL,

@@ -26,6 +26,7 @@ typedef struct hwm_model_config {
     bool predict_reward;                      // false: reward = the constant seen in replay
     int64_t refresh_updates;                  // scales and ranges are refreshed so often
     double scale_floor;                       // added to the std of one-step deltas
+    bool standardise;                         // members and critic read (o - mean) / std
     bool scales_grow;                         // a refresh never makes them smaller
     char continue_of[HWM_CONFIG_STRING_MAX];  // observation that says whether it goes on; "":
                                               // learned

@@ -8,6 +8,7 @@ typedef struct eval_options {
     const char* checkpoint;
     int64_t episodes, seed, variant, freeze_at, reset_at;
     bool shuffle_rule, zero_rule, controls, json;
+    const char *in, *save;
 } eval_options;
 
 static hwm_exit run(const void* options, const char* const* operands, int n_operands) {
@@ -30,6 +31,8 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
         .variant = o->variant,
         .controls = o->controls,
         .json = o->json,
+        .in = o->in,
+        .save = o->save,
     };
     hwm_error err = {0};
     hwm_status s = hwm_judge_checkpoint(path, &request, stdout, &err);
@@ -49,8 +52,9 @@ static const hwm_option options[] = {
      "A run directory (its best checkpoint, else its latest) or one of its checkpoints."},
     {"--episodes", "N", HWM_OPTION_INT, OPTION(episodes), "100", 1, 1000000, "Episodes."},
     {"--seed", "S", HWM_OPTION_INT, OPTION(seed), "-1", -1, 4294967295.0,
-     "Draws the episodes, so that the same seed gives the same numbers; -1: evaluation.seed of the "
-     "experiment + 1, which training never uses."},
+     "Draws the episodes, so that the same seed gives the same numbers; -1: from evaluation.seed "
+     "of "
+     "the experiment, episodes that neither training nor the choice of the best has seen."},
     {"--variant", "V", HWM_OPTION_INT, OPTION(variant), "-1", -1, 1000,
      "Only the hidden variant of this index; -1: as the environment draws them."},
     {"--freeze-at", "T", HWM_OPTION_INT, OPTION(freeze_at), "-1", -1, 1e9,
@@ -63,6 +67,10 @@ static const hwm_option options[] = {
      "Set the rule's coefficients to zero: the weights stay as they were drawn."},
     {"--controls", NULL, HWM_OPTION_FLAG, OPTION(controls), NULL, 0, 0,
      "Also the table of controls that `hwm train` ends with."},
+    {"--in", "EXPERIMENT", HWM_OPTION_TEXT, OPTION(in), NULL, 0, 0,
+     "Play in the environment of this experiment file instead of the one trained in."},
+    {"--save", "FILE", HWM_OPTION_TEXT, OPTION(save), NULL, 0, 0,
+     "Also write the object of --json to FILE."},
     {"--json", NULL, HWM_OPTION_FLAG, OPTION(json), NULL, 0, 0,
      "One object with mean, std, min, max, episodes, and the same per variant."},
 };
@@ -72,7 +80,9 @@ const hwm_command hwm_command_eval = {
     .operands_max = 1,
     .summary = "Return of a checkpoint over fresh episodes, and what it owes to plasticity",
     .example = "hwm eval --checkpoint runs/cartpole-seed0 --episodes 100 --json\n"
-               "hwm eval --checkpoint runs/cartpole-seed0 --controls",
+               "hwm eval --checkpoint runs/cartpole-seed0 --controls\n"
+               "hwm eval --checkpoint runs/cartpole_flip-seed0 --in "
+               "deploy/experiments/cartpole_flip_mid.yaml --controls",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
     .options_bytes = sizeof(eval_options),

@@ -134,7 +134,8 @@ typedef struct judgement {
 static hwm_evaluate_request evaluate_request(const hwm_judge_request* r, const hwm_experiment* e) {
     hwm_evaluate_request q = hwm_evaluate_default_request();
     q.episodes = (int)r->episodes;
-    q.seed = r->seed >= 0 ? (uint64_t)r->seed : (uint64_t)e->evaluation.seed + 1;
+    // far from evaluation.seed + small numbers, with which the learner finds the best
+    q.seed = r->seed >= 0 ? (uint64_t)r->seed : (uint64_t)e->evaluation.seed + ((uint64_t)1 << 40);
     q.freeze_at = r->freeze_at;
     q.reset_at = r->reset_at;
     q.shuffle_rule = r->shuffle_rule;
@@ -205,11 +206,45 @@ static hwm_status save(const char* path, const hwm_checkpoint* c, const judgemen
     return HWM_OK;
 }
 
+// The checkpoint plays in the environment of the experiment in `file`; its controller must fit.
+static hwm_status move_to(hwm_checkpoint* c, const char* file, hwm_error* err) {
+    hwm_experiment* other;
+    hwm_status s = hwm_experiment_load(&other, file, NULL, NULL, 0, err);
+    if (s != HWM_OK) {
+        return s;
+    }
+    hwm_controller* controller = NULL;
+    c->experiment->env = other->env;
+    const size_t room = sizeof c->experiment->run.name;
+    char from[sizeof c->experiment->run.name];
+    memcpy(from, c->experiment->run.name, room);
+    if (snprintf(c->experiment->run.name, room, "%.100s in %.100s", from, other->run.name) >=
+        (int)room) {
+        s = hwm_fail(err, HWM_EINVAL, "the names %s and %s are too long together", from,
+                     other->run.name);
+    }
+    if (s == HWM_OK) {
+        s = hwm_experiment_controller(c->experiment, &controller, err);
+    }
+    if (s == HWM_OK && hwm_controller_params(controller)->count != c->list.count) {
+        s = hwm_fail(err, HWM_EINVAL,
+                     "%s has %zu parameters, a controller for the environment of %s would have %zu",
+                     c->path, c->list.count, file, hwm_controller_params(controller)->count);
+    }
+    hwm_controller_destroy(&controller);
+    hwm_experiment_destroy(&other);
+    return s;
+}
+
 hwm_status hwm_judge_checkpoint(const char* path, const hwm_judge_request* request, FILE* out,
                                 hwm_error* err) {
     hwm_checkpoint c;
     hwm_status s = hwm_checkpoint_open(&c, path, err);
     if (s != HWM_OK) {
+        return s;
+    }
+    if (request->in && (s = move_to(&c, request->in, err)) != HWM_OK) {
+        hwm_checkpoint_close(&c);
         return s;
     }
     judgement j = {.request = evaluate_request(request, c.experiment)};

@@ -14,14 +14,15 @@
 
 typedef struct hwm_judge_request {
     int64_t episodes;
-    int64_t seed;       // of the episodes; negative: evaluation.seed of the experiment + 1, which
-                        // training never uses
+    int64_t seed;       // of the episodes; negative: drawn from evaluation.seed of the experiment,
+                        // episodes that neither training nor the choice of the best has seen
     int64_t freeze_at;  // decisions; negative: never
     int64_t reset_at;   // decisions; negative: never
     bool shuffle_rule, zero_rule;
     int64_t variant;  // index of a hidden variant; negative: by chance
     bool controls;    // also the table of controls
     bool json;
+    const char* in;    // experiment file whose environment to play in; NULL: the checkpoint's own
     const char* save;  // also write the JSON object to this file; NULL: no
 } hwm_judge_request;
 hwm_judge_request hwm_judge_default_request(void);

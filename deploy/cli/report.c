@@ -7,10 +7,12 @@
 #include "display.h"
 #include "follow.h"
 #include "run_dir.h"
+#include "summary.h"
 
 typedef struct report_options {
     double threshold;
-    bool markdown;
+    bool markdown, summary, head;
+    const char *name, *command;
 } report_options;
 
 // What a row is made of; NAN where the run has not written it.
@@ -139,9 +141,81 @@ static void print_row(const report_options* o, const row* r) {
     printf("\n");
 }
 
+// ---- one row over all runs
+
+// Mean of one object of evaluation.json: velocity where it has one.
+static double value_of(const hwm_json* j, const char* at, bool velocity) {
+    char path[64];
+    snprintf(path, sizeof path, "%s%s%s", at, *at ? "." : "", velocity ? "velocity" : "mean");
+    return hwm_json_number(j, path, NAN);
+}
+
+// operand: a run directory, or another evaluation in one (RUN/NAME.json).
+static bool read_summary(const char* operand, double threshold, hwm_summary_run* s) {
+    char dir[HWM_PATH_MAX];
+    snprintf(dir, sizeof dir, "%s", operand);
+    const char* file = "evaluation.json";
+    char* slash = strrchr(dir, '/');
+    const size_t length = strlen(dir);
+    const bool other = slash && length > 5 && strcmp(dir + length - 5, ".json") == 0;
+    if (other) {
+        *slash = '\0';
+        file = slash + 1;
+    }
+    row r;
+    if (!read_run(dir, threshold, &r)) {
+        return false;
+    }
+    hwm_json* j = read_json(dir, file);
+    if (!j) {
+        return false;
+    }
+    *s = (hwm_summary_run){.wall_s = r.wall_s, .passed_at = other ? (double)NAN : r.passed_at};
+    snprintf(s->experiment, sizeof s->experiment, "%s", hwm_json_text(j, "experiment", ""));
+    s->velocity = isfinite(hwm_json_number(j, "velocity", NAN));
+    s->value = value_of(j, "", s->velocity);
+    s->worst = NAN;
+    const size_t variants = hwm_json_size(j, "variants");
+    for (size_t k = 0; k < variants; k++) {
+        char at[32];
+        snprintf(at, sizeof at, "variants.%zu", k);
+        s->worst = fmin(s->worst, value_of(j, at, s->velocity));
+    }
+    for (int k = 0; k < HWM_SUMMARY_CONTROLS; k++) {
+        char at[48];
+        snprintf(at, sizeof at, "controls.%s", hwm_summary_control(k));
+        s->control[k] = value_of(j, at, s->velocity);
+    }
+    hwm_json_free(&j);
+    return true;
+}
+
+static hwm_exit summarise(const report_options* o, const char* const* operands, int n) {
+    hwm_summary_run* runs = calloc((size_t)n, sizeof *runs);
+    hwm_exit code = runs ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
+    for (int i = 0; i < n && code == HWM_EXIT_DONE; i++) {
+        if (!read_summary(operands[i], o->threshold, &runs[i])) {
+            fprintf(stderr, "hwm report: %s is not a run that has ended with an evaluation\n",
+                    operands[i]);
+            code = HWM_EXIT_FAILED;
+        }
+    }
+    if (code == HWM_EXIT_DONE) {
+        if (o->head) {
+            hwm_summary_head();
+        }
+        hwm_summary_row(runs, n, o->threshold, o->name, o->command);
+    }
+    free(runs);
+    return code;
+}
+
 static hwm_exit run(const void* options, const char* const* operands, int n_operands) {
     const report_options* o = options;
     hwm_exit code = HWM_EXIT_DONE;
+    if (o->summary) {
+        return summarise(o, operands, n_operands);
+    }
     print_head(o);
     for (int i = 0; i < n_operands; i++) {
         row r;
@@ -162,6 +236,16 @@ static const hwm_option options[] = {
      "Also the environment steps after which an evaluation first reached this return."},
     {"--markdown", NULL, HWM_OPTION_FLAG, offsetof(report_options, markdown), NULL, 0, 0,
      "Print the table as Markdown."},
+    {"--summary", NULL, HWM_OPTION_FLAG, offsetof(report_options, summary), NULL, 0, 0,
+     "One row over all the runs, as Markdown: means and ranges of returns, or of forward "
+     "velocities "
+     "where the task has a way to go. RUN/NAME.json takes that evaluation of the run."},
+    {"--head", NULL, HWM_OPTION_FLAG, offsetof(report_options, head), NULL, 0, 0,
+     "With --summary: the head of the table first."},
+    {"--name", "TEXT", HWM_OPTION_TEXT, offsetof(report_options, name), NULL, 0, 0,
+     "With --summary: name of the row instead of the runs' experiment."},
+    {"--command", "TEXT", HWM_OPTION_TEXT, offsetof(report_options, command), NULL, 0, 0,
+     "With --summary: the command that repeats the row."},
 };
 const hwm_command hwm_command_report = {
     .name = "report",

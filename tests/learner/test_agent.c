@@ -114,6 +114,49 @@ static void test_scales_grow_or_follow(void** state) {
     }
 }
 
+// A refresh changes mean, std and the first layers together: what members predict stays.
+static void test_standardised_function_stays(void** state) {
+    (void)state;
+    rig r;
+    assert_int_equal(rig_open(&r, "model: {standardise: true}\nimagination: {clamp_margin: 10}\n"),
+                     HWM_OK);
+    hwm_model* model = r.agent->model;
+    look(&r, 2, 1);
+    close_to(entry(&r, "obs_mean")[1], 31.5);
+    close_to(entry(&r, "obs_std")[1], sqrt((64.0 * 64 - 1) / 12) + 0.001);
+    nn_params* p = hwm_model_params(model);
+    hwm_rng rng;
+    hwm_rng_init(&rng, 3, HWM_PURPOSE_TEST, 0, 0, 0);
+    for (int i = 0; i < p->list.n; i++)
+        if (strncmp(p->list.entry[i].spec.name, "member", 6) == 0)
+            nn_params_init_normal(p, i, &rng, 0.3);
+    nn_tape* tape;
+    assert_int_equal(nn_tape_create(&tape, 1 << 22), HWM_OK);
+    hwm_real z[16], before[16];
+    for (int i = 0; i < 16; i++)
+        z[i] = i % 4 > 1 ? 0  // these never change, and are tiny units therefore
+                         : (hwm_real)hwm_rng_normal(&rng) + (i % 4 == 1 ? 31 : 0);
+    for (int pass = 0; pass < 2; pass++) {
+        nn_tape_reset(tape);
+        nn_tape_record(tape, false);
+        hwm_model_begin(model, tape);
+        nn_var u = nn_new(tape, 4, 1, false);
+        nn_var next = hwm_model_step(model, tape, nn_wrap(tape, z, NULL, 4, 4), u, 0, &rng).z;
+        for (int i = 0; i < 16; i++) {
+            if (pass == 0)
+                before[i] = next->x[i];
+            else if (fabs((double)(next->x[i] - before[i])) > 1e-3 ||
+                     (i % 4 == 0 && before[i] == z[i]))
+                fail_msg("%g, before the refresh %g, from %g", (double)next->x[i],
+                         (double)before[i], (double)z[i]);
+        }
+        look(&r, 2.5F, 1);  // wider: observation 0 has more room
+    }
+    assert_true(entry(&r, "obs_std")[0] > 1.2F);
+    nn_tape_destroy(&tape);
+    rig_close(&r);
+}
+
 static void test_clamp_at_quantiles(void** state) {
     (void)state;
     rig r;
@@ -161,6 +204,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranges_are_quantiles_of_the_newest),
         cmocka_unit_test(test_scales_grow_or_follow),
+        cmocka_unit_test(test_standardised_function_stays),
         cmocka_unit_test(test_clamp_at_quantiles),
         cmocka_unit_test(test_known_continue_weighs_starts),
         cmocka_unit_test(test_refusals),

@@ -68,13 +68,15 @@ static world world_create(const char* text, const char* const* set, int n_set) {
         rssm_spread(w.agent->model, &rng);
     for (int i = 0; i < w.agent->critic->slow->list.n; i++)
         nn_params_init_normal(w.agent->critic->slow, i, &rng, 0.4);
-    hwm_real lo[O], hi[O], delta[O];
+    hwm_real lo[O], hi[O], delta[O], mean[O], std[O];
     for (int j = 0; j < O; j++) {
         lo[j] = -50;
         hi[j] = 50;
         delta[j] = 0.2 + 0.05 * j;
+        mean[j] = 0.3 - 0.1 * j;
+        std[j] = 0.5 + 0.3 * j;
     }
-    hwm_replay_statistics wide = {lo, hi, delta, -50, 50};
+    hwm_replay_statistics wide = {lo, hi, delta, -50, 50, mean, std};
     hwm_model_refresh(w.agent->model, &wide, 0);
 
     hwm_starts* s = hwm_imagination_starts(w.agent->imagination);
@@ -216,6 +218,13 @@ static void test_mod3_rssm(void** state) {
     check(COMMON "model:\n  kind: rssm\n  sequences: 2\n  sequence_steps: 4\n", set, 3);
 }
 
+static void test_standardised(void** state) {
+    (void)state;
+    static const char* const set[] = {"model.standardise=true", "controller.inputs=[o, d]",
+                                      "rule.phi_std=1", "rule.bound=none"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", set, 4);
+}
+
 // Continue as a function of the predicted observation, and starts weighed by it; the penalty on
 // outputs beyond their useful range.
 static void test_known_continue_and_saturation(void** state) {
@@ -238,6 +247,7 @@ int main(void) {
         cmocka_unit_test(test_mod3_all_layers),
         cmocka_unit_test(test_silu_and_known_reward),
         cmocka_unit_test(test_known_continue_and_saturation),
+        cmocka_unit_test(test_standardised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

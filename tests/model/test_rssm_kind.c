@@ -133,7 +133,7 @@ static void test_imagined_steps_stay_in_range_and_pass_gradients(void** state) {
     (void)state;
     hwm_model* m = create();
     hwm_real lo[O] = {-0.01f, -0.02f}, hi[O] = {0.01f, 0.02f}, delta[O] = {0.1f, 0.1f};
-    const hwm_replay_statistics statistics = {lo, hi, delta, 0.25f, 0.5f};
+    const hwm_replay_statistics statistics = {lo, hi, delta, 0.25f, 0.5f, NULL, NULL};
     hwm_model_refresh(m, &statistics, 0.0);
     hwm_real r_lo, r_hi;
     hwm_model_reward_range(m, &r_lo, &r_hi);
