@@ -81,7 +81,7 @@ const hwm_command hwm_command_eval = {
     .summary = "Return of a checkpoint over fresh episodes, and what it owes to plasticity",
     .example = "hwm eval --checkpoint runs/cartpole-seed0 --episodes 100 --json\n"
                "hwm eval --checkpoint runs/cartpole-seed0 --controls\n"
-               "hwm eval --checkpoint runs/cartpole_flip-seed0 --in "
+               "hwm eval runs/cartpole_flip-seed0 --in "
                "deploy/experiments/cartpole_flip_mid.yaml --controls",
     .options = options,
     .n_options = sizeof options / sizeof options[0],
