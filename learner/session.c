@@ -81,6 +81,7 @@ static hwm_status create_table(hwm_session* s, const char* text, hwm_error* err)
                   e->replay.slack_updates * per_update);
     table->capacity_steps = e->replay.capacity_steps;
     table->capacity_bytes = e->replay.capacity_bytes;
+    table->max_times_sampled = (uint32_t)e->replay.max_times_sampled;
     table->experiment = text;
     table->seed = (uint64_t)e->run.seed;
     hwm_status status = hwm_client_table_create(s->client, table, err);
@@ -131,6 +132,7 @@ hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const cha
     if (status != HWM_OK)
         goto fail;
     hwm_controller_signature(s->acting, spec->variant_dim, &s->signature);
+    hwm_signature_compress(&s->signature, (hwm_compress)e->replay.compress);
     s->phi = malloc((agent->phi->list.count + 1) * sizeof *s->phi);
     if (!s->phi) {
         status = hwm_fail(err, HWM_ENOMEM, "no memory for parameters");

@@ -7,6 +7,7 @@
 void hwm_batch_block_destroy(hwm_batch_block** block) {
     if (*block != NULL) {
         free((*block)->block);
+        free((*block)->packed);
         free(*block);
         *block = NULL;
     }
@@ -14,6 +15,10 @@ void hwm_batch_block_destroy(hwm_batch_block** block) {
 
 static size_t aligned(size_t bytes) {
     return (bytes + 63) & ~(size_t)63;
+}
+
+static bool stands_in_block(const hwm_sample_request* r, const hwm_signature* g, int c) {
+    return (r->columns == 0 || (r->columns >> c & 1)) && g->column[c].codec == HWM_CODEC_RAW;
 }
 
 hwm_status hwm_batch_block_layout(hwm_batch_block* out, const hwm_table_config* table,
@@ -41,7 +46,7 @@ hwm_status hwm_batch_block_layout(hwm_batch_block* out, const hwm_table_config* 
     size_t at_column[HWM_COLUMNS_MAX], at_key[HWM_KEYS_MAX] = {0};
     for (int c = 0; c < g->n_columns; c++) {
         at_column[c] = bytes;
-        if (r->columns == 0 || (r->columns >> c & 1)) {
+        if (stands_in_block(r, g, c)) {
             bytes += aligned(rows * hwm_tensor_bytes(&g->column[c]));
         }
     }
@@ -74,12 +79,24 @@ hwm_status hwm_batch_block_layout(hwm_batch_block* out, const hwm_table_config* 
     b->probability = (double*)(out->block + at_probability);
     b->age_steps = (int64_t*)(out->block + at_age);
     for (int c = 0; c < g->n_columns; c++) {
-        if (r->columns == 0 || (r->columns >> c & 1)) {
+        if (stands_in_block(r, g, c)) {
             b->column[c] = out->block + at_column[c];
         }
     }
     for (int k = 0; k < g->n_keys && r->materialise; k++) {
         b->key[k] = out->block + at_key[k];
+    }
+    return HWM_OK;
+}
+
+hwm_status hwm_batch_block_packed(hwm_batch_block* out, size_t bytes, hwm_error* err) {
+    if (bytes > out->packed_capacity) {
+        uint8_t* grown = realloc(out->packed, bytes);
+        if (grown == NULL) {
+            return hwm_fail(err, HWM_ENOMEM, "no memory for a sample of %zu bytes", bytes);
+        }
+        out->packed = grown;
+        out->packed_capacity = bytes;
     }
     return HWM_OK;
 }

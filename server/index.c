@@ -48,6 +48,7 @@ void hwm_index_destroy(hwm_index** index) {
         hwm_starts_free(&x->starts[i]);
     }
     hwm_priorities_free(x);
+    hwm_draws_free(x);
     for (size_t i = 0; i < x->n_streams; i++) {
         free(x->stream[i].id);
     }
@@ -127,6 +128,8 @@ static void ring_grow(hwm_index* x) {
     float** priority = x->priority != NULL ? calloc(capacity, sizeof *priority) : NULL;
     float* initial = x->priority != NULL ? calloc(capacity, sizeof *initial) : NULL;
     HWM_ASSERT(x->priority == NULL || (priority != NULL && initial != NULL));
+    uint16_t** drawn = x->drawn != NULL ? calloc(capacity, sizeof *drawn) : NULL;
+    HWM_ASSERT(x->drawn == NULL || drawn != NULL);
     size_t row = (size_t)x->n_offsets;
     for (uint64_t id = x->oldest; id < x->next; id++) {
         size_t from = id & (old - 1), to = id & (capacity - 1);
@@ -136,11 +139,16 @@ static void ring_grow(hwm_index* x) {
             priority[to] = x->priority[from];
             initial[to] = x->initial[from];
         }
+        if (drawn != NULL) {
+            drawn[to] = x->drawn[from];
+        }
     }
     free(x->priority);
     free(x->initial);
     x->priority = priority;
     x->initial = initial;
+    free(x->drawn);
+    x->drawn = drawn;
     free(x->entry);
     free(x->offset);
     x->entry = entry;
@@ -252,7 +260,7 @@ void hwm_index_evict(hwm_index* index) {
         return;
     }
     hwm_run* r = &x->run[e->segment];
-    hwm_starts_evicting(x, r, e);
+    hwm_starts_evicting(x);
     hwm_param_drop(x, e->param);
     hwm_stream_info* s = stream_find(x, r->stream);
     s->chunks--;
@@ -360,6 +368,10 @@ void hwm_index_drop(hwm_index* index, uint64_t id) {
         free(x->priority[hwm_slot_of(x, id)]);
         x->priority[hwm_slot_of(x, id)] = NULL;
     }
+    if (x->drawn != NULL) {
+        free(x->drawn[hwm_slot_of(x, id)]);
+        x->drawn[hwm_slot_of(x, id)] = NULL;
+    }
     hwm_starts_rebuild(x);
 }
 
@@ -465,6 +477,12 @@ size_t hwm_index_memory(const hwm_index* index) {
     }
     for (size_t i = 0; i < x->n_streams; i++) {
         bytes += x->stream[i].capacity * sizeof *x->stream[i].id;
+    }
+    for (uint64_t id = x->oldest; x->drawn != NULL && id < x->next; id++) {
+        bytes += sizeof *x->drawn;
+        bytes += x->drawn[hwm_slot_of(x, id)] != NULL
+                     ? hwm_index_entry(x, id)->steps * sizeof **x->drawn
+                     : 0;
     }
     for (uint64_t id = x->oldest; x->priority != NULL && id < x->next; id++) {
         const hwm_entry* e = hwm_index_entry(x, id);

@@ -96,6 +96,14 @@ bool hwm_index_prioritise(hwm_index* index, hwm_stream stream, uint64_t step, do
 void hwm_index_close_stream(hwm_index* index, hwm_stream stream);
 // The stream's entry, made where it is new; borrowed until the next stream is made. Write lock.
 hwm_stream_info* hwm_index_stream_plan(hwm_index* index, hwm_stream stream);
+// A start is drawn `times` times at most, whatever the length of the sequence; 0: without limit.
+// Counted from the start of the process.
+void hwm_index_limit_times(hwm_index* index, uint32_t times);
+uint32_t hwm_index_times_limit(const hwm_index* index);
+bool hwm_index_spent(const hwm_index* index, uint64_t id, uint32_t row);  // the limit is reached
+// Counts one draw of a start, or takes it back (where its chunk is gone: nothing). Only with a
+// limit.
+void hwm_index_drawn(hwm_index* index, uint64_t id, uint32_t row, bool back);
 // A stream whose chunks are gone but whose last sequence still guards against repetition.
 void hwm_index_stream_set(hwm_index* index, hwm_stream stream, const hwm_stream_record* record);
 void hwm_index_stream_forget(hwm_index* index, hwm_stream stream);

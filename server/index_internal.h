@@ -73,6 +73,10 @@ struct hwm_index {
     float* initial;    // (capacity)
     float highest;
 
+    // draws: of the rows of each chunk, NULL where none was drawn
+    uint32_t times_limit;  // 0: not counted
+    uint16_t** drawn;      // (capacity)
+
     uint64_t steps, bytes, inserted;
     uint64_t loaded;  // inserted steps when the store was opened: what is older is not fresh
     hwm_starts starts[STARTS_MAX];
@@ -95,8 +99,8 @@ void hwm_starts_free(hwm_starts* starts);
 void hwm_starts_rebuild(hwm_index* index);  // after the ring moved
 void hwm_starts_appended(hwm_index* index, const hwm_run* run,
                          uint32_t old_end);  // newest chunk of the run
-void hwm_starts_evicting(hwm_index* index, const hwm_run* run,
-                         const hwm_entry* entry);  // the oldest chunk, still in place
+void hwm_starts_evicting(hwm_index* index);  // the oldest chunk, still in place
 void hwm_priorities_free(hwm_index* index);
+void hwm_draws_free(hwm_index* index);
 
 #endif

@@ -41,10 +41,37 @@ void hwm_limiter_restore(hwm_limiter* limiter, uint64_t inserted, uint64_t sampl
     limiter->sampled = sampled;
 }
 
+hwm_status hwm_limiter_change(hwm_limiter* limiter, const hwm_limiter_config* config,
+                              hwm_error* err) {
+    hwm_limiter fresh, old = *limiter;
+    hwm_status status = hwm_limiter_init(&fresh, config, err);
+    if (status != HWM_OK) {
+        return status;
+    }
+    limiter->ratio = fresh.ratio;
+    limiter->diff_min = fresh.diff_min;
+    limiter->diff_max = fresh.diff_max;
+    limiter->min_size_steps = fresh.min_size_steps;
+    limiter->burst_steps = fresh.burst_steps;
+    limiter->prefetch_steps = fresh.prefetch_steps;
+    limiter->offset = 0;
+    // a warm-up that still goes on leads to the middle by itself
+    uint64_t warm = (uint64_t)(old.min_size_steps > fresh.min_size_steps ? old.min_size_steps
+                                                                         : fresh.min_size_steps);
+    if (fresh.ratio > 0 && old.committed >= warm) {
+        double before =
+            old.ratio > 0 ? hwm_limiter_diff(&old) - (double)old.min_size_steps * old.ratio : 0;
+        double middle = (double)fresh.min_size_steps * fresh.ratio;
+        limiter->offset = middle + before - hwm_limiter_diff(limiter);
+    }
+    return HWM_OK;
+}
+
 bool hwm_limiter_can_insert(const hwm_limiter* limiter, uint64_t steps) {
     uint64_t after = limiter->admitted + steps;
     return limiter->ratio == 0 || after <= (uint64_t)limiter->min_size_steps ||
-           (double)after * limiter->ratio - (double)limiter->sampled <= limiter->diff_max;
+           (double)after * limiter->ratio - (double)limiter->sampled + limiter->offset <=
+               limiter->diff_max;
 }
 
 void hwm_limiter_insert(hwm_limiter* limiter, uint64_t steps) {
@@ -70,7 +97,8 @@ bool hwm_limiter_can_sample(const hwm_limiter* limiter, uint64_t stored, uint64_
         return false;
     }
     return uncounted || limiter->ratio == 0 ||
-           (double)limiter->committed * limiter->ratio - (double)(limiter->sampled + steps) >=
+           (double)limiter->committed * limiter->ratio - (double)(limiter->sampled + steps) +
+                   limiter->offset >=
                limiter->diff_min;
 }
 
@@ -84,5 +112,5 @@ void hwm_limiter_sample_undone(hwm_limiter* limiter, uint64_t steps) {
 }
 
 double hwm_limiter_diff(const hwm_limiter* limiter) {
-    return (double)limiter->committed * limiter->ratio - (double)limiter->sampled;
+    return (double)limiter->committed * limiter->ratio - (double)limiter->sampled + limiter->offset;
 }

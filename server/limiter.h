@@ -4,7 +4,7 @@
 // that neither the workers nor the learner run away. Arithmetic of Reverb's rate limiter (Cassirer
 // et al. 2021, arXiv:2102.04736), counted in steps.
 //
-//   diff = inserted * ratio - sampled
+//   diff = inserted * ratio - sampled + offset      (offset: 0 unless the ratio was changed)
 //   insert of n allowed   while inserted + n <= min_size, or (inserted + n) * ratio - sampled <=
 //   diff_max sample of m allowed   when stored >= min_size and inserted * ratio - (sampled + m) >=
 //   diff_min diff_max = min_size * ratio + burst * ratio,   diff_min = min_size * ratio - prefetch
@@ -22,6 +22,7 @@
 typedef struct hwm_limiter {
     double ratio;  // 0: no limit
     double diff_min, diff_max;
+    double offset;  // added to diff: what earlier ratios of the table have settled
     int64_t min_size_steps, burst_steps, prefetch_steps;
     bool closed;         // no more inserts: the lower bound is lifted
     uint64_t admitted;   // steps on their way into the store or in it, ever
@@ -36,6 +37,12 @@ typedef struct hwm_limiter {
 hwm_status hwm_limiter_init(hwm_limiter* limiter, const hwm_limiter_config* config, hwm_error* err);
 // As the table was left: counters of earlier processes.
 void hwm_limiter_restore(hwm_limiter* limiter, uint64_t inserted, uint64_t sampled);
+
+// Another configuration for a table in use: counters stay, and diff keeps its distance from the
+// middle, so that neither side has to make up for what went by under the old ratio. As for init;
+// on failure nothing has changed.
+hwm_status hwm_limiter_change(hwm_limiter* limiter, const hwm_limiter_config* config,
+                              hwm_error* err);
 
 bool hwm_limiter_can_insert(const hwm_limiter* limiter, uint64_t steps);
 void hwm_limiter_insert(hwm_limiter* limiter, uint64_t steps);       // admitted, now being written

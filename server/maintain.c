@@ -80,8 +80,9 @@ static void check_record(void* context, uint64_t id, const hwm_chunk_meta* meta,
 }
 
 static hwm_status check_table(void* context, int table, const hwm_table_config* config,
-                              const hwm_table_state* state) {
+                              double limiter_offset, const hwm_table_state* state) {
     checking* c = context;
+    (void)limiter_offset;
     (void)state;
     c->report->tables++;
     c->table = table;

@@ -53,12 +53,18 @@ static hwm_status load_stream(void* context, hwm_stream stream, const hwm_stream
     return HWM_OK;
 }
 
-static hwm_status table_set_up(hwm_replay_slot* t, const hwm_table_config* config,
-                               const hwm_table_state* state, hwm_error* err) {
+hwm_status hwm_replay_slot_set_up(hwm_replay_slot* t, const hwm_table_config* config,
+                                  double limiter_offset, const hwm_table_state* state,
+                                  hwm_error* err) {
     hwm_status status = hwm_limiter_init(&t->limiter, &config->limiter, err);
+    if (status == HWM_OK) {
+        status = hwm_order_init(&t->order, config->order_streams, config->order_steps,
+                                state->inserted_steps, err);
+    }
     if (status != HWM_OK) {
         return status;
     }
+    t->limiter.offset = limiter_offset;
     t->config = *config;
     t->experiment = strdup(config->experiment != NULL ? config->experiment : "");
     if (t->experiment == NULL) {
@@ -68,10 +74,18 @@ static hwm_status table_set_up(hwm_replay_slot* t, const hwm_table_config* confi
     t->state = *state;
     hwm_limiter_restore(&t->limiter, state->inserted_steps, state->sampled_steps);
     t->limiter.closed = state->closed;
-    return hwm_index_create(&t->index, config->signature.n_columns + config->signature.n_keys, err);
+    status =
+        hwm_index_create(&t->index, config->signature.n_columns + config->signature.n_keys, err);
+    if (status == HWM_OK) {
+        hwm_index_limit_times(t->index, config->max_times_sampled);
+    }
+    return status;
 }
 
-static void table_tear_down(hwm_replay_slot* t) {
+void hwm_replay_slot_tear_down(hwm_replay_slot* t) {
+    for (hwm_append_op* op; (op = hwm_append_pop(&t->early)) != NULL;) {
+        hwm_append_free(op);
+    }
     for (hwm_append_op* op; (op = hwm_append_pop(&t->held)) != NULL;) {
         hwm_append_free(op);
     }
@@ -79,6 +93,7 @@ static void table_tear_down(hwm_replay_slot* t) {
         free(op);
     }
     hwm_index_destroy(&t->index);
+    hwm_order_destroy(&t->order);
     free(t->experiment);
     free(t->range);
     free(t->range_used);
@@ -86,7 +101,7 @@ static void table_tear_down(hwm_replay_slot* t) {
 }
 
 static hwm_status load_table(void* context, int table, const hwm_table_config* config,
-                             const hwm_table_state* state) {
+                             double limiter_offset, const hwm_table_state* state) {
     loading* l = context;
     if (table != l->replay->n_tables) {
         return hwm_fail(l->err, HWM_ECORRUPT, "table %d follows table %d in the store", table,
@@ -94,7 +109,7 @@ static hwm_status load_table(void* context, int table, const hwm_table_config* c
     }
     hwm_replay_slot* t = &l->replay->table[table];
     l->replay->n_tables++;
-    return table_set_up(t, config, state, l->err);
+    return hwm_replay_slot_set_up(t, config, limiter_offset, state, l->err);
 }
 
 static hwm_status load(hwm_replay* replay, hwm_error* err) {
@@ -239,7 +254,7 @@ void hwm_replay_close(hwm_replay** replay) {
         hwm_batch_block_destroy(&block);
     }
     for (int i = 0; i < r->n_tables; i++) {
-        table_tear_down(&r->table[i]);
+        hwm_replay_slot_tear_down(&r->table[i]);
     }
     hwm_store_view_destroy(&r->view);
     hwm_store_close(&r->store);

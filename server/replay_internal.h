@@ -11,6 +11,7 @@
 
 #include "base/metrics.h"
 #include "server/limiter.h"
+#include "server/order.h"
 #include "server/sampler.h"
 
 // One chunk on its way into the store.
@@ -21,6 +22,7 @@ typedef struct hwm_append_op {
     int64_t queued_ns;
     hwm_chunk_meta meta;
     hwm_status status;
+    bool stored;                  // known to be a duplicate when it came
     uint64_t id;                  // given by the writer
     void (*release)(void* kept);  // NULL: the bytes stand behind the struct
     void* kept;
@@ -59,6 +61,8 @@ typedef struct hwm_replay_slot {  // table
 
     // queue lock
     hwm_limiter limiter;
+    hwm_order order;
+    hwm_append_list early;                 // appends whose turn has not come
     hwm_append_list held;                  // appends that the limiter holds
     hwm_sample_list waiting;               // samples that wait for data or for the limiter
     uint64_t stored_steps, evicted_steps;  // after the last commit
@@ -115,6 +119,11 @@ void hwm_replay_save_states(hwm_replay* replay);
 typedef hwm_status (*hwm_store_change)(hwm_store_txn* txn, void* context, hwm_error* err);
 hwm_status hwm_replay_transact(hwm_replay* replay, hwm_store_change make, void* context,
                                hwm_error* err);
+// A table in memory, from what is on disk or comes there; on failure tear it down too.
+hwm_status hwm_replay_slot_set_up(hwm_replay_slot* table, const hwm_table_config* config,
+                                  double limiter_offset, const hwm_table_state* state,
+                                  hwm_error* err);
+void hwm_replay_slot_tear_down(hwm_replay_slot* table);
 // Removes a chunk that failed its checksum from store and index.
 void hwm_replay_drop(hwm_replay* replay, int table, uint64_t id);
 
@@ -123,8 +132,12 @@ void hwm_replay_done(hwm_replay* replay, const hwm_completion* completion);
 // Moves on what the limiter allows now.
 void hwm_replay_pump(hwm_replay* replay, hwm_replay_slot* table);
 void hwm_append_free(hwm_append_op* op);
+// Takes the appends of a list out and refuses them with this status and text.
+void hwm_replay_refuse_list(hwm_replay* replay, hwm_replay_slot* table, hwm_append_list* list,
+                            hwm_status status, const char* text);
 void hwm_append_push(hwm_append_list* list, hwm_append_op* op);
 hwm_append_op* hwm_append_pop(hwm_append_list* list);
+void hwm_append_join(hwm_append_list* list, hwm_append_list* tail);  // empties tail
 void hwm_sample_push(hwm_sample_list* list, hwm_sample_op* op);
 hwm_sample_op* hwm_sample_pop(hwm_sample_list* list);
 // Takes op out of the list; false: it is not there.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "net/packed.h"
 #include "server/replay_internal.h"
 
 // ---- queues
@@ -41,6 +42,20 @@ hwm_append_op* hwm_append_pop(hwm_append_list* list) {
         op->next = NULL;
     }
     return op;
+}
+
+void hwm_append_join(hwm_append_list* list, hwm_append_list* tail) {
+    if (tail->head != NULL) {
+        if (list->tail != NULL) {
+            list->tail->next = tail->head;
+        } else {
+            list->head = tail->head;
+        }
+        list->tail = tail->tail;
+        list->n += tail->n;
+        list->bytes += tail->bytes;
+    }
+    *tail = (hwm_append_list){0};
 }
 
 void hwm_sample_push(hwm_sample_list* list, hwm_sample_op* op) {
@@ -106,6 +121,64 @@ void hwm_replay_done(hwm_replay* replay, const hwm_completion* completion) {
 
 uint64_t hwm_sample_steps(const hwm_sample_request* r) {
     return (uint64_t)r->batch * (uint64_t)r->length;
+}
+
+void hwm_replay_refuse_list(hwm_replay* replay, hwm_replay_slot* t, hwm_append_list* list,
+                            hwm_status status, const char* text) {
+    for (hwm_append_op* op; (op = hwm_append_pop(list)) != NULL;) {
+        hwm_completion c = {.kind = HWM_DONE_APPEND, .token = op->token, .status = status};
+        snprintf(c.text, sizeof c.text, "%s", text);
+        t->refused[status]++;
+        hwm_replay_done(replay, &c);
+        hwm_append_free(op);
+    }
+}
+
+// Lets the chunk go on: to the writer, or to those that the limiter holds.
+static void let_in(hwm_replay* replay, hwm_replay_slot* t, hwm_append_op* op) {
+    // the first chunk of a stream is always let in, so that a new worker is seen
+    bool first = op->meta.sequence == 1 && t->order.streams == 0;
+    if (first || (t->held.n == 0 && hwm_limiter_can_insert(&t->limiter, op->meta.steps))) {
+        hwm_limiter_insert(&t->limiter, op->meta.steps);
+        hwm_append_push(&replay->ready, op);
+        if (replay->ready.n == 1) {
+            pthread_cond_signal(&replay->writer_wake);
+        }
+    } else {
+        t->limiter.insert_waits++;
+        hwm_append_push(&t->held, op);
+    }
+}
+
+// Early chunks whose turn has come, one after the other. What was let in before goes on too: the
+// store says that it is a duplicate.
+static void let_in_early(hwm_replay* replay, hwm_replay_slot* t) {
+    hwm_append_list passed = {0}, never = {0};
+    for (hwm_append_op* op; (op = hwm_append_pop(&t->early)) != NULL;) {
+        hwm_stream stream = {op->meta.env, op->meta.incarnation};
+        switch (op->stored ? HWM_ORDER_AGAIN
+                           : hwm_order_of(&t->order, stream, op->meta.sequence, op->meta.steps)) {
+        case HWM_ORDER_LATER:
+            hwm_append_push(&passed, op);
+            break;
+        case HWM_ORDER_NOW:
+            hwm_order_take(&t->order, stream, op->meta.sequence, op->meta.steps);
+            let_in(replay, t, op);
+            // the turn of those that were passed over may have come: from the oldest again
+            hwm_append_join(&passed, &t->early);
+            hwm_append_join(&t->early, &passed);
+            break;
+        case HWM_ORDER_AGAIN:
+            let_in(replay, t, op);
+            break;
+        case HWM_ORDER_NEVER:
+            hwm_append_push(&never, op);
+        }
+    }
+    t->early = passed;
+    hwm_replay_refuse_list(replay, t, &never, HWM_EINVAL,
+                           "the table takes chunks round by round: an environment that it does not "
+                           "know, or more rows than its round has left");
 }
 
 void hwm_replay_pump(hwm_replay* replay, hwm_replay_slot* t) {
@@ -189,7 +262,7 @@ static hwm_status append(hwm_replay* replay, int table, const hwm_chunk* chunk, 
     memcpy(op->meta.set, chunk->param.set, sizeof op->meta.set);
     for (int i = 0; i < g->n_columns + g->n_keys; i++) {
         const uint8_t* at = i < g->n_columns ? chunk->column[i] : chunk->key[i - g->n_columns];
-        size_t need = i < g->n_columns ? chunk->steps * hwm_tensor_bytes(&g->column[i])
+        size_t need = i < g->n_columns ? hwm_chunk_column_bytes(g, chunk, i)
                                        : hwm_tensor_bytes(&g->key[i - g->n_columns]);
         const uint8_t* begin = bytes;
         if (at < begin || need > size || (size_t)(at - begin) > size - need) {
@@ -204,6 +277,12 @@ static hwm_status append(hwm_replay* replay, int table, const hwm_chunk* chunk, 
     op->bytes = release == NULL ? (const uint8_t*)(op + 1) : bytes;
     op->release = release;
     op->kept = kept;
+    if (t->config.order_streams > 0) {
+        hwm_index_lock(t->index, false);
+        const hwm_stream_info* s = hwm_index_stream(t->index, chunk->stream);
+        op->stored = s != NULL && s->last_sequence >= chunk->sequence;
+        hwm_index_unlock(t->index);
+    }
 
     pthread_mutex_lock(&replay->queue);
     hwm_status status = HWM_OK;
@@ -211,17 +290,11 @@ static hwm_status append(hwm_replay* replay, int table, const hwm_chunk* chunk, 
         status = HWM_ECLOSED;
     } else if (t->limiter.ratio > 0 && chunk->steps > (uint64_t)t->limiter.burst_steps) {
         status = HWM_EINVAL;  // would never be let in
-    } else if (chunk->sequence == 1 ||
-               (t->held.n == 0 && hwm_limiter_can_insert(&t->limiter, chunk->steps))) {
-        // the first chunk of a stream is always let in, so that a new worker is seen
-        hwm_limiter_insert(&t->limiter, chunk->steps);
-        hwm_append_push(&replay->ready, op);
-        if (replay->ready.n == 1) {
-            pthread_cond_signal(&replay->writer_wake);
-        }
+    } else if (t->order.streams == 0) {
+        let_in(replay, t, op);
     } else {
-        t->limiter.insert_waits++;
-        hwm_append_push(&t->held, op);
+        hwm_append_push(&t->early, op);
+        let_in_early(replay, t);
     }
     pthread_mutex_unlock(&replay->queue);
     if (status != HWM_OK) {

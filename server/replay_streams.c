@@ -238,7 +238,8 @@ bool hwm_replay_version_in_use(hwm_replay* replay, const char* set, uint64_t ver
     bool used =
         op_refers(replay->ready.head, set, version) || op_refers(replay->committing, set, version);
     for (int i = 0; i < replay->n_tables && !used; i++) {
-        used = op_refers(replay->table[i].held.head, set, version);
+        used = op_refers(replay->table[i].held.head, set, version) ||
+               op_refers(replay->table[i].early.head, set, version);
     }
     pthread_mutex_unlock(&replay->queue);
     for (int i = 0; i < replay->n_tables && !used; i++) {

@@ -26,8 +26,7 @@ static bool name_is_fine(const char* name) {
     return true;
 }
 
-static hwm_status config_check(const hwm_replay* replay, const hwm_table_config* c,
-                               hwm_error* err) {
+static hwm_status config_check(const hwm_table_config* c, hwm_error* err) {
     if (!name_is_fine(c->name)) {
         return hwm_fail(err, HWM_EINVAL,
                         "table name '%.64s': 1 to 63 letters, digits, '-', '_' and '.' are allowed",
@@ -54,10 +53,116 @@ static hwm_status config_check(const hwm_replay* replay, const hwm_table_config*
                         ": sampling would never begin",
                         c->name, c->limiter.min_size_steps, c->capacity_steps);
     }
-    if (replay->n_tables == HWM_TABLES_MAX) {
-        return hwm_fail(err, HWM_EFULL, "there are %d tables already", HWM_TABLES_MAX);
+    if (c->max_times_sampled > UINT16_MAX) {
+        return hwm_fail(err, HWM_EINVAL, "table %s: max_times_sampled is %u; 0 to %u are allowed",
+                        c->name, c->max_times_sampled, UINT16_MAX);
     }
     return HWM_OK;
+}
+
+hwm_status hwm_replay_transact(hwm_replay* replay, hwm_store_change make, void* context,
+                               hwm_error* err) {
+    hwm_store_txn* txn;
+    hwm_status status = hwm_store_begin(replay->store, &txn, err);
+    if (status == HWM_OK) {
+        status = make(txn, context, err);
+    }
+    if (status == HWM_OK) {
+        status = hwm_store_commit(&txn, err);
+    }
+    hwm_store_abort(&txn);
+    return status;
+}
+
+typedef struct table_change {
+    int table;
+    const hwm_table_config* config;
+    double limiter_offset;
+    const hwm_table_state* state;  // NULL: stays
+} table_change;
+
+static hwm_status put_table(hwm_store_txn* txn, void* context, hwm_error* err) {
+    const table_change* c = context;
+    hwm_status status = hwm_store_table_put(txn, c->table, c->config, c->limiter_offset, err);
+    return status == HWM_OK && c->state != NULL ? hwm_store_state_put(txn, c->table, c->state, err)
+                                                : status;
+}
+
+// Whoever joins a table with other values than it has changes it: capacity, limiter, experiment and
+// max_times_sampled. What is stored was made with the rest, so that is refused.
+static hwm_status table_change_to(hwm_replay* replay, int table, const hwm_table_config* config,
+                                  hwm_error* err) {
+    hwm_replay_slot* t = &replay->table[table];
+    const hwm_table_config* now = &t->config;
+    const char* text = config->experiment != NULL ? config->experiment : "";
+    hwm_status status = hwm_signature_compare(&now->signature, &config->signature, err);
+    if (status != HWM_OK) {
+        return status;
+    }
+    if (config->seed != now->seed) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "table %s draws with seed %" PRIu64 ", not %" PRIu64
+                        ": take another directory for another run",
+                        now->name, now->seed, config->seed);
+    }
+    if (config->order_streams != now->order_streams || config->order_steps != now->order_steps) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "table %s takes rounds of %u environments with %u steps, not of %u with %u",
+                        now->name, now->order_streams, now->order_steps, config->order_streams,
+                        config->order_steps);
+    }
+    bool limits = memcmp(&config->limiter, &now->limiter, sizeof now->limiter) != 0;
+    bool times = config->max_times_sampled != now->max_times_sampled;
+    if (!limits && !times && config->capacity_steps == now->capacity_steps &&
+        config->capacity_bytes == now->capacity_bytes && strcmp(text, now->experiment) == 0) {
+        return HWM_OK;
+    }
+    status = config_check(config, err);
+    char* experiment = status == HWM_OK ? strdup(text) : NULL;
+    if (status == HWM_OK && experiment == NULL) {
+        status = hwm_fail(err, HWM_ENOMEM, "no memory for a table");
+    }
+    if (status != HWM_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&replay->commit);
+    pthread_mutex_lock(&replay->queue);
+    hwm_limiter limiter = t->limiter;
+    pthread_mutex_unlock(&replay->queue);
+    status = limits ? hwm_limiter_change(&limiter, &config->limiter, err) : HWM_OK;
+    if (status == HWM_OK) {
+        table_change change = {table, config, limiter.offset, NULL};
+        status = hwm_replay_transact(replay, put_table, &change, err);
+    }
+    if (status == HWM_OK) {
+        if (times) {
+            hwm_index_lock(t->index, true);
+            hwm_index_limit_times(t->index, config->max_times_sampled);
+            hwm_index_unlock(t->index);
+        }
+        pthread_mutex_lock(&replay->queue);
+        if (limits) {
+            hwm_limiter_change(&t->limiter, &config->limiter, NULL);
+        }
+        // only what changes: samplers read the rest meanwhile
+        char* before = t->experiment;
+        t->config.capacity_steps = config->capacity_steps;
+        t->config.capacity_bytes = config->capacity_bytes;
+        t->config.limiter = config->limiter;
+        t->config.max_times_sampled = config->max_times_sampled;
+        t->config.experiment = t->experiment = experiment;
+        experiment = before;
+        hwm_replay_pump(replay, t);
+        pthread_mutex_unlock(&replay->queue);
+        hwm_log(HWM_LOG_INFO, "store", "table changed",
+                "name=%s capacity_steps=%" PRId64 " capacity_bytes=%" PRId64
+                " samples_per_insert=%g max_times_sampled=%u",
+                config->name, config->capacity_steps, config->capacity_bytes,
+                config->limiter.samples_per_insert, config->max_times_sampled);
+    }
+    pthread_mutex_unlock(&replay->commit);
+    free(experiment);
+    return status;
 }
 
 hwm_status hwm_replay_table_create(hwm_replay* replay, const hwm_table_config* config, int* table,
@@ -65,46 +170,26 @@ hwm_status hwm_replay_table_create(hwm_replay* replay, const hwm_table_config* c
     int found = hwm_replay_table_find(replay, config->name);
     if (found >= 0 && config->name[0] != '\0') {
         *table = found;
-        return hwm_signature_compare(&replay->table[found].config.signature, &config->signature,
-                                     err);
+        return table_change_to(replay, found, config, err);
     }
-    hwm_status status = config_check(replay, config, err);
+    hwm_status status = config_check(config, err);
+    if (status == HWM_OK && replay->n_tables == HWM_TABLES_MAX) {
+        status = hwm_fail(err, HWM_EFULL, "there are %d tables already", HWM_TABLES_MAX);
+    }
     if (status != HWM_OK) {
         return status;
     }
     pthread_mutex_lock(&replay->commit);
     int id = replay->n_tables;
-    hwm_table_state state = {.next_chunk = 1};
     hwm_replay_slot* t = &replay->table[id];
-    hwm_store_txn* txn = NULL;
-    hwm_index* index = NULL;
-    char* experiment = strdup(config->experiment != NULL ? config->experiment : "");
-    status = experiment != NULL ? HWM_OK : hwm_fail(err, HWM_ENOMEM, "no memory for a table");
+    hwm_table_state state = {.next_chunk = 1};
+    status = hwm_replay_slot_set_up(t, config, 0, &state, err);
     if (status == HWM_OK) {
-        status =
-            hwm_index_create(&index, config->signature.n_columns + config->signature.n_keys, err);
+        table_change change = {id, config, 0, &state};
+        status = hwm_replay_transact(replay, put_table, &change, err);
     }
-    if (status == HWM_OK) {
-        status = hwm_store_begin(replay->store, &txn, err);
-    }
-    if (status == HWM_OK) {
-        status = hwm_store_table_put(txn, id, config, err);
-    }
-    if (status == HWM_OK) {
-        status = hwm_store_state_put(txn, id, &state, err);
-    }
-    if (status == HWM_OK) {
-        status = hwm_store_commit(&txn, err);
-    }
-    hwm_store_abort(&txn);
     if (status == HWM_OK) {
         pthread_mutex_lock(&replay->queue);
-        t->config = *config;
-        t->experiment = experiment;
-        t->config.experiment = experiment;
-        t->index = index;
-        t->state = state;
-        hwm_limiter_init(&t->limiter, &config->limiter, NULL);
         replay->n_tables++;
         pthread_mutex_unlock(&replay->queue);
         *table = id;
@@ -112,8 +197,7 @@ hwm_status hwm_replay_table_create(hwm_replay* replay, const hwm_table_config* c
                 "name=%s capacity_steps=%" PRId64 " samples_per_insert=%g", config->name,
                 config->capacity_steps, config->limiter.samples_per_insert);
     } else {
-        hwm_index_destroy(&index);
-        free(experiment);
+        hwm_replay_slot_tear_down(t);
     }
     pthread_mutex_unlock(&replay->commit);
     return status;
@@ -133,20 +217,6 @@ int hwm_replay_table_find(const hwm_replay* replay, const char* name) {
 
 const hwm_table_config* hwm_replay_table_config(const hwm_replay* replay, int table) {
     return table >= 0 && table < replay->n_tables ? &replay->table[table].config : NULL;
-}
-
-hwm_status hwm_replay_transact(hwm_replay* replay, hwm_store_change make, void* context,
-                               hwm_error* err) {
-    hwm_store_txn* txn;
-    hwm_status status = hwm_store_begin(replay->store, &txn, err);
-    if (status == HWM_OK) {
-        status = make(txn, context, err);
-    }
-    if (status == HWM_OK) {
-        status = hwm_store_commit(&txn, err);
-    }
-    hwm_store_abort(&txn);
-    return status;
 }
 
 typedef struct state_change {
@@ -190,16 +260,11 @@ hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err)
     if (status == HWM_OK) {
         t->state.closed = 1;
         t->limiter.closed = true;
-        // what the limiter holds is refused: no more inserts
-        for (hwm_append_op* op; (op = hwm_append_pop(&t->held)) != NULL;) {
-            hwm_completion c = {.kind = HWM_DONE_APPEND,
-                                .token = op->token,
-                                .status = HWM_ECLOSED,
-                                .text = "the table was closed for inserts"};
-            t->refused[HWM_ECLOSED]++;
-            hwm_replay_done(replay, &c);
-            hwm_append_free(op);
-        }
+        // what waits is refused: no more inserts
+        hwm_replay_refuse_list(replay, t, &t->held, HWM_ECLOSED,
+                               "the table was closed for inserts");
+        hwm_replay_refuse_list(replay, t, &t->early, HWM_ECLOSED,
+                               "the table was closed for inserts");
         hwm_replay_pump(replay, t);
     }
     pthread_mutex_unlock(&replay->queue);

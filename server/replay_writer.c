@@ -235,8 +235,34 @@ static hwm_status commit_group(hwm_replay* replay, hwm_append_op* ops, hwm_error
     return status;
 }
 
+static void order_back(hwm_replay_slot* t, const hwm_append_op* op) {
+    hwm_order_back(&t->order, (hwm_stream){op->meta.env, op->meta.incarnation}, op->meta.sequence);
+}
+
+// A chunk of an ordered table was refused: what came behind it has to come again as well, and the
+// order goes on where the table stands. Queue lock held.
+static void put_order_back(hwm_replay* replay, int table) {
+    hwm_replay_slot* t = &replay->table[table];
+    hwm_append_list rest = {0}, back = {0};
+    for (hwm_append_op* op; (op = hwm_append_pop(&replay->ready)) != NULL;) {
+        if (op->table == table) {
+            hwm_limiter_insert_undone(&t->limiter, op->meta.steps);
+            order_back(t, op);
+        }
+        hwm_append_push(op->table == table ? &back : &rest, op);
+    }
+    replay->ready = rest;
+    for (hwm_append_op* op; (op = hwm_append_pop(&t->held)) != NULL;) {
+        order_back(t, op);
+        hwm_append_push(&back, op);
+    }
+    hwm_replay_refuse_list(replay, t, &back, HWM_EAGAIN,
+                           "a chunk that comes before it was refused: send it again");
+    t->order.let_in = t->state.inserted_steps;
+}
+
 static void report(hwm_replay* replay, hwm_append_op* ops, const hwm_error* err) {
-    uint64_t touched = 0;
+    uint32_t touched = 0, refused = 0;  // bit t: of table t
     pthread_mutex_lock(&replay->queue);
     replay->committing = NULL;
     replay->n_committing = 0;
@@ -248,7 +274,7 @@ static void report(hwm_replay* replay, hwm_append_op* ops, const hwm_error* err)
             hwm_limiter_insert_done(&t->limiter, op->meta.steps);
             t->appends_done++;
             if (!(touched >> op->table & 1)) {
-                touched |= 1ull << op->table;
+                touched |= 1u << op->table;
                 t->commits++;
                 t->stored_steps = hwm_index_steps(t->index);
                 t->evicted_steps = t->state.evicted_steps;
@@ -259,6 +285,8 @@ static void report(hwm_replay* replay, hwm_append_op* ops, const hwm_error* err)
                 t->duplicates++;
             } else {
                 t->refused[op->status]++;
+                refused |= 1u << op->table;
+                order_back(t, op);
                 snprintf(c.text, sizeof c.text, "%.*s", (int)sizeof c.text - 1,
                          op->status == HWM_EAGAIN
                              ? "an earlier chunk of the stream was refused: send that one first"
@@ -269,6 +297,9 @@ static void report(hwm_replay* replay, hwm_append_op* ops, const hwm_error* err)
         hwm_append_free(op);
     }
     for (int i = 0; i < replay->n_tables; i++) {
+        if ((refused >> i & 1) && replay->table[i].order.streams > 0) {
+            put_order_back(replay, i);
+        }
         hwm_replay_pump(replay, &replay->table[i]);
     }
     pthread_mutex_unlock(&replay->queue);

@@ -27,6 +27,7 @@ typedef struct piece {
 typedef struct start {
     uint64_t id;
     uint32_t row;  // in the chunk
+    double probability;
 } start;
 
 struct hwm_sampler {
@@ -36,6 +37,7 @@ struct hwm_sampler {
     size_t starts_capacity;
     piece* piece;
     size_t n_pieces, pieces_capacity;
+    int n_starts;  // drawn so far
     uint32_t*
         offset;  // (pieces, n_offsets): copies, because the index may move while rows are copied
     size_t offsets_capacity;
@@ -181,50 +183,122 @@ static void step_back(const hwm_index* index, const hwm_sample_request* r, const
     a->row = row - hwm_index_entry(index, a->id)->row;
 }
 
-static void draw_starts(hwm_sampler* s, hwm_index* index, const hwm_table_config* table,
-                        const hwm_starts* starts, const hwm_sample_request* r,
-                        const shares* share) {
+// Share of the draws of one segment's terminal that step_back brings to segment row `row`.
+static double terminal_share(const hwm_run* run, const hwm_sample_request* r, uint32_t row) {
+    int64_t lo = r->terminal_back_min, hi = r->terminal_back_max;
+    int64_t back = (int64_t)run->end - r->length - row;
+    if (!run->terminal || back < 0 || back > hi) {
+        return 0;
+    }
+    if (row == run->begin) {  // and everything that would lie before it
+        return (double)(hi - (back > lo ? back : lo) + 1) / (double)(hi - lo + 1);
+    }
+    return back >= lo ? 1 / (double)(hi - lo + 1) : 0;
+}
+
+// Probability of a start under the mixture it was drawn from; what the online queue hands out
+// counts as uniform.
+static double probability(const shares* s, const hwm_index* index, const hwm_starts* starts,
+                          const hwm_sample_request* r, const start* a) {
+    const hwm_entry* e = hwm_index_entry(index, a->id);
+    const hwm_run* run = hwm_index_run(index, e->segment);
+    uint32_t row = a->row;
+    double p = 1 - s->terminal - s->first - s->recent;
+    p *= s->weight > 0 ? hwm_starts_weight_of(index, starts, a->id, row) / s->weight
+                       : 1 / (double)s->n_any;
+    if (s->terminal > 0) {
+        p += s->terminal / (double)s->n_terminal * terminal_share(run, r, e->row + row);
+    }
+    if (s->first > 0 && run->first && e->row + row == 0) {
+        p += s->first / (double)s->n_first;
+    }
+    if (s->recent > 0 && e->inserted_before + row >= s->recent_edge) {
+        p += s->recent / (double)(s->n_any - s->before_recent);
+    }
+    return p;
+}
+
+// Start number i of the request.
+static void draw_start(const hwm_index* index, const hwm_table_config* table,
+                       const hwm_starts* starts, const hwm_sample_request* r, const shares* share,
+                       double phase, int i, start* a) {
+    uint32_t u[4];
+    philox(table, r->draw, (uint32_t)i, 0, u);
+    double x = (double)i * 0.6180339887498949 + phase;
+    x -= (double)(int64_t)x;
+    hwm_start_kind kind = HWM_START_ANY;
+    uint64_t rank = 0;
+    bool found = false;
+    // with a limit every draw takes its start away, so the next newest is the newest again
+    uint64_t place = hwm_index_times_limit(index) > 0 ? 0 : (uint64_t)i % share->n_any;
+    if (r->selector == HWM_SELECT_NEWEST) {
+        rank = share->n_any - 1 - place;
+    } else if (r->selector == HWM_SELECT_OLDEST) {
+        rank = place;
+    } else if (x < share->terminal) {
+        kind = HWM_START_TERMINAL;
+        rank = below(share->n_terminal, u[0], u[1]);
+    } else if (x < share->terminal + share->first) {
+        kind = HWM_START_FIRST;
+        rank = below(share->n_first, u[0], u[1]);
+    } else if (x < share->terminal + share->first + share->recent) {
+        rank = share->before_recent + below(share->n_any - share->before_recent, u[0], u[1]);
+    } else if (share->weight > 0) {
+        double at = ((double)u[0] + (double)u[1] * 0x1p-32) * 0x1p-32 * share->weight;
+        hwm_starts_find_weight(index, starts, at, &a->id, &a->row);
+        found = true;
+    } else {
+        rank = below(share->n_any, u[0], u[1]);
+        found = r->selector == HWM_SELECT_ONLINE &&
+                hwm_starts_take_fresh(index, starts, &a->id, &a->row);
+    }
+    if (!found) {
+        hwm_starts_find(index, starts, kind, rank, &a->id, &a->row);
+    }
+    if (kind == HWM_START_TERMINAL && r->terminal_back_max > 0) {
+        start back = *a;
+        step_back(index, r, u, &back);
+        *a = hwm_index_spent(index, back.id, back.row) ? *a : back;
+    }
+}
+
+// Takes back what a request that failed has drawn. Write lock.
+static void undraw(const hwm_sampler* s, hwm_index* index) {
+    for (int i = 0; i < s->n_starts; i++) {
+        hwm_index_drawn(index, s->start[i].id, s->start[i].row, true);
+    }
+}
+
+static hwm_status draw_starts(hwm_sampler* s, hwm_index* index, const hwm_table_config* table,
+                              const hwm_starts* starts, const hwm_sample_request* r,
+                              hwm_error* err) {
     uint32_t u[4];
     philox(table, r->draw, UINT32_MAX, 0, u);
     double phase = u[0] * 0x1p-32;
-    for (int i = 0; i < r->batch; i++) {
-        philox(table, r->draw, (uint32_t)i, 0, u);
-        double x = (double)i * 0.6180339887498949 + phase;
-        x -= (double)(int64_t)x;
-        hwm_start_kind kind = HWM_START_ANY;
-        start* a = &s->start[i];
-        uint64_t rank = 0;
-        bool found = false;
-        if (r->selector == HWM_SELECT_NEWEST) {
-            rank = share->n_any - 1 - (uint64_t)i % share->n_any;
-        } else if (r->selector == HWM_SELECT_OLDEST) {
-            rank = (uint64_t)i % share->n_any;
-        } else if (x < share->terminal) {
-            kind = HWM_START_TERMINAL;
-            rank = below(share->n_terminal, u[0], u[1]);
-        } else if (x < share->terminal + share->first) {
-            kind = HWM_START_FIRST;
-            rank = below(share->n_first, u[0], u[1]);
-        } else if (x < share->terminal + share->first + share->recent) {
-            rank = share->before_recent + below(share->n_any - share->before_recent, u[0], u[1]);
-        } else if (share->weight > 0) {
-            double at = ((double)u[0] + (double)u[1] * 0x1p-32) * 0x1p-32 * share->weight;
-            hwm_starts_find_weight(index, starts, at, &a->id, &a->row);
-            found = true;
-        } else {
-            rank = below(share->n_any, u[0], u[1]);
-            found = r->selector == HWM_SELECT_ONLINE &&
-                    hwm_starts_take_fresh(index, starts, &a->id, &a->row);
+    bool limited = hwm_index_times_limit(index) > 0;  // then under the write lock
+    shares share = shares_of(index, starts, r);
+    for (s->n_starts = 0; s->n_starts < r->batch; s->n_starts++) {
+        if (limited) {
+            share = shares_of(index, starts, r);
         }
-        if (!found) {
-            hwm_starts_find(index, starts, kind, rank, &a->id, &a->row);
+        if (share.n_any == 0) {
+            undraw(s, index);
+            return hwm_fail(err, HWM_EAGAIN, "no %d sequences of %d rows are left to draw",
+                            r->batch, r->length);
         }
-        if (kind == HWM_START_TERMINAL && r->terminal_back_max > 0) {
-            step_back(index, r, u, a);
+        start* a = &s->start[s->n_starts];
+        draw_start(index, table, starts, r, &share, phase, s->n_starts, a);
+        if (limited) {
+            a->probability = probability(&share, index, starts, r, a);
+            hwm_index_drawn(index, a->id, a->row, false);
         }
         __builtin_prefetch(hwm_index_entry(index, a->id));
         __builtin_prefetch(hwm_index_offsets(index, a->id));
     }
+    for (int i = 0; !limited && i < r->batch; i++) {
+        s->start[i].probability = probability(&share, index, starts, r, &s->start[i]);
+    }
+    return HWM_OK;
 }
 
 // ---- pass 2: cut the sequences into pieces of chunks
@@ -306,40 +380,6 @@ static hwm_status add_pieces(hwm_sampler* s, const hwm_index* index, int n_offse
     }
 }
 
-// Share of the draws of one segment's terminal that step_back brings to segment row `row`.
-static double terminal_share(const hwm_run* run, const hwm_sample_request* r, uint32_t row) {
-    int64_t lo = r->terminal_back_min, hi = r->terminal_back_max;
-    int64_t back = (int64_t)run->end - r->length - row;
-    if (!run->terminal || back < 0 || back > hi) {
-        return 0;
-    }
-    if (row == run->begin) {  // and everything that would lie before it
-        return (double)(hi - (back > lo ? back : lo) + 1) / (double)(hi - lo + 1);
-    }
-    return back >= lo ? 1 / (double)(hi - lo + 1) : 0;
-}
-
-// Probability of a start under the mixture it was drawn from; what the online queue hands out
-// counts as uniform.
-static double probability(const shares* s, const hwm_index* index, const hwm_starts* starts,
-                          const hwm_sample_request* r, const start* a, const hwm_run* run,
-                          const hwm_entry* e) {
-    uint32_t row = a->row;
-    double p = 1 - s->terminal - s->first - s->recent;
-    p *= s->weight > 0 ? hwm_starts_weight_of(index, starts, a->id, row) / s->weight
-                       : 1 / (double)s->n_any;
-    if (s->terminal > 0) {
-        p += s->terminal / (double)s->n_terminal * terminal_share(run, r, e->row + row);
-    }
-    if (s->first > 0 && run->first && e->row + row == 0) {
-        p += s->first / (double)s->n_first;
-    }
-    if (s->recent > 0 && e->inserted_before + row >= s->recent_edge) {
-        p += s->recent / (double)(s->n_any - s->before_recent);
-    }
-    return p;
-}
-
 static hwm_status cut(hwm_sampler* s, const hwm_index* index, const hwm_table_config* table,
                       const hwm_sample_request* r, hwm_error* err) {
     int n_offsets = table->signature.n_columns + table->signature.n_keys;
@@ -380,8 +420,8 @@ static hwm_status cut(hwm_sampler* s, const hwm_index* index, const hwm_table_co
 }
 
 // What describes each sequence; the index is still locked.
-static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_starts* starts,
-                     const hwm_sample_request* r, const shares* share, hwm_batch* b) {
+static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_sample_request* r,
+                     hwm_batch* b) {
     uint32_t rows = 0;
     uint64_t inserted = hwm_index_inserted(index);
     b->inserted_steps = (int64_t)inserted;
@@ -395,7 +435,7 @@ static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_sta
         b->stream[i] = run->stream;
         b->step[i] = run->first_step + e->row + a->row;
         b->episode[i] = run->episode;
-        b->probability[i] = probability(share, index, starts, r, a, run, e);
+        b->probability[i] = a->probability;
         b->age_steps[i] = (int64_t)(inserted - e->inserted_before - a->row);
     }
     b->row[r->batch] = rows;
@@ -408,8 +448,10 @@ static void describe(const hwm_sampler* s, const hwm_index* index, const hwm_sta
 
 typedef struct wanted {
     int column;
-    size_t bytes;  // of one row
+    size_t bytes;  // of one row; 0: packed
     uint8_t* to;
+    uint8_t* frames;  // packed: where the frames begin, and how many bytes are there so far
+    uint32_t end;
 } wanted;
 
 static void prefetch_piece(const piece* p, const uint32_t* offset, const wanted* w, int n) {
@@ -418,16 +460,103 @@ static void prefetch_piece(const piece* p, const uint32_t* offset, const wanted*
     }
 }
 
+// What was on disk when the process began is checked when it is first read.
+static hwm_status verify(hwm_sampler* s, hwm_index* index, const hwm_table_config* table,
+                         hwm_error* err) {
+    for (size_t i = 0; i < s->n_pieces; i++) {
+        const piece* p = &s->piece[i];
+        if (p->unverified == 0) {
+            continue;
+        }
+        if (hwm_crc32c(0, p->value, p->unverified) != p->crc) {
+            s->damaged = p->id;
+            return hwm_fail(err, HWM_ECORRUPT, "chunk %llu of table %s fails its checksum",
+                            (unsigned long long)p->id, table->name);
+        }
+        hwm_index_lock(index, false);
+        hwm_index_set_verified(index, p->id);
+        hwm_index_unlock(index);
+    }
+    return HWM_OK;
+}
+
+// Of a packed column in a chunk: where the frame of a row ends, row -1 included.
+static uint32_t end_of(const uint8_t* packed, uint32_t row, uint32_t past) {
+    uint32_t end = 0;
+    if (row + past > 0) {
+        memcpy(&end, packed + 4 * (size_t)(row + past - 1), 4);
+    }
+    return end;
+}
+
+// The rows of a piece of a packed column: its frames as they are, their ends counted anew.
+static void copy_packed(wanted* w, const piece* p, const uint8_t* packed) {
+    uint32_t begin = end_of(packed, p->row, 0), end = end_of(packed, p->row, p->rows);
+    memcpy(w->frames + w->end, packed + 4 * (size_t)p->steps + begin, end - begin);
+    for (uint32_t t = 0; t < p->rows; t++) {
+        uint32_t at = w->end + end_of(packed, p->row, t + 1) - begin;
+        memcpy(w->to + 4 * (size_t)(p->to + t), &at, 4);
+    }
+    w->end += end - begin;
+}
+
+// Packed columns: their size in this batch, and room for them.
+static hwm_status place_packed(const hwm_sampler* s, size_t n_offsets, wanted* w, int n,
+                               hwm_batch_block* out, hwm_error* err) {
+    const size_t rows = out->batch.row[out->batch.batch];
+    size_t total = 0;
+    for (int c = 0; c < n; c++) {
+        if (w[c].bytes > 0) {
+            continue;
+        }
+        size_t bytes = 4 * rows;
+        for (size_t i = 0; i < s->n_pieces; i++) {
+            const piece* p = &s->piece[i];
+            const uint8_t* packed = p->value + s->offset[i * n_offsets + (size_t)w[c].column];
+            bytes += end_of(packed, p->row, p->rows) - end_of(packed, p->row, 0);
+        }
+        out->batch.packed_bytes[w[c].column] = bytes;
+        total += bytes;
+    }
+    if (total == 0) {
+        return HWM_OK;
+    }
+    if (total > UINT32_MAX) {
+        return hwm_fail(err, HWM_EINVAL, "a sample of %zu packed bytes: ask for less", total);
+    }
+    hwm_status status = hwm_batch_block_packed(out, total, err);
+    uint8_t* at = out->packed;
+    for (int c = 0; c < n && status == HWM_OK; c++) {
+        if (w[c].bytes == 0) {
+            out->batch.column[w[c].column] = w[c].to = at;
+            w[c].frames = at + 4 * rows;
+            at += out->batch.packed_bytes[w[c].column];
+        }
+    }
+    return status;
+}
+
 static hwm_status copy(hwm_sampler* s, hwm_index* index, const hwm_table_config* table,
-                       hwm_batch* b, hwm_error* err) {
+                       hwm_batch_block* out, uint32_t columns, hwm_error* err) {
     const hwm_signature* g = &table->signature;
+    hwm_batch* b = &out->batch;
     size_t n_offsets = (size_t)(g->n_columns + g->n_keys);
     wanted w[HWM_COLUMNS_MAX];
     int n = 0;
     for (int c = 0; c < g->n_columns; c++) {
-        if (b->column[c] != NULL) {
-            w[n++] = (wanted){c, hwm_tensor_bytes(&g->column[c]), b->column[c]};
+        if (columns == 0 || (columns >> c & 1)) {
+            bool packed = g->column[c].codec != HWM_CODEC_RAW;
+            w[n++] = (wanted){.column = c,
+                              .bytes = packed ? 0 : hwm_tensor_bytes(&g->column[c]),
+                              .to = b->column[c]};
         }
+    }
+    hwm_status status = verify(s, index, table, err);
+    if (status == HWM_OK) {
+        status = place_packed(s, n_offsets, w, n, out, err);
+    }
+    if (status != HWM_OK) {
+        return status;
     }
     uint8_t* flags = b->column[HWM_COLUMN_FLAGS];
     for (size_t i = 0; i < AHEAD && i < s->n_pieces; i++) {
@@ -439,19 +568,14 @@ static hwm_status copy(hwm_sampler* s, hwm_index* index, const hwm_table_config*
         if (i + AHEAD < s->n_pieces) {
             prefetch_piece(p + AHEAD, offset + AHEAD * n_offsets, w, n);
         }
-        if (p->unverified > 0) {
-            if (hwm_crc32c(0, p->value, p->unverified) != p->crc) {
-                s->damaged = p->id;
-                return hwm_fail(err, HWM_ECORRUPT, "chunk %llu of table %s fails its checksum",
-                                (unsigned long long)p->id, table->name);
-            }
-            hwm_index_lock(index, false);
-            hwm_index_set_verified(index, p->id);
-            hwm_index_unlock(index);
-        }
         for (int c = 0; c < n; c++) {
-            memcpy(w[c].to + p->to * w[c].bytes,
-                   p->value + offset[w[c].column] + p->row * w[c].bytes, p->rows * w[c].bytes);
+            const uint8_t* column = p->value + offset[w[c].column];
+            if (w[c].bytes > 0) {
+                memcpy(w[c].to + p->to * w[c].bytes, column + p->row * w[c].bytes,
+                       p->rows * w[c].bytes);
+            } else {
+                copy_packed(&w[c], p, column);
+            }
         }
         if (p->patch != HWM_NONE && flags != NULL) {
             flags[p->to + (uint32_t)p->patch] |= HWM_FLAG_LAST;
@@ -469,6 +593,24 @@ static bool ready_for(const hwm_starts* starts, const hwm_sample_request* r) {
     return (r->selector != HWM_SELECT_PRIORITISED ||
             hwm_starts_weighed(starts, r->priority_exponent)) &&
            (r->selector != HWM_SELECT_ONLINE || hwm_starts_online(starts));
+}
+
+// What a request needs of the index and a reader cannot make; also where draws are counted. Returns
+// with the write lock.
+static const hwm_starts* lock_and_prepare(hwm_index* index, uint32_t length,
+                                          const hwm_sample_request* r) {
+    hwm_index_lock(index, true);
+    hwm_index_starts_create(index, length);
+    const hwm_starts* starts = hwm_index_starts(index, length);
+    if (ready_for(starts, r)) {
+        return starts;
+    }
+    if (r->selector == HWM_SELECT_PRIORITISED) {
+        hwm_index_weigh(index, length, r->priority_exponent);
+    } else {
+        hwm_index_open_online(index, length);
+    }
+    return starts;
 }
 
 hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_table_config* table,
@@ -489,24 +631,17 @@ hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_ta
     uint32_t length = (uint32_t)(r->context > 0 && r->length < 2 ? 2 : r->length);
     hwm_index_lock(index, false);
     const hwm_starts* starts = hwm_index_starts(index, length);
-    while (starts == NULL || !ready_for(starts, r)) {
+    bool limited = hwm_index_times_limit(index) > 0;
+    if (starts == NULL || !ready_for(starts, r) || limited) {
         hwm_index_unlock(index);
-        hwm_index_lock(index, true);
-        hwm_index_starts_create(index, length);
-        if (r->selector == HWM_SELECT_PRIORITISED) {
-            hwm_index_weigh(index, length, r->priority_exponent);
-        } else if (r->selector == HWM_SELECT_ONLINE) {
-            hwm_index_open_online(index, length);
-        }
-        hwm_index_unlock(index);
-        hwm_index_lock(index, false);
-        starts = hwm_index_starts(index, length);
+        starts = lock_and_prepare(index, length, r);
     }
     if (hwm_starts_total(starts, HWM_START_ANY) == 0) {
         status = hwm_fail(err, HWM_EAGAIN, "no sequence of %d rows is stored yet", r->length);
     } else {
-        shares share = shares_of(index, starts, r);
-        draw_starts(sampler, index, table, starts, r, &share);
+        status = draw_starts(sampler, index, table, starts, r, err);
+    }
+    if (status == HWM_OK) {
         status = cut(sampler, index, table, r, err);
         if (status == HWM_OK) {
             const piece* tail = &sampler->piece[sampler->n_pieces - 1];
@@ -514,12 +649,20 @@ hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_ta
                                             sampler->n_segments, err);
         }
         if (status == HWM_OK) {
-            describe(sampler, index, starts, r, &share, &out->batch);
+            describe(sampler, index, r, &out->batch);
+        }
+        if (status != HWM_OK && hwm_index_times_limit(index) > 0) {
+            undraw(sampler, index);
         }
     }
     hwm_index_unlock(index);
     if (status == HWM_OK) {
-        status = copy(sampler, index, table, &out->batch, err);
+        status = copy(sampler, index, table, out, r->columns, err);
+        if (status != HWM_OK && limited) {
+            hwm_index_lock(index, true);
+            undraw(sampler, index);
+            hwm_index_unlock(index);
+        }
     }
     hwm_store_view_end(sampler->view);
     return status;

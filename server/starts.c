@@ -28,17 +28,51 @@ static void starts_add(const hwm_index* x, hwm_starts* s, hwm_start_kind kind, u
     }
 }
 
+// ---- how often a start was drawn
+
+bool hwm_index_spent(const hwm_index* index, uint64_t id, uint32_t row) {
+    const uint16_t* drawn = index->drawn != NULL ? index->drawn[hwm_slot_of(index, id)] : NULL;
+    return drawn != NULL && drawn[row] >= index->times_limit;
+}
+
+// Rows [from, to) of a chunk that may still be drawn.
+static uint32_t left_in(const hwm_index* x, uint64_t id, uint32_t from, uint32_t to) {
+    uint32_t n = to - from;
+    if (x->drawn != NULL && x->drawn[hwm_slot_of(x, id)] != NULL) {
+        for (uint32_t row = from; row < to; row++) {
+            n -= hwm_index_spent(x, id, row);
+        }
+    }
+    return n;
+}
+
 // Starts of all kinds in a chunk, given how its segment stands now.
-static void starts_of_chunk(const hwm_run* r, const hwm_entry* e, uint32_t length,
+static void starts_of_chunk(const hwm_index* x, uint64_t id, uint32_t length,
                             uint32_t count[HWM_START_KINDS]) {
+    const hwm_entry* e = hwm_index_entry(x, id);
     memset(count, 0, HWM_START_KINDS * sizeof *count);
+    if (e->steps == 0) {
+        return;
+    }
+    const hwm_run* r = &x->run[e->segment];
     if (r->end - r->begin < length || r->end - length < e->row) {
         return;
     }
-    uint32_t past = r->end - length + 1;  // first row that is no start any more
-    count[HWM_START_ANY] = past - e->row < e->steps ? past - e->row : e->steps;
-    count[HWM_START_FIRST] = r->first && e->row == 0;
-    count[HWM_START_TERMINAL] = r->terminal && past - 1 - e->row < e->steps;
+    uint32_t past = r->end - length + 1 - e->row;  // first row that is no start any more
+    count[HWM_START_ANY] = left_in(x, id, 0, past < e->steps ? past : e->steps);
+    count[HWM_START_FIRST] = r->first && e->row == 0 && !hwm_index_spent(x, id, 0);
+    count[HWM_START_TERMINAL] =
+        r->terminal && past - 1 < e->steps && !hwm_index_spent(x, id, past - 1);
+}
+
+// Rows of a chunk from which `length` rows are stored, drawn before or not.
+static uint32_t rows_of_chunk(const hwm_index* x, const hwm_entry* e, uint32_t length) {
+    const hwm_run* r = &x->run[e->segment];
+    if (r->end - r->begin < length || r->end - length < e->row) {
+        return 0;
+    }
+    uint32_t past = r->end - length + 1 - e->row;
+    return past < e->steps ? past : e->steps;
 }
 
 // ---- priorities
@@ -51,24 +85,21 @@ double hwm_starts_weight_of(const hwm_index* index, const hwm_starts* starts, ui
                             uint32_t row) {
     size_t slot = hwm_slot_of(index, id);
     const float* own = index->priority[slot];
+    if (hwm_index_spent(index, id, row)) {
+        return 0;
+    }
     return power(own != NULL ? (double)own[row] : (double)index->initial[slot], starts->exponent);
 }
 
 static double weight_of_chunk(const hwm_index* x, const hwm_starts* s, uint64_t id) {
     const hwm_entry* e = hwm_index_entry(x, id);
-    uint32_t count[HWM_START_KINDS];
-    if (e->steps == 0) {
-        return 0;
-    }
-    starts_of_chunk(&x->run[e->segment], e, s->length, count);
-    if (count[HWM_START_ANY] == 0) {
-        return 0;
-    }
-    if (x->priority[hwm_slot_of(x, id)] == NULL) {
-        return count[HWM_START_ANY] * hwm_starts_weight_of(x, s, id, 0);
+    uint32_t rows = e->steps > 0 ? rows_of_chunk(x, e, s->length) : 0;
+    size_t slot = hwm_slot_of(x, id);
+    if (x->priority[slot] == NULL) {
+        return left_in(x, id, 0, rows) * power((double)x->initial[slot], s->exponent);
     }
     double sum = 0;
-    for (uint32_t row = 0; row < count[HWM_START_ANY]; row++) {
+    for (uint32_t row = 0; row < rows; row++) {
         sum += hwm_starts_weight_of(x, s, id, row);
     }
     return sum;
@@ -146,10 +177,8 @@ void hwm_starts_find_weight(const hwm_index* index, const hwm_starts* starts, do
     }
     size_t slot = i - index->capacity;
     *id = index->oldest + ((slot - hwm_slot_of(index, index->oldest)) & (index->capacity - 1));
-    const hwm_entry* e = hwm_index_entry(index, *id);
-    uint32_t count[HWM_START_KINDS], last = 0;
-    starts_of_chunk(&index->run[e->segment], e, starts->length, count);
-    for (*row = 0; *row < count[HWM_START_ANY]; ++*row) {
+    uint32_t rows = rows_of_chunk(index, hwm_index_entry(index, *id), starts->length), last = 0;
+    for (*row = 0; *row < rows; ++*row) {
         double weight = hwm_starts_weight_of(index, starts, *id, *row);
         if (weight > 0) {
             last = *row;
@@ -258,7 +287,7 @@ bool hwm_starts_take_fresh(const hwm_index* index, const hwm_starts* starts, uin
         const hwm_fresh* f = &starts->fresh[at++];
         const hwm_entry* e = hwm_index_entry(index, f->id);
         // evicted, or cut short, before its turn came
-        if (f->id >= index->oldest && e->steps > 0 &&
+        if (f->id >= index->oldest && e->steps > 0 && !hwm_index_spent(index, f->id, f->row) &&
             index->run[e->segment].end - e->row - f->row >= starts->length) {
             *id = f->id;
             *row = f->row;
@@ -286,9 +315,10 @@ static void starts_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_
         uint32_t a = lo > e->row ? lo : e->row;
         uint32_t b = hi < e->row + e->steps ? hi : e->row + e->steps;
         if (b > a) {
-            starts_add(x, s, HWM_START_ANY, id, b - a);
-            starts_add(x, s, HWM_START_FIRST, id, r->first && a == 0);
-            starts_add(x, s, HWM_START_TERMINAL, id, r->terminal && b == hi);
+            starts_add(x, s, HWM_START_ANY, id, left_in(x, id, a - e->row, b - e->row));
+            starts_add(x, s, HWM_START_FIRST, id, r->first && a == 0 && !hwm_index_spent(x, id, 0));
+            starts_add(x, s, HWM_START_TERMINAL, id,
+                       r->terminal && b == hi && !hwm_index_spent(x, id, b - 1 - e->row));
             if (s->weight != NULL) {
                 weight_set(x, s, id, weight_of_chunk(x, s, id));
             }
@@ -309,11 +339,7 @@ static void starts_build(hwm_index* x, hwm_starts* s) {
     // leaves first, then each node hands its sum to its parent: linear time
     for (uint64_t id = x->oldest; id < x->next; id++) {
         uint32_t count[HWM_START_KINDS];
-        const hwm_entry* e = hwm_index_entry(x, id);
-        if (e->steps == 0) {
-            continue;
-        }
-        starts_of_chunk(&x->run[e->segment], e, s->length, count);
+        starts_of_chunk(x, id, s->length, count);
         for (int k = 0; k < HWM_START_KINDS; k++) {
             s->tree[k][hwm_slot_of(x, id) + 1] = count[k];
             s->total[k] += count[k];
@@ -324,6 +350,60 @@ static void starts_build(hwm_index* x, hwm_starts* s) {
             size_t parent = i + (i & -i);
             if (parent <= x->capacity) {
                 s->tree[k][parent] += s->tree[k][i];
+            }
+        }
+    }
+}
+
+void hwm_draws_free(hwm_index* index) {
+    for (size_t i = 0; index->drawn != NULL && i < index->capacity; i++) {
+        free(index->drawn[i]);
+    }
+    free(index->drawn);
+    index->drawn = NULL;
+}
+
+void hwm_index_limit_times(hwm_index* index, uint32_t times) {
+    if (times == 0) {
+        hwm_draws_free(index);
+    } else if (index->drawn == NULL) {
+        index->drawn = calloc(index->capacity + 1, sizeof *index->drawn);
+        HWM_ASSERT(index->drawn != NULL);
+    }
+    index->times_limit = times;
+    hwm_starts_rebuild(index);
+}
+
+uint32_t hwm_index_times_limit(const hwm_index* index) {
+    return index->times_limit;
+}
+
+void hwm_index_drawn(hwm_index* index, uint64_t id, uint32_t row, bool back) {
+    hwm_index* x = index;
+    if (id < x->oldest || id >= x->next || hwm_index_entry(x, id)->steps == 0 || x->drawn == NULL) {
+        return;
+    }
+    uint16_t** drawn = &x->drawn[hwm_slot_of(x, id)];
+    if (*drawn == NULL) {
+        *drawn = calloc(hwm_index_entry(x, id)->steps, sizeof **drawn);
+        HWM_ASSERT(*drawn != NULL);
+    }
+    uint16_t times = (uint16_t)((*drawn)[row] + (back ? -1 : 1));
+    bool changes = back ? (*drawn)[row] == x->times_limit : times == x->times_limit;
+    uint32_t before[STARTS_MAX][HWM_START_KINDS], after[HWM_START_KINDS];
+    for (int i = 0; changes && i < STARTS_MAX; i++) {
+        starts_of_chunk(x, id, x->starts[i].length, before[i]);
+    }
+    (*drawn)[row] = times;
+    for (int i = 0; changes && i < STARTS_MAX; i++) {
+        hwm_starts* s = &x->starts[i];
+        if (s->length > 0) {
+            starts_of_chunk(x, id, s->length, after);
+            for (int k = 0; k < HWM_START_KINDS; k++) {
+                starts_add(x, s, (hwm_start_kind)k, id, (int64_t)after[k] - before[i][k]);
+            }
+            if (s->weight != NULL) {
+                weight_set(x, s, id, weight_of_chunk(x, s, id));
             }
         }
     }
@@ -362,12 +442,12 @@ void hwm_starts_appended(hwm_index* index, const hwm_run* run, uint32_t old_end)
     }
 }
 
-void hwm_starts_evicting(hwm_index* index, const hwm_run* run, const hwm_entry* entry) {
+void hwm_starts_evicting(hwm_index* index) {
     for (int i = 0; i < STARTS_MAX; i++) {
         hwm_starts* s = &index->starts[i];
         if (s->length > 0) {
             uint32_t count[HWM_START_KINDS];
-            starts_of_chunk(run, entry, s->length, count);
+            starts_of_chunk(index, index->oldest, s->length, count);
             for (int k = 0; k < HWM_START_KINDS; k++) {
                 starts_add(index, s, (hwm_start_kind)k, index->oldest, -(int64_t)count[k]);
             }
@@ -380,6 +460,11 @@ void hwm_starts_evicting(hwm_index* index, const hwm_run* run, const hwm_entry* 
         size_t slot = hwm_slot_of(index, index->oldest);
         free(index->priority[slot]);
         index->priority[slot] = NULL;
+    }
+    if (index->drawn != NULL) {
+        size_t slot = hwm_slot_of(index, index->oldest);
+        free(index->drawn[slot]);
+        index->drawn[slot] = NULL;
     }
 }
 
@@ -442,8 +527,15 @@ void hwm_starts_find(const hwm_index* index, const hwm_starts* starts, hwm_start
     if (kind == HWM_START_TERMINAL) {
         const hwm_entry* e = hwm_index_entry(index, *id);
         *row = index->run[e->segment].end - starts->length - e->row;
+    } else if (kind == HWM_START_FIRST) {
+        *row = 0;
     } else {
-        *row = kind == HWM_START_ANY ? (uint32_t)rank : 0;
+        *row = (uint32_t)rank;
+        // among those that may still be drawn
+        if (index->drawn != NULL && index->drawn[hwm_slot_of(index, *id)] != NULL) {
+            for (*row = 0; hwm_index_spent(index, *id, *row) || rank-- > 0; ++*row) {
+            }
+        }
     }
 }
 
@@ -467,12 +559,9 @@ uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* star
         }
     }
     const hwm_entry* e = hwm_index_entry(index, lo);
-    uint32_t count[HWM_START_KINDS] = {0};
-    if (e->steps > 0) {
-        starts_of_chunk(&index->run[e->segment], e, starts->length, count);
-    }
+    uint32_t rows = e->steps > 0 ? rows_of_chunk(index, e, starts->length) : 0;
     uint64_t skip = edge - e->inserted_before;
     uint64_t before = starts_before(index, starts, HWM_START_ANY, lo) +
-                      (skip < count[HWM_START_ANY] ? skip : count[HWM_START_ANY]);
+                      left_in(index, lo, 0, skip < rows ? (uint32_t)skip : rows);
     return before < total ? before : total;
 }

@@ -107,8 +107,9 @@ static hwm_status open_databases(hwm_store* store, hwm_error* err) {
         memcpy(&id, key.mv_data, sizeof id);
         hwm_table_config config;
         char* experiment = NULL;
+        double ignored;
         status = id < HWM_TABLES_MAX ? hwm_table_record_read(value.mv_data, value.mv_size, &config,
-                                                             &experiment, err)
+                                                             &ignored, &experiment, err)
                                      : hwm_fail(err, HWM_ECORRUPT, "the store names table %zu", id);
         free(experiment);
         if (status == HWM_OK) {

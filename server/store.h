@@ -106,7 +106,7 @@ void hwm_store_abort(hwm_store_txn** txn);
 // HWM_EFULL: disk or map. All writers below return that, HWM_EIO or HWM_OK; after a failure only
 // abort is allowed.
 hwm_status hwm_store_table_put(hwm_store_txn* txn, int table, const hwm_table_config* config,
-                               hwm_error* err);
+                               double limiter_offset, hwm_error* err);
 hwm_status hwm_store_state_put(hwm_store_txn* txn, int table, const hwm_table_state* state,
                                hwm_error* err);
 // Fills in crc, version, value_crc of *meta. id must be the largest so far.
@@ -131,7 +131,7 @@ hwm_status hwm_store_blob_delete(hwm_store_txn* txn, const char* key, hwm_error*
 // ---- start: what is stored, in key order. A visitor that returns anything but HWM_OK ends the
 // walk with it.
 typedef hwm_status (*hwm_visit_table)(void* context, int table, const hwm_table_config* config,
-                                      const hwm_table_state* state);
+                                      double limiter_offset, const hwm_table_state* state);
 typedef hwm_status (*hwm_visit_chunk)(void* context, uint64_t id, const hwm_chunk_meta* meta,
                                       const uint8_t* value);
 typedef hwm_status (*hwm_visit_stream)(void* context, hwm_stream stream,

@@ -63,15 +63,17 @@ hwm_status hwm_store_each_table(hwm_store* store, hwm_visit_table visit, void* c
         hwm_table_config config;
         hwm_table_state state = {.next_chunk = 1};
         char* experiment;
+        double limiter_offset = 0;
         size_t id;
         memcpy(&id, key.mv_data, sizeof id);
-        status = hwm_table_record_read(value.mv_data, value.mv_size, &config, &experiment, err);
+        status = hwm_table_record_read(value.mv_data, value.mv_size, &config, &limiter_offset,
+                                       &experiment, err);
         if (status == HWM_OK && mdb_get(w.txn, store->states, &key, &state_value) == 0 &&
             state_value.mv_size == sizeof state) {
             memcpy(&state, state_value.mv_data, sizeof state);
         }
         if (status == HWM_OK) {
-            status = visit(context, (int)id, &config, &state);
+            status = visit(context, (int)id, &config, limiter_offset, &state);
         }
         free(experiment);
     }

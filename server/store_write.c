@@ -48,14 +48,14 @@ void hwm_store_abort(hwm_store_txn** txn) {
 }
 
 hwm_status hwm_store_table_put(hwm_store_txn* txn, int table, const hwm_table_config* config,
-                               hwm_error* err) {
+                               double limiter_offset, hwm_error* err) {
     size_t id = (size_t)table;
     MDB_val key = {sizeof id, &id}, value = {hwm_table_record_bytes(config), NULL};
     int rc = mdb_put(txn->txn, txn->store->tables, &key, &value, MDB_RESERVE);
     if (rc != 0) {
         return hwm_store_failed(err, rc, "storing a table");
     }
-    hwm_table_record_write(config, value.mv_data);
+    hwm_table_record_write(config, limiter_offset, value.mv_data);
     if (txn->store->table[table].open) {
         return HWM_OK;
     }

@@ -152,6 +152,7 @@ static hwm_status begin(worker* w, hwm_error* err) {
     }
     hwm_signature signature;
     hwm_controller_signature(a->controller, a->rollout->spec->variant_dim, &signature);
+    hwm_signature_compress(&signature, (hwm_compress)a->experiment->replay.compress);
     s = hwm_chunker_create(&a->chunker, &signature, a->controller, w->environments,
                            hello->first_env, hello->incarnation, (int)config->chunk_steps, err);
     a->first_env = hello->first_env;

@@ -68,6 +68,13 @@ const hwm_config_table hwm_worker_table = {"worker", "how workers step and explo
 static const hwm_config_field replay_fields[] = {
     {REPLAY(capacity_steps), "1000000", 100, 1e12, NULL, "steps kept; the oldest leave first"},
     {REPLAY(capacity_bytes), "0", 0, 1e15, NULL, "bytes kept; 0: bounded by steps only"},
+    {"compress", HWM_CONFIG_ENUM, offsetof(hwm_experience_config, compress), "pixels", 0, 0,
+     "none|pixels|all",
+     "columns that workers compress with zstd, step by step: none; u8 columns of at least 256 "
+     "bytes a step; "
+     "columns of any type that wide"},
+    {REPLAY(max_times_sampled), "0", 0, 65535, NULL,
+     "a start of a sequence is drawn so often at most; 0: without limit"},
     {REPLAY_REAL(slack_updates), "4", 1, 1e6, NULL,
      "updates that the learner may be ahead of or behind the ratio"},
     {"selector", HWM_CONFIG_ENUM, offsetof(hwm_experience_config, selector), "uniform", 0, 0,

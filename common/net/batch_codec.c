@@ -7,6 +7,7 @@
 
 #include "net/chunk_codec.h"
 #include "net/codec.h"
+#include "net/packed.h"
 #include "net/pb.h"
 #include "net/wire.h"
 
@@ -100,7 +101,9 @@ static bool dictionary_build(dictionary* d, const hwm_batch* batch) {
 // A column that was not asked for travels empty.
 static size_t column_bytes(const hwm_signature* signature, const hwm_batch* batch, int c,
                            size_t rows) {
-    return batch->column[c] == NULL ? 0 : rows * hwm_tensor_bytes(&signature->column[c]);
+    return batch->column[c] == NULL     ? 0
+           : batch->packed_bytes[c] > 0 ? batch->packed_bytes[c]
+                                        : rows * hwm_tensor_bytes(&signature->column[c]);
 }
 
 void* hwm_wire_batch(uint64_t id, const hwm_signature* signature, const hwm_batch* batch,
@@ -326,7 +329,7 @@ static hwm_status check_located(const hwm_signature* signature, const located* l
                         l->n_columns, l->n_keys, signature->n_columns, signature->n_keys);
     }
     for (int c = 0; c < l->n_columns; c++) {
-        if (l->column[c].size != 0 &&
+        if (l->column[c].size != 0 && signature->column[c].codec == HWM_CODEC_RAW &&
             l->column[c].size != previous * hwm_tensor_bytes(&signature->column[c])) {
             return hwm_fail(err, HWM_ESIGNATURE,
                             "sample reply: column %s has %zu bytes for %u rows",
@@ -343,8 +346,16 @@ static hwm_status check_located(const hwm_signature* signature, const located* l
     return HWM_OK;
 }
 
-hwm_status hwm_wire_batch_decode(const hwm_signature* signature, hwm_bytes reply, void** block,
-                                 size_t* block_bytes, hwm_batch* batch, hwm_error* err) {
+// Bytes of column c as values.
+static size_t value_bytes(const hwm_signature* signature, const located* l, int c) {
+    uint32_t rows;
+    memcpy(&rows, (const uint8_t*)l->array[SAMPLE_ROW].data + 4 * l->batch, 4);
+    return l->column[c].size > 0 ? rows * hwm_tensor_bytes(&signature->column[c]) : 0;
+}
+
+hwm_status hwm_wire_batch_decode(const hwm_signature* signature, hwm_packer* packer,
+                                 hwm_bytes reply, void** block, size_t* block_bytes,
+                                 hwm_batch* batch, hwm_error* err) {
     located l = locate(reply);
     hwm_status s = check_located(signature, &l, err);
     if (s != HWM_OK) {
@@ -359,7 +370,7 @@ hwm_status hwm_wire_batch_decode(const hwm_signature* signature, hwm_bytes reply
         need += aligned(l.array[f].size);
     }
     for (int c = 0; c < l.n_columns; c++) {
-        need += aligned(l.column[c].size);
+        need += aligned(value_bytes(signature, &l, c));
     }
     for (int k = 0; k < l.n_keys; k++) {
         need += aligned(l.key[k].size);
@@ -404,7 +415,16 @@ hwm_status hwm_wire_batch_decode(const hwm_signature* signature, hwm_bytes reply
         batch->segment[g].param = param[k];
     }
     for (int c = 0; c < l.n_columns; c++) {
-        batch->column[c] = l.column[c].size > 0 ? take_copy(&at, l.column[c]) : NULL;
+        if (signature->column[c].codec == HWM_CODEC_RAW || l.column[c].size == 0) {
+            batch->column[c] = l.column[c].size > 0 ? take_copy(&at, l.column[c]) : NULL;
+            continue;
+        }
+        batch->column[c] = take(&at, value_bytes(signature, &l, c));
+        s = hwm_packer_unpack(packer, &signature->column[c], batch->row[B], l.column[c].data,
+                              l.column[c].size, batch->column[c], err);
+        if (s != HWM_OK) {
+            return s;
+        }
     }
     for (int k = 0; k < l.n_keys; k++) {
         batch->key[k] = take_copy(&at, l.key[k]);

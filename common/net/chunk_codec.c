@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/codec.h"
+#include "net/packed.h"
 #include "net/pb.h"
 
 // Field numbers of hwm.Chunk and hwm.ParamRef.
@@ -86,8 +87,7 @@ size_t hwm_chunk_encoded_bytes(const hwm_signature* signature, const hwm_chunk* 
                   pb_number_bytes(CHUNK_STEPS, chunk->steps) +
                   pb_field_bytes(CHUNK_PARAM, hwm_param_ref_bytes(&chunk->param));
     for (int c = 0; c < signature->n_columns; c++) {
-        size +=
-            pb_field_bytes(CHUNK_COLUMN, chunk->steps * hwm_tensor_bytes(&signature->column[c]));
+        size += pb_field_bytes(CHUNK_COLUMN, hwm_chunk_column_bytes(signature, chunk, c));
     }
     for (int k = 0; k < signature->n_keys; k++) {
         size += pb_field_bytes(CHUNK_KEY, hwm_tensor_bytes(&signature->key[k]));
@@ -113,7 +113,7 @@ size_t hwm_chunk_encode(const hwm_signature* signature, const hwm_chunk* chunk, 
     at = hwm_param_ref_put(at, &chunk->param);
     for (int c = 0; c < signature->n_columns; c++) {
         at = pb_put_bytes(at, CHUNK_COLUMN, chunk->column[c],
-                          chunk->steps * hwm_tensor_bytes(&signature->column[c]));
+                          hwm_chunk_column_bytes(signature, chunk, c));
     }
     for (int k = 0; k < signature->n_keys; k++) {
         at = pb_put_bytes(at, CHUNK_KEY, chunk->key[k], hwm_tensor_bytes(&signature->key[k]));
@@ -244,6 +244,16 @@ hwm_status hwm_chunk_decode(const hwm_signature* signature, const void* bytes, s
                         signature->n_columns, signature->n_keys);
     }
     for (int c = 0; c < columns; c++) {
+        if (signature->column[c].codec != HWM_CODEC_RAW) {
+            // no column is empty, so 0 packed bytes can mean "not packed"
+            chunk->packed_bytes[c] = (uint32_t)column_bytes[c];
+            hwm_status s = hwm_packed_check(&signature->column[c], chunk->steps, chunk->column[c],
+                                            column_bytes[c], err);
+            if (s != HWM_OK) {
+                return s;
+            }
+            continue;
+        }
         size_t want = chunk->steps * hwm_tensor_bytes(&signature->column[c]);
         if (column_bytes[c] != want) {
             return bad_size("column", &signature->column[c], column_bytes[c], want, err);

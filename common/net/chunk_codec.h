@@ -10,7 +10,7 @@
 
 enum { HWM_CHUNK_STEPS_MAX = 65536 };
 
-// Exact size of the encoded chunk.
+// Exact size of the encoded chunk. Columns with a codec must be packed (net/packed.h).
 size_t hwm_chunk_encoded_bytes(const hwm_signature* signature, const hwm_chunk* chunk);
 
 // Encode into out. Returns the bytes written, 0 when capacity is too small.

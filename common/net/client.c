@@ -145,6 +145,7 @@ static void on_hello(hwm_client* c, const hwm_reply* r) {
     c->credit_bytes = h->credit_bytes > 0 ? h->credit_bytes : CREDIT_DEFAULT_BYTES;
     if (h->signature != NULL) {
         c->signature = *h->signature;
+        c->hello.signature = &c->signature;
         c->have_signature = true;
     }
     for (int k = 0; k < h->n_announce; k++) {
@@ -408,6 +409,7 @@ void hwm_client_destroy(hwm_client** client, int linger_ms, uint64_t* unacknowle
     }
     hwm_client_call_free(c);
     hwm_wire_destroy(&c->wire);
+    hwm_packer_destroy(&c->packer);
     free(c->window);
     free(c->hello.experiment);
     free(c->experiment_before);

@@ -39,6 +39,7 @@ typedef struct hwm_hello {
     uint64_t seed;
     int heartbeat_ms;
     char server_version[32];
+    const hwm_signature* signature;  // of the table, borrowed until destroy; NULL: no table yet
 } hwm_hello;
 
 typedef struct hwm_client hwm_client;
@@ -73,6 +74,11 @@ typedef struct hwm_table_config {
     int64_t capacity_bytes;  // 0: bounded by steps only
     const char* experiment;  // resolved YAML handed to the workers
     uint64_t seed;
+    uint32_t max_times_sampled;  // a start is drawn so often at most; 0: without limit
+    // Deterministic mode: chunks go in round by round, in a round environment 0 first, then 1, ...,
+    // whatever their arrival. Each of order_streams environments gives order_steps rows a round.
+    // 0: in order of arrival
+    uint32_t order_streams, order_steps;
 } hwm_table_config;
 // Create, or join when it exists with an equal signature (else HWM_ESIGNATURE with the difference).
 // Blocking.
@@ -133,10 +139,13 @@ typedef struct hwm_segment {
 } hwm_segment;
 typedef struct hwm_batch {
     int batch, length, context;
-    uint32_t* row;                  // (batch + 1)
-    uint32_t* prefix;               // (batch)
-    void* column[HWM_COLUMNS_MAX];  // (row[batch], step shape), signature order
-    void* key[HWM_KEYS_MAX];        // (batch, key shape): state at row[i], before row[i] acts
+    uint32_t* row;     // (batch + 1)
+    uint32_t* prefix;  // (batch)
+    // (row[batch], step shape), signature order. packed_bytes: on the server's side the size of a
+    // zstd column, which it sends as it is stored; a client gets values
+    void* column[HWM_COLUMNS_MAX];
+    size_t packed_bytes[HWM_COLUMNS_MAX];
+    void* key[HWM_KEYS_MAX];  // (batch, key shape): state at row[i], before row[i] acts
     int n_segments;
     hwm_segment* segment;    // ascending row
     hwm_stream* stream;      // (batch)

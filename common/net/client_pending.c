@@ -93,8 +93,10 @@ void hwm_client_on_sample(hwm_client* c, const hwm_reply* r) {
                  (int)r->kind);
     } else {
         hwm_error err;
-        if (hwm_wire_batch_decode(&c->signature, r->sample, &slot->block, &slot->block_bytes,
-                                  &slot->batch, &err) != HWM_OK) {
+        if ((c->packer == NULL && hwm_signature_packs(&c->signature) &&
+             hwm_packer_create(&c->packer, &err) != HWM_OK) ||
+            hwm_wire_batch_decode(&c->signature, c->packer, r->sample, &slot->block,
+                                  &slot->block_bytes, &slot->batch, &err) != HWM_OK) {
             slot->error = err;
         }
     }

@@ -7,6 +7,7 @@
 
 #include "net/chunk_codec.h"
 #include "net/link.h"
+#include "net/packed.h"
 #include "net/wire.h"
 
 enum {
@@ -80,6 +81,7 @@ struct hwm_client {
     char* experiment_before;
     hwm_signature signature;  // of the table
     bool have_signature;
+    hwm_packer* packer;  // NULL until a column with a codec is met
     hwm_wire_heartbeat progress;
     uint64_t malformed;
 

@@ -131,6 +131,15 @@ hwm_status hwm_client_append(hwm_client* c, const hwm_signature* signature, cons
     if (c->window_n == c->window_slots && !window_grow(c)) {
         return hwm_fail(err, HWM_ENOMEM, "no memory for a chunk");
     }
+    hwm_chunk packed;
+    if (hwm_signature_packs(signature)) {
+        s = c->packer == NULL ? hwm_packer_create(&c->packer, err) : HWM_OK;
+        s = s != HWM_OK ? s : hwm_packer_pack(c->packer, signature, chunk, &packed, err);
+        if (s != HWM_OK) {
+            return s;
+        }
+        chunk = &packed;
+    }
     window_slot e = {0};
     uint64_t id = (c->window_base + c->window_n) << 3 | ID_APPEND;
     e.bytes = hwm_wire_append(id, signature, chunk, &e.size);

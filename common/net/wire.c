@@ -75,6 +75,7 @@ Hwm__TensorSpec** hwm_wire_put_specs(hwm_wire* w, const hwm_tensor_spec* spec, i
         hwm__tensor_spec__init(&row[k]);
         row[k].name = (char*)(uintptr_t)spec[k].name;
         row[k].dtype = (Hwm__DType)spec[k].dtype;
+        row[k].codec = (Hwm__Codec)spec[k].codec;
         row[k].n_shape = (size_t)spec[k].ndim;
         row[k].shape = (uint32_t*)(uintptr_t)spec[k].shape;
         list[k] = &row[k];
@@ -91,6 +92,7 @@ hwm_status hwm_wire_get_specs(Hwm__TensorSpec* const* list, size_t n, hwm_tensor
         memset(&spec[k], 0, sizeof spec[k]);
         snprintf(spec[k].name, sizeof spec[k].name, "%s", list[k]->name);
         spec[k].dtype = (hwm_dtype)list[k]->dtype;
+        spec[k].codec = (hwm_codec)list[k]->codec;
         spec[k].ndim = (int)list[k]->n_shape;
         for (int d = 0; d < spec[k].ndim; d++) {
             spec[k].shape[d] = list[k]->shape[d];

@@ -12,6 +12,7 @@
 #define HWM_NET_WIRE_H
 
 #include "net/client.h"
+#include "net/packed.h"
 
 enum {
     HWM_PROTOCOL = 1,
@@ -255,9 +256,11 @@ void* hwm_wire_batch(uint64_t id, const hwm_signature* signature, const hwm_batc
 // Decode a SampleReply into *batch: every array is copied once, into *block (grown with realloc,
 // 64-byte aligned parts).
 //   signature  in   columns and keys of the table: sizes are checked against it
+//   packer     in   unpacks columns with a codec; NULL where the signature has none
 //   block, block_bytes  in/out  malloc'd memory of the caller, kept between calls; batch's pointers
 //   lie in it
-hwm_status hwm_wire_batch_decode(const hwm_signature* signature, hwm_bytes reply, void** block,
-                                 size_t* block_bytes, hwm_batch* batch, hwm_error* err);
+hwm_status hwm_wire_batch_decode(const hwm_signature* signature, hwm_packer* packer,
+                                 hwm_bytes reply, void** block, size_t* block_bytes,
+                                 hwm_batch* batch, hwm_error* err);
 
 #endif

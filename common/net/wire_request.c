@@ -47,6 +47,9 @@ hwm_status hwm_wire_pack_request(hwm_wire* w, const hwm_request* r, hwm_bytes* o
         b->capacity_bytes = t->capacity_bytes;
         b->experiment = STR(t->experiment);
         b->seed = t->seed;
+        b->max_times_sampled = t->max_times_sampled;
+        b->order_streams = t->order_streams;
+        b->order_steps = t->order_steps;
         break;
     }
     case HWM_REQUEST_TABLE_CLOSE: {
@@ -230,6 +233,9 @@ static hwm_status convert_request(hwm_wire* w, const Hwm__Request* m, hwm_reques
         t->capacity_bytes = b->capacity_bytes;
         t->experiment = b->experiment;
         t->seed = b->seed;
+        t->max_times_sampled = b->max_times_sampled;
+        t->order_streams = b->order_streams;
+        t->order_steps = b->order_steps;
         out->table_create = t;
         break;
     }

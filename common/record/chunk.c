@@ -66,6 +66,11 @@ static hwm_status check_spec(const char* kind, const hwm_tensor_spec* list, int 
                             spec->name, bytes == 0 ? "0" : "too many", TENSOR_BYTES_MAX);
         }
     }
+    if (spec->codec != HWM_CODEC_RAW &&
+        (spec->codec != HWM_CODEC_ZSTD || strcmp(kind, "column") != 0 || k < HWM_COLUMN_OBS)) {
+        return hwm_fail(err, HWM_ESIGNATURE, "%s %d (%s): codec %d is not possible there", kind, k,
+                        spec->name, (int)spec->codec);
+    }
     for (int j = 0; j < k; j++) {
         if (strcmp(list[j].name, spec->name) == 0) {
             return hwm_fail(err, HWM_ESIGNATURE, "%s %d and %d are both called %s", kind, j, k,
@@ -116,6 +121,17 @@ static int find(const hwm_tensor_spec* list, int n, const char* name) {
         }
     }
     return -1;
+}
+
+void hwm_signature_compress(hwm_signature* signature, hwm_compress mode) {
+    enum { WORTH_BYTES = 256 };  // of a step: below, a frame of its own gains nothing
+    for (int k = HWM_COLUMN_OBS; k < signature->n_columns; k++) {
+        hwm_tensor_spec* spec = &signature->column[k];
+        bool wanted =
+            mode == HWM_COMPRESS_ALL || (mode == HWM_COMPRESS_PIXELS && spec->dtype == HWM_U8);
+        spec->codec =
+            wanted && hwm_tensor_bytes(spec) >= WORTH_BYTES ? HWM_CODEC_ZSTD : HWM_CODEC_RAW;
+    }
 }
 
 int hwm_signature_column(const hwm_signature* signature, const char* name) {

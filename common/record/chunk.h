@@ -41,6 +41,11 @@ hwm_status hwm_signature_compare(const hwm_signature* want, const hwm_signature*
                                  hwm_error* err);
 // Names unique and not empty, types known, sizes within limits, the standard columns in place.
 hwm_status hwm_signature_check(const hwm_signature* signature, hwm_error* err);
+// Gives a codec to the columns that are worth it: none, wide u8 columns (pixels), or wide columns
+// of any type; never to the standard columns whose single values the server and the learner look
+// at.
+typedef enum hwm_compress { HWM_COMPRESS_NONE, HWM_COMPRESS_PIXELS, HWM_COMPRESS_ALL } hwm_compress;
+void hwm_signature_compress(hwm_signature* signature, hwm_compress mode);
 int hwm_signature_column(const hwm_signature* signature, const char* name);  // index, or -1
 int hwm_signature_key(const hwm_signature* signature, const char* name);
 size_t hwm_signature_step_bytes(const hwm_signature* signature);
@@ -69,8 +74,11 @@ typedef struct hwm_chunk {
     uint32_t episode_step;  // step number in the episode of row 0
     uint32_t steps;
     hwm_param_ref param;
-    const void* column[HWM_COLUMNS_MAX];  // steps * bytes of a step, signature order; borrowed
-    const void* key[HWM_KEYS_MAX];        // signature order; borrowed
+    // steps * bytes of a step, signature order; borrowed. packed_bytes: size of a zstd column that
+    // is packed already, 0 where the values stand as they are
+    const void* column[HWM_COLUMNS_MAX];
+    uint32_t packed_bytes[HWM_COLUMNS_MAX];
+    const void* key[HWM_KEYS_MAX];  // signature order; borrowed
 } hwm_chunk;
 
 #endif

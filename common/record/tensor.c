@@ -49,7 +49,7 @@ size_t hwm_tensor_bytes(const hwm_tensor_spec* spec) {
 
 bool hwm_tensor_spec_equal(const hwm_tensor_spec* a, const hwm_tensor_spec* b) {
     if (strncmp(a->name, b->name, HWM_NAME_MAX) != 0 || a->dtype != b->dtype ||
-        a->ndim != b->ndim) {
+        a->ndim != b->ndim || a->codec != b->codec) {
         return false;
     }
     for (int k = 0; k < a->ndim; k++) {
@@ -67,7 +67,7 @@ char* hwm_tensor_spec_text(const hwm_tensor_spec* spec, char* text, size_t size)
         used += snprintf(text + used, size - (size_t)used, k ? ",%u" : "%u", spec->shape[k]);
     }
     if (used >= 0 && (size_t)used < size) {
-        snprintf(text + used, size - (size_t)used, ")");
+        snprintf(text + used, size - (size_t)used, spec->codec == HWM_CODEC_ZSTD ? ") zstd" : ")");
     }
     return text;
 }

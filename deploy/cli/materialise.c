@@ -118,20 +118,9 @@ static hwm_status open_table(job* j, hwm_error* err) {
     if (s) {
         return s;
     }
-    // joining says what the rows look like
     hwm_controller_signature(j->controller, j->spec.variant_dim, &j->signature);
-    hwm_table_config* table = calloc(1, sizeof *table);
-    if (!table) {
-        return hwm_fail(err, HWM_ENOMEM, "out of memory");
-    }
-    memcpy(table->name, hello->table, sizeof table->name);
-    table->signature = j->signature;
-    table->experiment = hello->experiment;
-    table->seed = hello->seed;
-    table->capacity_steps = j->experiment->replay.capacity_steps;
-    s = hwm_client_table_create(j->client, table, err);
-    free(table);
-    return s;
+    hwm_signature_compress(&j->signature, (hwm_compress)j->experiment->replay.compress);
+    return hwm_signature_compare(hello->signature, &j->signature, err);
 }
 
 static hwm_status allocate(job* j, hwm_error* err) {

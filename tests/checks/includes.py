@@ -17,6 +17,7 @@ THIRD_PARTY = [
     (r"protobuf-c/.*|hwm\.pb-c\.h", ["common/net/wire_codec.h"]),
     (r"mujoco/.*|mujoco\.h", ["common/env/mj.h"]),
     (r"cblas\.h", ["common/nn/gemm.c"]),
+    (r"zstd\.h", ["common/net/packed.c"]),
     (r"lmdb\.h", ["server/store_lmdb.h"]),
     (r"gif_lib\.h", ["deploy/cli/film.c"]),
     (r"microhttpd\.h", ["server/http.c"]),

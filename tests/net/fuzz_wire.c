@@ -12,13 +12,15 @@
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 static hwm_signature small_signature(void) {
-    hwm_signature s = {.n_columns = 5, .n_keys = 1};
+    hwm_signature s = {.n_columns = 6, .n_keys = 1};
     s.column[0] = hwm_spec("flags", HWM_U8, 0);
     s.column[1] = hwm_spec("reward", HWM_F32, 0);
     s.column[2] = hwm_spec("obs", HWM_F32, 1, 2);
     s.column[3] = hwm_spec("action", HWM_F32, 1, 1);
     s.column[4] = hwm_spec("act", HWM_F32, 1, 3);
+    s.column[5] = hwm_spec("pixels", HWM_U8, 1, 300);
     s.key[0] = hwm_spec("W0", HWM_F32, 1, 2);
+    hwm_signature_compress(&s, HWM_COMPRESS_PIXELS);
     return s;
 }
 
@@ -26,7 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static hwm_wire* wire;
     static void* block;
     static size_t block_bytes;
-    if (wire == NULL && hwm_wire_create(&wire) != HWM_OK) {
+    static hwm_packer* packer;
+    if (wire == NULL &&
+        (hwm_wire_create(&wire) != HWM_OK || hwm_packer_create(&packer, NULL) != HWM_OK)) {
         abort();
     }
     if (size == 0) {
@@ -62,8 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         }
         break;
     default:
-        hwm_wire_batch_decode(&signature, (hwm_bytes){data + 1, size - 1}, &block, &block_bytes,
-                              &batch, &err);
+        hwm_wire_batch_decode(&signature, packer, (hwm_bytes){data + 1, size - 1}, &block,
+                              &block_bytes, &batch, &err);
     }
     return 0;
 }
