@@ -176,10 +176,11 @@ def logged(server, *words):
     assert any(all(word in line for word in words) for line in lines), (words, lines[-20:])
 
 
-def refused(server, pb, operator, counter, attempt):
-    """The attempt gets no answer, and is counted."""
+def refused(pb, operator, counter, *arguments, **options):
+    """A client of this kind gets no answer, and is counted."""
     count = lambda: json.loads(operator.ok(stats=pb.Stats()).stats.json)["requests"][counter]
     before = count()
+    attempt = Client(pb, *arguments, **options)
     attempt.send(ping=pb.Ping())
     end = time.time() + 20
     while count() == before and time.time() < end:
@@ -199,21 +200,20 @@ def security(server, pb, endpoint, keys, operator):
     logged(server, "not allowed", "role=viewer", "request=append", "address=")
     logged(server, "role refused", "role=learner", viewer.public.decode())
     # no key: plain text gets no answer at all
-    refused(server, pb, operator, "failed_handshakes", Client(pb, endpoint, None))
+    refused(pb, operator, "failed_handshakes", endpoint, None)
     logged(server, "handshake failed", "no CURVE", "address=")
     # a key of its own making
     public, secret = zmq.curve_keypair()
-    stranger = Client(pb, endpoint, keys, own=(public, secret))
-    refused(server, pb, operator, "refused_keys", stranger)
+    refused(pb, operator, "refused_keys", endpoint, keys, own=(public, secret))
     logged(server, "key refused", public.decode())
     # the right key for another server
-    refused(server, pb, operator, "failed_handshakes", Client(pb, endpoint, keys, server_key=zmq.curve_keypair()[0]))
+    refused(pb, operator, "failed_handshakes", endpoint, keys, server_key=zmq.curve_keypair()[0])
     # a key that is taken out is refused at its next request, on the live connection, and on any new one
     os.unlink(f"{keys}/authorized/viewer.pub")
     reply = viewer.call(ping=pb.Ping())
     assert reply.status == pb.HWM_EDENIED and "not authorised" in reply.message, reply
     logged(server, "key no longer authorised", viewer.public.decode(), "request=ping")
-    refused(server, pb, operator, "refused_keys", Client(pb, endpoint, keys, key="viewer"))
+    refused(pb, operator, "refused_keys", endpoint, keys, key="viewer")
     stats = json.loads(operator.ok(stats=pb.Stats()).stats.json)
     assert stats["requests"]["revoked_keys"] == 1, stats["requests"]
     assert stats["requests"]["refusals"]["HWM_EDENIED"] == 3, stats["requests"]
