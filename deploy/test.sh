@@ -5,8 +5,8 @@
 # what runs threads with ThreadSanitizer in build-tsan/, runs every test and ends with CTest's summary and its exit status.
 # Tests that measure memory or learn run the Release programs, all others the sanitized ones.
 #   --all        kills, mutations and long runs at full length; our files are also read by the readers of others, which are
-#                put into build-test/readers/ from PyPI; where a container engine answers, the image and the composed system
-#                are tested as well
+#                put into build-test/readers/ from PyPI; as root a worker is put behind a bad network link; where a container
+#                engine answers, the image and the composed system are tested as well
 #   --ci         as --all, but at the usual, shortened length
 #   --coverage   instead: build in build-coverage/ without sanitizers, run the same tests, and end with the share of lines of
 #                common/ and server/ that they ran; fails below 85 %
@@ -17,6 +17,7 @@ stages=(build run render test)
 full=off
 readers=
 containers=off
+namespaces=off
 coverage=
 options=()
 for option in "$@"; do
@@ -25,6 +26,7 @@ for option in "$@"; do
         [[ $option == --all ]] && full=on
         stages+=(system)
         readers=$root/build-test/readers/bin/python
+        ((EUID == 0)) && [[ -c /dev/net/tun ]] && namespaces=on
         docker info >/dev/null 2>&1 && containers=on && stages+=(container)
         ;;
     --coverage)
@@ -71,7 +73,7 @@ build "$root/build-tsan" threaded_tests || exit 1
 mkdir -p "$root/build-test"
 [[ $readers ]] && { install_readers "$readers" || readers=; }
 configure "$root/build-test" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O1 -DHWM_SANITIZE=address,undefined \
-    -DHWM_TESTS=on -DHWM_BENCH=off -DHWM_FULL=$full -DHWM_CONTAINERS=$containers -DHWM_RELEASE_DIR="$root/build" -DHWM_TSAN_DIR="$root/build-tsan" \
+    -DHWM_TESTS=on -DHWM_BENCH=off -DHWM_FULL=$full -DHWM_CONTAINERS=$containers -DHWM_NAMESPACES=$namespaces -DHWM_RELEASE_DIR="$root/build" -DHWM_TSAN_DIR="$root/build-tsan" \
     -DHWM_READERS="$readers" || exit 1
 build "$root/build-test" || exit 1
 exec ctest --test-dir "$root/build-test" --output-on-failure -j2 "${options[@]}"

@@ -345,4 +345,5 @@ def black_hole():
         print(f"recovered {took:.1f} s after healing, {len(again)} chunks sent again")
 
 
-{f.__name__: f for f in (stopped_peer, stopped_server, killed_workers, sigterm_under_load, black_hole)}[sys.argv[1]]()
+if __name__ == "__main__":
+    {f.__name__: f for f in (stopped_peer, stopped_server, killed_workers, sigterm_under_load, black_hole)}[sys.argv[1]]()
