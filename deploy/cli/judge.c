@@ -144,6 +144,17 @@ static hwm_evaluate_request evaluate_request(const hwm_judge_request* r, const h
     return q;
 }
 
+// Whether anything in the controller changes while it acts: without, the controls have nothing to
+// take away.
+static bool is_plastic(const hwm_checkpoint* c) {
+    hwm_controller* controller;
+    hwm_error ignored = {0};
+    bool plastic = hwm_experiment_controller(c->experiment, &controller, &ignored) == HWM_OK &&
+                   hwm_controller_state_size(controller) > 0;
+    hwm_controller_destroy(&controller);
+    return plastic;
+}
+
 // Rows of the table appear as they are known.
 static hwm_status evaluate_controls(const hwm_checkpoint* c, judgement* j, FILE* table,
                                     hwm_error* err) {
@@ -259,7 +270,7 @@ hwm_status hwm_judge_checkpoint(const char* path, const hwm_judge_request* reque
         variant_rows(table, &j.result);
         fflush(table);
     }
-    if (s == HWM_OK && request->controls) {
+    if (s == HWM_OK && request->controls && is_plastic(&c)) {
         s = evaluate_controls(&c, &j, table, err);
     }
     if (s == HWM_OK && request->json) {

@@ -58,6 +58,7 @@ read_name() {
         *) options+=("$word") ;;
         esac
     done
+    [[ -z $other ]] || threshold=''  # the steps to it were those of NAME
 }
 
 run_dir() { # of seed $1
