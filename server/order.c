@@ -5,8 +5,9 @@
 
 enum { STREAMS_MAX = 1 << 20 };
 
-hwm_status hwm_order_init(hwm_order* order, uint32_t streams, uint32_t steps, uint64_t let_in,
+hwm_status hwm_order_init(hwm_order* order, const hwm_table_config* config, uint64_t let_in,
                           hwm_error* err) {
+    const uint32_t streams = config->order_streams, steps = config->order_steps;
     *order = (hwm_order){0};
     if (streams == 0 && steps == 0) {
         return HWM_OK;
@@ -23,6 +24,7 @@ hwm_status hwm_order_init(hwm_order* order, uint32_t streams, uint32_t steps, ui
     }
     order->streams = streams;
     order->steps = steps;
+    order->first_steps = config->order_first_steps > 0 ? config->order_first_steps : steps;
     order->let_in = let_in;
     return HWM_OK;
 }
@@ -37,18 +39,21 @@ hwm_order_place hwm_order_of(const hwm_order* o, hwm_stream stream, uint64_t seq
     if (o->streams == 0) {
         return HWM_ORDER_NOW;
     }
-    if (stream.env >= o->streams || steps > o->steps) {
+    if (stream.env >= o->streams) {
         return HWM_ORDER_NEVER;
     }
     const struct hwm_order_last* last = &o->last[stream.env];
     if (stream.incarnation == last->incarnation && sequence <= last->sequence) {
         return HWM_ORDER_AGAIN;
     }
-    uint64_t turn = o->let_in / o->steps % o->streams;
-    if (stream.env != turn) {
+    // where the table stands: whose turn, and how many rows of it are there
+    uint64_t first = (uint64_t)o->streams * o->first_steps;
+    uint32_t round = o->let_in < first ? o->first_steps : o->steps;
+    uint64_t at = o->let_in < first ? o->let_in : o->let_in - first;
+    if (stream.env != at / round % o->streams) {
         return HWM_ORDER_LATER;
     }
-    return steps <= o->steps - o->let_in % o->steps ? HWM_ORDER_NOW : HWM_ORDER_NEVER;
+    return steps <= round - at % round ? HWM_ORDER_NOW : HWM_ORDER_NEVER;
 }
 
 void hwm_order_take(hwm_order* o, hwm_stream stream, uint64_t sequence, uint32_t steps) {

@@ -22,6 +22,11 @@ static const hwm_config_field fields[] = {
      "milliseconds a group gathers under load before it is committed"},
     {"map_bytes", HWM_CONFIG_INT, offsetof(hwm_replay_config, map_bytes), "17179869184", 1 << 20,
      1e14, NULL, "quota of the store in bytes; live data fill at most 60 % of it"},
+    {"map_bytes_max", HWM_CONFIG_INT, offsetof(hwm_replay_config, map_bytes_max), "0", 0, 1e14,
+     NULL,
+     "the store grows beyond map_bytes up to here while a snapshot or another long reader holds "
+     "freed "
+     "pages back; 0: twice map_bytes"},
     {"sampler_threads", HWM_CONFIG_INT, offsetof(hwm_replay_config, sampler_threads), "2", 1, 16,
      NULL, "threads that assemble batches"},
 };
@@ -58,8 +63,7 @@ hwm_status hwm_replay_slot_set_up(hwm_replay_slot* t, const hwm_table_config* co
                                   hwm_error* err) {
     hwm_status status = hwm_limiter_init(&t->limiter, &config->limiter, err);
     if (status == HWM_OK) {
-        status = hwm_order_init(&t->order, config->order_streams, config->order_steps,
-                                state->inserted_steps, err);
+        status = hwm_order_init(&t->order, config, state->inserted_steps, err);
     }
     if (status != HWM_OK) {
         return status;

@@ -19,9 +19,10 @@ typedef enum hwm_durability {
 } hwm_durability;
 typedef struct hwm_replay_config {
     char dir[HWM_CONFIG_STRING_MAX];
-    int durability;     // hwm_durability
-    int64_t commit_ms;  // longest wait of a group
-    int64_t map_bytes;  // quota of the LMDB map
+    int durability;         // hwm_durability
+    int64_t commit_ms;      // longest wait of a group
+    int64_t map_bytes;      // quota of the LMDB map
+    int64_t map_bytes_max;  // to which it grows when it must; 0: twice the quota
     int64_t sampler_threads;
 } hwm_replay_config;
 extern const hwm_config_table hwm_replay_table;  // section "store"

@@ -169,12 +169,13 @@ char* hwm_replay_stats_json(hwm_replay* replay) {
     uint64_t used, unused;
     hwm_store_pages(replay->store, &used, &unused);
     fprintf(out,
-            "{\"store\":{\"durability\":\"%s\",\"map_bytes\":%zu,\"file_bytes\":%" PRIu64
-            ",\"free_bytes\":%" PRIu64 ",\"commits\":%.0f,\"failures\":%.0f,\"commit_p50_s\":%.6f,"
+            "{\"store\":{\"durability\":\"%s\",\"map_bytes\":%zu,\"map_bytes_max\":%zu,\"file_"
+            "bytes\":%" PRIu64 ",\"free_bytes\":%" PRIu64
+            ",\"commits\":%.0f,\"failures\":%.0f,\"commit_p50_s\":%.6f,"
             "\"commit_p99_s\":%.6f,\"oldest_reader_commits\":%" PRIu64,
-            durability[replay->config.durability], hwm_store_map_bytes(replay->store), used, unused,
-            hwm_metric_value(replay->commits), hwm_metric_value(replay->failures),
-            quantile_or_zero(replay->commit_seconds, 0.5),
+            durability[replay->config.durability], hwm_store_map_bytes(replay->store),
+            hwm_store_map_bytes_max(replay->store), used, unused, hwm_metric_value(replay->commits),
+            hwm_metric_value(replay->failures), quantile_or_zero(replay->commit_seconds, 0.5),
             quantile_or_zero(replay->commit_seconds, 0.99), hwm_store_reader_lag(replay->store));
     histogram_json(out, "commit_seconds", replay->commit_seconds);
     histogram_json(out, "commit_chunks", replay->commit_chunks);

@@ -90,9 +90,9 @@ hwm_status hwm_replay_assign(hwm_replay* replay, int table, int environments, ui
     if (at == t->n_ranges) {
         range[at] = (hwm_env_range){state.next_env, (uint32_t)environments, 0};
         state.next_env += (uint32_t)environments;
-    } else {
+    } else if (t->order.streams == 0) {
         range[at].incarnation++;
-    }
+    }  // rounds: whoever takes the range over plays the same episodes on, to the last bit
     used[at] = true;
     expiry old = {.range = range, .n_ranges = n};
     hwm_index_each_stream(t->index, collect_expired, &old);
@@ -165,10 +165,12 @@ void hwm_replay_abandon(hwm_replay* replay, int table, uint32_t first_env, int e
     hwm_error err;
     pthread_mutex_lock(&replay->commit);
     abandon_change c = {t, table, first_env, (uint32_t)environments, incarnation, 0};
-    hwm_status status = hwm_replay_transact(replay, put_abandoned, &c, &err);
+    bool goes_on = t->order.streams > 0;  // rounds: another worker continues the open episodes
+    hwm_status status = goes_on ? HWM_OK : hwm_replay_transact(replay, put_abandoned, &c, &err);
     if (status == HWM_OK) {
         hwm_index_lock(t->index, true);
-        for (uint32_t env = first_env; env < first_env + (uint32_t)environments; env++) {
+        for (uint32_t env = first_env; !goes_on && env < first_env + (uint32_t)environments;
+             env++) {
             hwm_index_close_stream(t->index, (hwm_stream){env, incarnation});
         }
         hwm_index_unlock(t->index);

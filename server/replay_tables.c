@@ -105,11 +105,14 @@ static hwm_status table_change_to(hwm_replay* replay, int table, const hwm_table
                         ": take another directory for another run",
                         now->name, now->seed, config->seed);
     }
-    if (config->order_streams != now->order_streams || config->order_steps != now->order_steps) {
+    if (config->order_streams != now->order_streams || config->order_steps != now->order_steps ||
+        config->order_first_steps != now->order_first_steps) {
         return hwm_fail(err, HWM_EINVAL,
-                        "table %s takes rounds of %u environments with %u steps, not of %u with %u",
-                        now->name, now->order_streams, now->order_steps, config->order_streams,
-                        config->order_steps);
+                        "table %s takes rounds of %u environments with %u steps (the first: %u), "
+                        "not of %u with "
+                        "%u (%u)",
+                        now->name, now->order_streams, now->order_steps, now->order_first_steps,
+                        config->order_streams, config->order_steps, config->order_first_steps);
     }
     bool limits = memcmp(&config->limiter, &now->limiter, sizeof now->limiter) != 0;
     bool times = config->max_times_sampled != now->max_times_sampled;

@@ -20,7 +20,8 @@ hwm_status hwm_store_failed(hwm_error* err, int rc, const char* what) {
         return hwm_fail(err, HWM_EFULL, "%s: the disk of the replay directory is full", what);
     case MDB_MAP_FULL:
         return hwm_fail(err, HWM_EFULL,
-                        "%s: the map is full: raise store.map_bytes or lower the capacity", what);
+                        "%s: the map is full: raise store.map_bytes_max or lower the capacity",
+                        what);
     case MDB_TXN_FULL:
         return hwm_fail(err, HWM_EFULL, "%s: too much in one group", what);
     case ENOMEM:
@@ -168,10 +169,14 @@ hwm_status hwm_store_open(hwm_store** out, const hwm_replay_config* config, hwm_
              : config->durability == HWM_DURABLE_PROCESS ? MDB_NOSYNC
                                                          : 0;
     store->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    size_t map_bytes = (size_t)config->map_bytes / store->page_bytes * store->page_bytes;
+    store->map_bytes = (size_t)config->map_bytes / store->page_bytes * store->page_bytes;
+    store->grown_bytes = store->map_bytes;
+    size_t most = config->map_bytes_max > 0 ? (size_t)config->map_bytes_max : 2 * store->map_bytes;
+    most =
+        most > store->map_bytes ? most / store->page_bytes * store->page_bytes : store->map_bytes;
     int rc = mdb_env_create(&store->env);
     if (rc == 0) {
-        rc = mdb_env_set_mapsize(store->env, map_bytes);
+        rc = mdb_env_set_mapsize(store->env, most);
     }
     if (rc == 0) {
         rc = mdb_env_set_maxdbs(store->env, 4 + 2 * HWM_TABLES_MAX);
@@ -194,7 +199,7 @@ hwm_status hwm_store_open(hwm_store** out, const hwm_replay_config* config, hwm_
     }
     MDB_envinfo info;
     mdb_env_info(store->env, &info);
-    store->map_bytes = info.me_mapsize;
+    store->map_bytes_max = info.me_mapsize;
     MDB_stat stat;
     mdb_env_stat(store->env, &stat);
     store->page_bytes = stat.ms_psize;
@@ -222,6 +227,10 @@ void hwm_store_close(hwm_store** store) {
 
 size_t hwm_store_map_bytes(const hwm_store* store) {
     return store->map_bytes;
+}
+
+size_t hwm_store_map_bytes_max(const hwm_store* store) {
+    return store->map_bytes_max;
 }
 
 void hwm_store_pages(hwm_store* store, uint64_t* used_bytes, uint64_t* free_bytes) {

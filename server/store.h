@@ -18,6 +18,12 @@
 //   address of a value stays good until the chunk is deleted and every reader that was open at that
 //   time is gone. The index keeps these addresses; the sampler never descends the tree.
 //
+// GROWTH  The map is laid out for map_bytes_max from the start (addresses, neither memory nor
+// disk),
+//   so the file grows past its quota without a moment in which a reader's addresses change. Live
+//   data keep to their share of the quota: growth only bridges a time in which freed pages cannot
+//   be reused.
+//
 // CAVEATS  One process, one write transaction at a time (hwm_store_begin waits). A view holds back
 // the reuse of freed pages:
 //   keep it for one batch at most.
@@ -90,7 +96,8 @@ typedef struct hwm_store_view hwm_store_view;  // a snapshot of one reader threa
 // format), HWM_EEXIST (another process owns the directory), HWM_ENOMEM.
 hwm_status hwm_store_open(hwm_store** out, const hwm_replay_config* config, hwm_error* err);
 void hwm_store_close(hwm_store** store);
-size_t hwm_store_map_bytes(const hwm_store* store);
+size_t hwm_store_map_bytes(const hwm_store* store);  // quota
+size_t hwm_store_map_bytes_max(const hwm_store* store);
 // Pages in use now: of the file, and of those the free ones.
 void hwm_store_pages(hwm_store* store, uint64_t* used_bytes, uint64_t* free_bytes);
 // Commits since the oldest read transaction that is open now began: pages freed since then cannot

@@ -21,7 +21,11 @@ typedef struct hwm_table_handles {
 struct hwm_store {
     MDB_env* env;
     int lock_fd;  // flock on DIR/owner: one process
-    size_t page_bytes, map_bytes;
+    size_t page_bytes;
+    size_t map_bytes;      // quota
+    size_t map_bytes_max;  // addresses taken from the start, so that growing moves nothing
+    size_t grown_bytes;    // what the file may take before the next word about it
+    uint64_t begun;        // write transactions
     MDB_dbi tables, states, streams, blobs;
     hwm_table_handles table[HWM_TABLES_MAX];
     struct hwm_store_txn {

@@ -4,12 +4,20 @@
 #include <string.h>
 
 #include "base/crc.h"
+#include "base/log.h"
 #include "server/store_lmdb.h"
 #include "server/table_record.h"
+
+enum { CHECK_READERS = 64 };  // write transactions between two looks
 
 hwm_status hwm_store_begin(hwm_store* store, hwm_store_txn** txn, hwm_error* err) {
     *txn = NULL;
     MDB_txn* t;
+    // a reader that was killed holds its pages until somebody looks
+    if (store->begun++ % CHECK_READERS == 0) {
+        int dead = 0;
+        mdb_reader_check(store->env, &dead);
+    }
     int rc = mdb_txn_begin(store->env, NULL, 0, &t);
     if (rc != 0) {
         return hwm_store_failed(err, rc, "beginning a transaction");
@@ -28,6 +36,19 @@ static void forget_created(hwm_store_txn* txn) {
     }
 }
 
+// The file is larger than planned: a line now, and again for every eighth of the quota.
+static void tell_growth(hwm_store* store) {
+    MDB_envinfo info;
+    mdb_env_info(store->env, &info);
+    size_t used = (info.me_last_pgno + 1) * store->page_bytes;
+    if (used > store->grown_bytes) {
+        hwm_log(HWM_LOG_WARN, "store", "the store grows beyond its quota",
+                "file_bytes=%zu map_bytes=%zu map_bytes_max=%zu", used, store->map_bytes,
+                store->map_bytes_max);
+        store->grown_bytes = used + store->map_bytes / 8;
+    }
+}
+
 hwm_status hwm_store_commit(hwm_store_txn** txn, hwm_error* err) {
     hwm_store_txn* t = *txn;
     *txn = NULL;
@@ -36,6 +57,7 @@ hwm_status hwm_store_commit(hwm_store_txn** txn, hwm_error* err) {
         forget_created(t);
         return hwm_store_failed(err, rc, "committing");
     }
+    tell_growth(t->store);
     return HWM_OK;
 }
 

@@ -26,7 +26,7 @@ typedef struct fixed_record {
     uint32_t max_times_sampled;
     uint32_t order_streams;
     uint32_t order_steps;
-    uint32_t reserved;
+    uint32_t order_first_steps;
 } fixed_record;
 typedef struct spec_record {
     char name[HWM_NAME_MAX];
@@ -81,6 +81,7 @@ void hwm_table_record_write(const hwm_table_config* config, double limiter_offse
         .max_times_sampled = config->max_times_sampled,
         .order_streams = config->order_streams,
         .order_steps = config->order_steps,
+        .order_first_steps = config->order_first_steps,
     };
     memcpy(f.name, config->name, sizeof f.name);
     uint8_t* at = out;
@@ -156,6 +157,7 @@ hwm_status hwm_table_record_read(const void* bytes, size_t size, hwm_table_confi
     config->max_times_sampled = f.max_times_sampled;
     config->order_streams = f.order_streams;
     config->order_steps = f.order_steps;
+    config->order_first_steps = f.order_first_steps;
     *limiter_offset = f.limiter_offset;
     config->signature.n_columns = (int)f.n_columns;
     config->signature.n_keys = (int)f.n_keys;

@@ -79,6 +79,7 @@ typedef struct hwm_table_config {
     // whatever their arrival. Each of order_streams environments gives order_steps rows a round.
     // 0: in order of arrival
     uint32_t order_streams, order_steps;
+    uint32_t order_first_steps;  // of the first round, where it differs; 0: order_steps
 } hwm_table_config;
 // Create, or join when it exists with an equal signature (else HWM_ESIGNATURE with the difference).
 // Blocking.

@@ -50,6 +50,7 @@ hwm_status hwm_wire_pack_request(hwm_wire* w, const hwm_request* r, hwm_bytes* o
         b->max_times_sampled = t->max_times_sampled;
         b->order_streams = t->order_streams;
         b->order_steps = t->order_steps;
+        b->order_first_steps = t->order_first_steps;
         break;
     }
     case HWM_REQUEST_TABLE_CLOSE: {
@@ -236,6 +237,7 @@ static hwm_status convert_request(hwm_wire* w, const Hwm__Request* m, hwm_reques
         t->max_times_sampled = b->max_times_sampled;
         t->order_streams = b->order_streams;
         t->order_steps = b->order_steps;
+        t->order_first_steps = b->order_first_steps;
         out->table_create = t;
         break;
     }

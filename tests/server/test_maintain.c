@@ -1,6 +1,7 @@
 // check, repair, snapshot and restore on real directories, with damage done to the file by hand.
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 
 #include "base/log.h"
 #include "server/maintain.h"
+#include "server/store.h"
 #include "tests/server/fixture.h"
 
 enum { CHUNKS = 12, STEPS = 8 };
@@ -260,6 +262,114 @@ static void test_snapshot_is_consistent_while_appends_go_on(void** state) {
     scratch_remove(&dir);
 }
 
+// ---- the map
+
+// Another process that reads the store until it is told to stop (or killed).
+static pid_t hold_reader(const char* dir, int* stop) {
+    int go[2], ready[2];
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        hwm_store* store;
+        hwm_store_view* view;
+        char byte = 'r';
+        close(go[1]);
+        if (hwm_store_open_reader(&store, dir, NULL) != HWM_OK ||
+            hwm_store_view_create(store, &view, NULL) != HWM_OK ||
+            hwm_store_view_begin(view, NULL) != HWM_OK || write(ready[1], &byte, 1) != 1) {
+            _exit(1);
+        }
+        ssize_t n = read(go[0], &byte, 1);  // until the parent closes its end
+        hwm_store_view_destroy(&view);
+        hwm_store_close(&store);
+        _exit(n == 0 ? 0 : 1);
+    }
+    char byte;
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    close(go[0]);
+    *stop = go[1];
+    return pid;
+}
+
+static uint64_t number_in(hwm_replay* replay, const char* key) {
+    char* json = hwm_replay_stats_json(replay);
+    char name[64];
+    snprintf(name, sizeof name, "\"%s\":", key);
+    uint64_t x = strtoull(strstr(json, name) + strlen(name), NULL, 10);
+    free(json);
+    return x;
+}
+
+// A reader that stays holds freed pages back: the file grows past its quota, up to the maximum;
+// there inserts are refused, reads go on, and when the reader is gone (or was killed) it goes on as
+// well.
+static void test_map_grows_while_a_reader_holds_pages(void** state) {
+    (void)state;
+    for (int killed = 0; killed < 2; killed++) {
+        scratch_dir dir = scratch_make();
+        hwm_replay_config config = fixture_config(dir.path);
+        config.map_bytes = 4 << 20;
+        config.map_bytes_max = 8 << 20;
+        hwm_table_config t = fixture_table(1 << 20);
+        t.capacity_bytes = 1500000;
+        hwm_replay* replay;
+        int table, stop, status;
+        assert_int_equal(hwm_replay_open(&replay, &config, NULL), HWM_OK);
+        assert_int_equal(hwm_replay_table_create(replay, &t, &table, NULL), HWM_OK);
+        writer_state w = writer_begin(0, 0);
+        for (int i = 0; i < 200; i++) {  // some 36 KB each: several times the capacity
+            assert_int_equal(fixture_append(replay, 0, &w, 1000, 0), HWM_OK);
+        }
+        assert_true(number_in(replay, "file_bytes") < (uint64_t)config.map_bytes);
+        pid_t reader = hold_reader(dir.path, &stop);
+        static uint8_t bytes[CHUNK_BYTES_MAX];
+        hwm_chunk chunk;
+        hwm_completion c = {.status = HWM_OK};
+        bool grown = false;
+        size_t size = 0;
+        for (int i = 0; i < 1000 && c.status == HWM_OK; i++) {
+            size = writer_chunk(&w, 1000, 0, bytes, &chunk);
+            assert_int_equal(hwm_replay_append(replay, 0, &chunk, bytes, size, 1), HWM_OK);
+            c = fixture_wait(replay);
+            grown = grown || number_in(replay, "file_bytes") > (uint64_t)config.map_bytes;
+        }
+        assert_true(grown);
+        assert_int_equal(c.status, HWM_EFULL);
+        assert_non_null(strstr(c.text, "the map is full"));
+        hwm_sample_request r = {.batch = 32, .length = 700};
+        hwm_status s;
+        hwm_signature g = fixture_signature();
+        hwm_batch* b = fixture_sample(replay, 0, &r, &s);
+        assert_int_equal(s, HWM_OK);
+        fixture_check(b, &g);
+        hwm_replay_batch_free(replay, &b);
+
+        if (killed) {
+            kill(reader, SIGKILL);
+        }
+        close(stop);
+        assert_int_equal(waitpid(reader, &status, 0), reader);
+        assert_true(killed ? WIFSIGNALED(status) : WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        // within as many groups as pass between two looks for dead readers
+        for (int i = 0; i < 70 && c.status == HWM_EFULL; i++) {
+            assert_int_equal(hwm_replay_append(replay, 0, &chunk, bytes, size, 2), HWM_OK);
+            c = fixture_wait(replay);
+        }
+        assert_int_equal(c.status, HWM_OK);
+        uint64_t file = number_in(replay, "file_bytes");
+        for (int i = 0; i < 300; i++) {
+            assert_int_equal(fixture_append(replay, 0, &w, 1000, 0), HWM_OK);
+        }
+        assert_int_equal(number_in(replay, "file_bytes"), file);
+        hwm_replay_close(&replay);
+        scratch_remove(&dir);
+    }
+}
+
 int main(void) {
     hwm_log_setup("test", HWM_LOG_ERROR, HWM_LOG_TEXT);
     const struct CMUnitTest tests[] = {
@@ -267,6 +377,7 @@ int main(void) {
         cmocka_unit_test(test_repair_removes_the_damaged_and_cuts_its_stream),
         cmocka_unit_test(test_replay_drops_a_damaged_chunk_when_it_meets_it),
         cmocka_unit_test(test_snapshot_is_consistent_while_appends_go_on),
+        cmocka_unit_test(test_map_grows_while_a_reader_holds_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,15 @@
 // The whole service against a plain list of rows: random appends, repetitions, abandoned workers,
-// samples of every kind, new priorities and reopenings; whatever is sampled must be in the list,
-// and now and then the list and the store are compared row by row.
+// samples of every kind, new priorities, reopenings, and kill -9 with appends in flight, which are
+// sent again as a worker sends them; whatever is sampled must be in the list, and now and then the
+// list and the store are compared row by row. 12,000 operations; HWM_FULL: a million.
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -14,7 +18,7 @@
 #include "base/rng.h"
 #include "tests/server/fixture.h"
 
-enum { ENVS = 6, CAPACITY = 600, ROWS_MAX = 4096 };
+enum { ENVS = 6, CAPACITY = 600, ROWS_MAX = 4096, IN_FLIGHT_MAX = 12 };
 
 typedef struct model_row {
     hwm_stream stream;
@@ -27,8 +31,16 @@ typedef struct model {
     int n;
     uint64_t inserted;
     writer_state writer[ENVS];
+    // sent and not acknowledged when the process was killed, oldest first
+    struct flight {
+        writer_state before;
+        uint32_t steps;
+        int end;
+    } flight[IN_FLIGHT_MAX];
+    int n_flight;
 } model;
 
+// Shared by the processes that are killed and their parent.
 typedef struct world {
     scratch_dir dir;
     hwm_replay_config config;
@@ -36,6 +48,8 @@ typedef struct world {
     model m;
     hwm_rng rng;
     uint64_t draw;
+    int done, crashes;
+    bool crashing;
 } world;
 
 static void remember(model* m, const hwm_chunk* c) {
@@ -170,43 +184,111 @@ static void open_world(world* w) {
     }
 }
 
+// Several appends, and death before, while or after they are stored.
+static void crash(world* w) {
+    static uint8_t bytes[CHUNK_BYTES_MAX];
+    model* m = &w->m;
+    m->n_flight = 1 + (int)hwm_rng_below(&w->rng, IN_FLIGHT_MAX);
+    for (int i = 0; i < m->n_flight; i++) {
+        writer_state* s = &m->writer[hwm_rng_below(&w->rng, ENVS)];
+        hwm_chunk chunk;
+        m->flight[i] = (struct flight){*s, 1 + hwm_rng_below(&w->rng, 24),
+                                       hwm_rng_below(&w->rng, 5) == 0 ? HWM_FLAG_LAST : 0};
+        size_t size = writer_chunk(s, m->flight[i].steps, m->flight[i].end, bytes, &chunk);
+        assert_int_equal(hwm_replay_append(w->replay, 0, &chunk, bytes, size, 1), HWM_OK);
+    }
+    uint32_t pause_us = hwm_rng_below(&w->rng, 1500);
+    w->crashes++;
+    w->crashing = true;
+    usleep(pause_us);
+    raise(SIGKILL);
+}
+
+// What was in flight is sent again; stored or not, afterwards it is there once.
+static void send_again(world* w) {
+    static uint8_t bytes[CHUNK_BYTES_MAX];
+    for (int i = 0; i < w->m.n_flight; i++) {
+        struct flight* f = &w->m.flight[i];
+        hwm_chunk chunk;
+        writer_state s = f->before;
+        size_t size = writer_chunk(&s, f->steps, f->end, bytes, &chunk);
+        assert_int_equal(hwm_replay_append(w->replay, 0, &chunk, bytes, size, 1), HWM_OK);
+        hwm_status status = fixture_wait(w->replay).status;
+        assert_true(status == HWM_OK || status == HWM_EDUPLICATE);
+        remember(&w->m, &chunk);
+    }
+    w->m.n_flight = 0;
+}
+
+// One life of the process that owns the store.
+static void live(world* w, int operations) {
+    open_world(w);
+    if (w->crashing) {
+        w->crashing = false;
+        send_again(w);
+        compare(w);
+    }
+    while (w->done < operations) {
+        w->done++;
+        uint32_t what = hwm_rng_below(&w->rng, 1000);
+        if (what < 600) {
+            append(w);
+        } else if (what < 980) {
+            sample(w);
+        } else if (what < 990) {
+            // a worker dies: its episode ends there, another takes its place
+            writer_state* s = &w->m.writer[hwm_rng_below(&w->rng, ENVS)];
+            hwm_replay_abandon(w->replay, 0, s->stream.env, 1, s->stream.incarnation);
+            *s = writer_begin(s->stream.env, s->stream.incarnation + 1);
+        } else if (what < 996) {
+            compare(w);
+        } else if (what < 998) {
+            hwm_replay_close(&w->replay);
+            open_world(w);
+            compare(w);
+        } else {
+            crash(w);
+        }
+    }
+    compare(w);
+    hwm_replay_close(&w->replay);
+}
+
 static void test_service_agrees_with_a_list_of_rows(void** state) {
     (void)state;
     const char* full = getenv("HWM_FULL");
     int operations = full != NULL && full[0] == '1' ? 1000000 : 12000;
-    static world w;
-    w.dir = scratch_make();
-    w.config = fixture_config(w.dir.path);
-    hwm_rng_init(&w.rng, 17, HWM_PURPOSE_TEST, 0, 0, 0);
+    world* w = mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(w != MAP_FAILED);
+    w->dir = scratch_make();
+    w->config = fixture_config(w->dir.path);
+    hwm_rng_init(&w->rng, 17, HWM_PURPOSE_TEST, 0, 0, 0);
+    for (uint32_t env = 0; env < ENVS; env++) {
+        w->m.writer[env] = writer_begin(env, 0);
+    }
     hwm_table_config t = fixture_table(CAPACITY);
     int table;
-    open_world(&w);
-    assert_int_equal(hwm_replay_table_create(w.replay, &t, &table, NULL), HWM_OK);
-    for (uint32_t env = 0; env < ENVS; env++) {
-        w.m.writer[env] = writer_begin(env, 0);
-    }
-    for (int i = 0; i < operations; i++) {
-        uint32_t what = hwm_rng_below(&w.rng, 1000);
-        if (what < 600) {
-            append(&w);
-        } else if (what < 980) {
-            sample(&w);
-        } else if (what < 990) {
-            // a worker dies: its episode ends there, another takes its place
-            writer_state* s = &w.m.writer[hwm_rng_below(&w.rng, ENVS)];
-            hwm_replay_abandon(w.replay, 0, s->stream.env, 1, s->stream.incarnation);
-            *s = writer_begin(s->stream.env, s->stream.incarnation + 1);
-        } else if (what < 996) {
-            compare(&w);
-        } else {
-            hwm_replay_close(&w.replay);
-            open_world(&w);
-            compare(&w);
+    open_world(w);
+    assert_int_equal(hwm_replay_table_create(w->replay, &t, &table, NULL), HWM_OK);
+    hwm_replay_close(&w->replay);
+    while (w->done < operations) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            live(w, operations);
+            exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && w->crashing;
+        if (!killed && !(WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+            fail_msg("operation %d after %d crashes: status 0x%x", w->done, w->crashes, status);
         }
     }
-    compare(&w);
-    hwm_replay_close(&w.replay);
-    scratch_remove(&w.dir);
+    print_message("%d operations, %d crashes, %d steps\n", w->done, w->crashes, (int)w->m.inserted);
+    assert_true(w->crashes > operations / 1000);
+    scratch_remove(&w->dir);
+    munmap(w, sizeof *w);
 }
 
 int main(void) {

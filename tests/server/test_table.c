@@ -150,7 +150,7 @@ static void test_table_takes_another_limiter_from_where_it_stands(void** state) 
 
 // ---- rounds
 
-enum { ENVS = 3, ROUND = 8, ROUNDS = 4 };
+enum { ENVS = 3, ROUND = 8, FIRST_ROUND = 16, ROUNDS = 4 };  // the first one is as long as two
 
 typedef struct packet {
     uint8_t bytes[4096];
@@ -164,7 +164,7 @@ static int make_packets(packet* p) {
     int n = 0;
     for (uint32_t env = 0; env < ENVS; env++) {
         writer_state w = writer_begin(env, 0);
-        for (int round = 0; round < ROUNDS; round++) {
+        for (int round = 0; round < ROUNDS + 1; round++) {
             for (int k = 0; k < 3 && sizes[env][k] > 0; k++, n++) {
                 p[n].size = writer_chunk(&w, sizes[env][k], 0, p[n].bytes, &p[n].chunk);
             }
@@ -188,7 +188,7 @@ static void test_rounds_are_stored_in_one_order_whatever_the_arrival(void** stat
     (void)state;
     static packet p[64];
     int n = make_packets(p);
-    const int rows = ENVS * ROUND * ROUNDS;
+    const int rows = ENVS * (FIRST_ROUND + (ROUNDS - 1) * ROUND);
     hwm_rng rng;
     hwm_rng_init(&rng, 3, HWM_PURPOSE_TEST, 0, 0, 0);
     for (int world = 0; world < 12; world++) {
@@ -197,6 +197,7 @@ static void test_rounds_are_stored_in_one_order_whatever_the_arrival(void** stat
         hwm_table_config t = fixture_table(1000);
         t.order_streams = ENVS;
         t.order_steps = ROUND;
+        t.order_first_steps = FIRST_ROUND;
         int table, next[ENVS] = {0}, left = n, restarts = world % 3 == 2;
         hwm_error err;
         assert_int_equal(hwm_replay_table_create(replay, &t, &table, &err), HWM_OK);
@@ -238,12 +239,15 @@ static void test_rounds_are_stored_in_one_order_whatever_the_arrival(void** stat
             acknowledged++;
         }
         assert_int_equal(acknowledged, n + repeated);
-        uint64_t have[ENVS * ROUND * ROUNDS];
+        uint64_t have[ENVS * ROUND * (ROUNDS + 1)];
         content(replay, have, rows);
-        for (int i = 0; i < rows; i++) {
-            uint64_t env = (uint64_t)(i / ROUND % ENVS);
-            uint64_t step = (uint64_t)(i / (ROUND * ENVS) * ROUND + i % ROUND);
-            assert_int_equal(have[i], env << 32 | step);
+        for (int i = 0, round = 0; round < ROUNDS; round++) {
+            int first = round == 0 ? 0 : FIRST_ROUND + (round - 1) * ROUND;
+            for (uint64_t env = 0; env < ENVS; env++) {
+                for (int row = 0; row < (round == 0 ? FIRST_ROUND : ROUND); row++) {
+                    assert_int_equal(have[i++], env << 32 | (uint64_t)(first + row));
+                }
+            }
         }
         hwm_replay_close(&replay);
         scratch_remove(&dir);
@@ -294,6 +298,27 @@ static void test_rounds_hold_what_is_early_and_refuse_what_never_fits(void** sta
         seen |= 1ull << c.token;
     }
     assert_int_equal(seen, 1u << 11 | 1u << 14);
+    // a worker that dies leaves its episode open for the one that takes its range over
+    uint32_t first, incarnation;
+    assert_int_equal(hwm_replay_assign(replay, 0, 2, &first, &incarnation, &err), HWM_OK);
+    hwm_replay_abandon(replay, 0, first, 2, incarnation);
+    assert_int_equal(hwm_replay_assign(replay, 0, 2, &first, &incarnation, &err), HWM_OK);
+    assert_int_equal(first, 0);
+    assert_int_equal(incarnation, 0);
+    writer_state again = w[0];
+    again.sequence--;
+    assert_int_equal(fixture_append(replay, 0, &again, 2, 0), HWM_EDUPLICATE);
+    assert_int_equal(fixture_append(replay, 0, &w[0], 6, 0), HWM_OK);
+    hwm_sample_request r = {.batch = 1, .length = 12};
+    hwm_status status;
+    hwm_signature g = fixture_signature();
+    hwm_batch* b = fixture_sample(replay, 0, &r, &status);  // one segment over the change of hands
+    assert_int_equal(status, HWM_OK);
+    fixture_check(b, &g);
+    for (int row = 0; row < 12; row++) {
+        assert_false(((const uint8_t*)b->column[HWM_COLUMN_FLAGS])[row] & HWM_FLAG_LAST);
+    }
+    hwm_replay_batch_free(replay, &b);
     hwm_replay_close(&replay);
     scratch_remove(&dir);
 }

@@ -20,6 +20,7 @@ static void test_record_comes_back_as_it_was_written(void** state) {
     want.max_times_sampled = 5;
     want.order_streams = 4;
     want.order_steps = 64;
+    want.order_first_steps = 9;
     want.signature.column[HWM_COLUMN_ACT].codec = HWM_CODEC_ZSTD;
     size_t size = hwm_table_record_bytes(&want);
     uint8_t* bytes = malloc(size);
@@ -38,6 +39,7 @@ static void test_record_comes_back_as_it_was_written(void** state) {
     assert_int_equal(have.max_times_sampled, 5);
     assert_int_equal(have.order_streams, 4);
     assert_int_equal(have.order_steps, 64);
+    assert_int_equal(have.order_first_steps, 9);
     assert_true(offset == -2.5);
     free(experiment);
 
