@@ -79,10 +79,6 @@ hwm_status hwm_imagination_create(hwm_imagination** out, const hwm_imagination_s
         return hwm_fail(err, HWM_EUNSUPPORTED,
                         "imagination.mode = explicit wants one output per action, not %d for %d",
                         hwm_controller_outputs(setup->controller), setup->action);
-    if (setup->discrete && setup->action != 1)
-        return hwm_fail(err, HWM_EUNSUPPORTED,
-                        "imagination.mode = explicit handles two discrete actions, not %d",
-                        setup->action);
     hwm_imagination* im = calloc(1, sizeof *im);
     if (!im)
         return hwm_fail(err, HWM_ENOMEM, "no memory for imagination");
@@ -246,8 +242,42 @@ void hwm_imagination_continue(hwm_imagination* im, uint64_t update,
 
 // ---- one imagined decision of the controller
 
+// One of several actions: u one-hot, of p_k = (1 - eps) w_k / sum w + eps / A. Every row of u is
+// drawn as workers draw it.
+static void choose(hwm_imagination* im, step* s, hwm_rng* rng) {
+    for (int i = 0; i < im->B; i++) {
+        float a[64];
+        for (int j = 0; j < im->A; j++)
+            a[j] = (float)s->act[lane_at(i, im->NA, im->NA - im->A + j)];
+        const bool any = hwm_rng_uniform_double(rng) < im->set.explore_eps;
+        const int k = any ? (int)hwm_rng_below(rng, (uint32_t)im->A)
+                          : hwm_controller_choose(a, im->A, hwm_rng_uniform(rng));
+        for (int j = 0; j < im->A; j++)
+            s->u->x[(size_t)i * (size_t)im->A + (size_t)j] = j == k ? 1 : 0;
+    }
+    hwm_lanes_pack(s->u_lanes, s->u->x, im->B, im->A);
+}
+
+// Gradient of u straight through to a: that of its expectation, (1 - eps) w_k / sum w. g (A) in and
+// out.
+static void choose_backward(const hwm_imagination* im, const step* s, int i, double* g) {
+    double sum = 0, mean = 0;
+    for (int j = 0; j < im->A; j++) {
+        const double w =
+            (double)(HWM_CHOICE_FLOOR + s->act[lane_at(i, im->NA, im->NA - im->A + j)]);
+        sum += w;
+        mean += w * g[j];
+    }
+    for (int j = 0; j < im->A; j++)
+        g[j] = (1 - im->set.explore_eps) * (g[j] - mean / sum) / sum;
+}
+
 // a (B,A) from the activations' last features; u drawn around it.
 static void explore(hwm_imagination* im, step* s, hwm_rng* rng) {
+    if (im->set.discrete && im->A > 1) {
+        choose(im, s, rng);
+        return;
+    }
     const double keep = 1.0 - im->set.explore_eps, std = im->set.explore_std;
     for (int i = 0; i < im->B; i++)
         for (int j = 0; j < im->A; j++) {
@@ -299,13 +329,20 @@ static void controller_backward(void* context) {
                                   s->before, im->g_state, im->g_act, im->g_u, im->g_coef);
     // u = explore(a), and what the loss wants of a itself
     const hwm_real* w = im->weights + (size_t)s->t * (size_t)B;
-    for (int i = 0; i < B; i++)
+    const bool choice = im->set.discrete && A > 1;
+    for (int i = 0; i < B; i++) {
+        double through[64];
         for (int j = 0; j < A; j++) {
             const size_t at = (size_t)i * (size_t)A + (size_t)j;
+            through[j] = (double)s->u->g[at] + (double)im->g_u[lane_at(i, A, j)];
+            through[j] *= choice ? 1 : (double)s->inside[at];
+        }
+        if (choice)
+            choose_backward(im, s, i, through);
+        for (int j = 0; j < A; j++) {
             const size_t out = lane_at(i, im->NA, im->NA - A + j);
             const double a = (double)s->act[out];
-            double g =
-                (double)s->inside[at] * ((double)s->u->g[at] + (double)im->g_u[lane_at(i, A, j)]);
+            double g = through[j];
             double slope;
             entropy_of(a, &slope);
             g -= scale * im->set.config.entropy * (double)w[i] * slope;
@@ -316,6 +353,7 @@ static void controller_backward(void* context) {
             }
             im->g_act[out] += (hwm_real)g;
         }
+    }
     // a = act(W, x_0)
     hwm_controller_act_backward(c, im->coef, B, im->state, s->act, im->g_act, im->g_state,
                                 im->g_coef);

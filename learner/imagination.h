@@ -12,7 +12,8 @@
 //       weight    p saturation weight
 //
 // V is clamped to the range of the reward, o and r inside the model. Exploration: continuous u =
-// clip(a + std n); sign u = +-1 with p(+1) = (1 + a (1 - eps))/2, gradient passed straight through.
+// clip(a + std n); sign u = +-1 with p(+1) = (1 + a (1 - eps))/2, gradient passed straight through;
+// one of A: u one-hot with p_k of worker.explore_eps, the gradient that of its expectation.
 // Invertible rules store no weights: the backward sweep recovers them from activations and bound
 // scales.
 #ifndef HWM_LEARNER_IMAGINATION_H

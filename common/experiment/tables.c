@@ -52,7 +52,8 @@ static const hwm_config_field worker_fields[] = {
     {WORKER_REAL(explore_std), "0.3", 0, 10, NULL,
      "continuous actions: std of the noise added in training and imagination"},
     {WORKER_REAL(explore_eps), "0.05", 0, 1, NULL,
-     "sign actions: p(+1) = (1 + a (1 - eps)) / 2 in training and imagination"},
+     "sign actions: p(+1) = (1 + a (1 - eps)) / 2 in training and imagination; one of n: "
+     "p_k = (1 - eps) (1 + a_k) / sum (1 + a) + eps / n"},
     {"prefill", HWM_CONFIG_ENUM, offsetof(hwm_worker_config, prefill), "controller", 0, 0,
      "controller|noise|naive", "what acts before the first trained parameters; naive: rule.naive"},
     {WORKER_REAL(prefill_noise_std), "1", 0, 10, NULL, "prefill noise: its std"},

@@ -78,3 +78,16 @@ void hwm_controller_act_backward(const hwm_controller* c, const hwm_real* coef, 
         }
     }
 }
+
+int hwm_controller_choose(const float* a, int A, float u) {
+    float sum = 0;
+    for (int k = 0; k < A; k++) {
+        sum += HWM_CHOICE_FLOOR + a[k];
+    }
+    float left = u * sum;
+    int k = 0;
+    for (; k < A - 1 && left >= HWM_CHOICE_FLOOR + a[k]; k++) {
+        left -= HWM_CHOICE_FLOOR + a[k];
+    }
+    return k;
+}

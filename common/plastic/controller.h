@@ -115,6 +115,10 @@ void hwm_controller_input(const hwm_controller* c, int batch, const hwm_real* ob
                           const hwm_real* previous_obs, const hwm_real* delta_scale,
                           const hwm_real* previous_action, const hwm_real* previous_reward,
                           const hwm_real* first, hwm_real* act);
+// One of A actions that u in [0, 1) picks with p_k = w_k / sum_j w_j, w_k = HWM_CHOICE_FLOOR + a_k:
+// for two outputs a and -a the (1 + a) / 2 of sign actions.
+#define HWM_CHOICE_FLOOR 1.001f
+int hwm_controller_choose(const float* a, int A, float u);
 // Forward: act holds x_0 on entry and x_0 .. x_L on return.
 void hwm_controller_act(const hwm_controller* c, const hwm_real* coef, int batch,
                         const hwm_real* state, hwm_real* act);

@@ -170,7 +170,9 @@ static void choose(hwm_rollout* r, int i, const float* a, float* u) {
         u[0] = plus ? 1.0f : -1.0f;
     } else if (r->spec->discrete) {
         bool any = explore && hwm_rng_uniform(&rng) < (float)r->config.eps;
-        int k = any ? (int)hwm_rng_below(&rng, (uint32_t)A) : largest(a, A);
+        int k = any       ? (int)hwm_rng_below(&rng, (uint32_t)A)
+                : explore ? hwm_controller_choose(a, A, hwm_rng_uniform(&rng))
+                          : largest(a, A);
         memset(u, 0, (size_t)A * sizeof *u);
         u[k] = 1.0f;
     } else {

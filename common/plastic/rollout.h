@@ -20,8 +20,8 @@
 
 typedef enum hwm_explore {
     HWM_EXPLORE_NONE,   // u = sign(a), argmax, or a
-    HWM_EXPLORE_NOISE,  // p(+1) = (1 + a (1 - eps)) / 2; argmax, but with probability eps any;
-                        // clip(a + std n)
+    HWM_EXPLORE_NOISE,  // p(+1) = (1 + a (1 - eps)) / 2; one of A: p_k = (1 - eps) w_k / sum w +
+                        // eps / A, w = HWM_CHOICE_FLOOR + a; clip(a + std n)
 } hwm_explore;
 
 typedef struct hwm_rollout_config {

@@ -15,7 +15,7 @@
 #include "model/kinds.h"
 #include "model/rssm.h"
 
-enum { B = 8, H = 5, O = 4, A = 1 };
+enum { B = 8, H = 5, O_MAX = 8 };
 
 enum { DRAWS_MAX = B * H * 64 };
 static hwm_real draws_y[DRAWS_MAX], draws_p[DRAWS_MAX];
@@ -54,7 +54,9 @@ static world world_create(const char* text, const char* const* set, int n_set) {
         fail_msg("%s", err.text);
     hwm_env_spec* spec = calloc(1, sizeof *spec);
     assert_int_equal(hwm_env_describe(&w.experiment->env, spec, &err), HWM_OK);
-    spec->discrete = false;  // a sampled sign has no derivative
+    const int O = spec->obs_dim, A = spec->action_dim;
+    assert_true(O <= O_MAX);
+    spec->discrete &= A > 1;  // a sampled sign has no derivative
     if (hwm_agent_create(&w.agent, w.experiment, spec, &err) != HWM_OK)
         fail_msg("%s", err.text);
     free(spec);
@@ -68,7 +70,7 @@ static world world_create(const char* text, const char* const* set, int n_set) {
         rssm_spread(w.agent->model, &rng);
     for (int i = 0; i < w.agent->critic->slow->list.n; i++)
         nn_params_init_normal(w.agent->critic->slow, i, &rng, 0.4);
-    hwm_real lo[O], hi[O], delta[O], mean[O], std[O];
+    hwm_real lo[O_MAX], hi[O_MAX], delta[O_MAX], mean[O_MAX], std[O_MAX];
     for (int j = 0; j < O; j++) {
         lo[j] = -50;
         hi[j] = 50;
@@ -88,7 +90,8 @@ static world world_create(const char* text, const char* const* set, int n_set) {
         }
         for (int j = O; j < hwm_model_latent(w.agent->model); j++)
             s->z[i * hwm_model_latent(w.agent->model) + j] = 0.5 * (double)hwm_rng_normal(&rng);
-        s->previous_action[i] = hwm_rng_uniform(&rng) < 0.5F ? -0.7 : 0.6;
+        for (int j = 0; j < A; j++)
+            s->previous_action[i * A + j] = hwm_rng_uniform(&rng) < 0.5F ? -0.7 : 0.6;
         s->previous_reward[i] = 0.3;
         s->first[i] = i % 4 == 0;
         s->alive[i] = i == 3 ? 0 : 1;
@@ -225,6 +228,57 @@ static void test_standardised(void** state) {
     check(COMMON "model:\n  members: 2\n  units: 8\n", set, 4);
 }
 
+// Imagined rewards reach the rule: as modulator, as what is left of a prediction, as input.
+static void test_recurrent_miconi(void** state) {
+    (void)state;
+    static const char* const modulator[] = {"rule.modulator=reward", "rule.modulator=prediction",
+                                            "rule.modulator=linear"};
+    for (int k = 0; k < 3; k++) {
+        const char* const set[] = {"controller.cell=recurrent", "controller.plastic=[recurrent]",
+                                   "rule.kind=miconi",          "rule.phi_std=0.5",
+                                   "controller.inputs=[o, r]",  modulator[k]};
+        check(COMMON "model:\n  members: 2\n  units: 8\n", set, 6);
+    }
+}
+
+static void test_network_rule_and_trace(void** state) {
+    (void)state;
+    static const char* const network[] = {"rule.kind=network", "rule.phi_std=1"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", network, 2);
+    static const char* const trace[] = {"rule.kind=trace", "rule.modulator=reward",
+                                        "rule.bound=none", "rule.phi_std=0.5",
+                                        "controller.cell=recurrent"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", trace, 5);
+}
+
+// One of three symbols: a draw has no derivative, so only that the gradient reaches every tensor
+// and is repeated.
+static void test_choices_reach_every_tensor(void** state) {
+    (void)state;
+    static const char* const set[] = {"env.name=sequence",
+                                      "env.symbols=3",
+                                      "controller.cell=recurrent",
+                                      "rule.kind=miconi",
+                                      "controller.plastic=[recurrent]",
+                                      "rule.phi_std=0.5"};
+    world w = world_create(COMMON "model:\n  members: 2\n  units: 8\n  terminals: false\n", set, 6);
+    hwm_imagination_report report = {0}, again = {0};
+    hwm_imagination_gradient(w.agent->imagination, w.agent->phi->value, 3, w.g_phi, &report);
+    const hwm_param_list* list = &w.agent->phi->list;
+    for (int e = 0; e < list->n; e++) {
+        double tensor = 0;
+        for (size_t k = 0; k < hwm_tensor_count(&list->entry[e].spec); k++) {
+            assert_true(isfinite(w.g_phi[list->entry[e].offset + k]));
+            tensor = fmax(tensor, fabs(w.g_phi[list->entry[e].offset + k]));
+        }
+        if (tensor == 0)
+            fail_msg("%s: no gradient at all", list->entry[e].spec.name);
+    }
+    hwm_imagination_gradient(w.agent->imagination, w.agent->phi->value, 3, w.g_phi, &again);
+    assert_true(report.actor_loss == again.actor_loss);
+    world_destroy(&w);
+}
+
 // Continue as a function of the predicted observation, and starts weighed by it; the penalty on
 // outputs beyond their useful range.
 static void test_known_continue_and_saturation(void** state) {
@@ -246,6 +300,9 @@ int main(void) {
         cmocka_unit_test(test_mod3_context),
         cmocka_unit_test(test_mod3_all_layers),
         cmocka_unit_test(test_silu_and_known_reward),
+        cmocka_unit_test(test_recurrent_miconi),
+        cmocka_unit_test(test_network_rule_and_trace),
+        cmocka_unit_test(test_choices_reach_every_tensor),
         cmocka_unit_test(test_known_continue_and_saturation),
         cmocka_unit_test(test_standardised),
     };

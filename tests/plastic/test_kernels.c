@@ -212,6 +212,26 @@ static void test_refusals(void** state) {
     refuse(&c, &r, "tensors");
 }
 
+// u in equal steps picks every action as often as its share says.
+static void test_choices_follow_their_shares(void** state) {
+    (void)state;
+    const float a[4] = {-1.0f, 0.5f, 0.9f, -0.3f};
+    enum { DRAWS = 100000 };
+    int count[4] = {0};
+    double sum = 0;
+    for (int n = 0; n < DRAWS; n++) {
+        count[hwm_controller_choose(a, 4, ((float)n + 0.5f) / DRAWS)]++;
+    }
+    for (int k = 0; k < 4; k++) {
+        sum += 1.001 + (double)a[k];
+    }
+    for (int k = 0; k < 4; k++) {
+        assert_true(fabs(count[k] / (double)DRAWS - (1.001 + (double)a[k]) / sum) < 1e-4);
+    }
+    assert_true(count[0] > 0);  // never quite impossible
+    assert_int_equal(hwm_controller_choose(a, 4, 0.99999994f), 3);
+}
+
 // How weights start: bounds and shares of the ten distributions.
 static void test_distributions(void** state) {
     (void)state;
@@ -281,6 +301,7 @@ int main(void) {
         cmocka_unit_test(test_learning_bits),
         cmocka_unit_test(test_lanes_there_and_back),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_choices_follow_their_shares),
         cmocka_unit_test(test_distributions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
