@@ -13,11 +13,12 @@ struct hwm_batcher {
     const hwm_env_spec* spec;
     hwm_versions* versions;
     int max, O, A, S, NA;
-    uint32_t* target;   // (max) row whose state is wanted
-    uint64_t* version;  // (max) that acted from the key frame to it
-    int* order;         // (max) sequences by version
-    float* states;      // (max, S)
-    uint8_t* lost;      // (max) 1: its version cannot be had
+    uint32_t* target;      // (max) row whose state is wanted
+    uint64_t* version;     // (max) that acted from the key frame to it
+    uint32_t *at, *until;  // (max) rows being replayed
+    int* order;            // (max) sequences by version
+    float* states;         // (max, S)
+    uint8_t* lost;         // (max) 1: its version cannot be had
     int64_t lost_total;
     hwm_real *state, *act, *u, *active;  // lanes of a group
 };
@@ -68,6 +69,8 @@ hwm_status hwm_batcher_create(hwm_batcher** out, const hwm_controller* controlle
     b->NA = hwm_controller_activations(controller);
     const size_t n = (size_t)sequences_max, R = sizeof(hwm_real);
     b->target = calloc(n, sizeof *b->target);
+    b->at = calloc(n, sizeof *b->at);
+    b->until = calloc(n, sizeof *b->until);
     b->version = calloc(n, sizeof *b->version);
     b->order = calloc(n, sizeof *b->order);
     b->states = calloc(n * (size_t)b->S + 1, sizeof *b->states);
@@ -76,8 +79,8 @@ hwm_status hwm_batcher_create(hwm_batcher** out, const hwm_controller* controlle
     b->act = aligned_alloc(64, hwm_lanes_size(sequences_max, b->NA) * R);
     b->u = aligned_alloc(64, hwm_lanes_size(sequences_max, b->A) * R);
     b->active = aligned_alloc(64, hwm_lanes_size(sequences_max, 1) * R);
-    if (!b->target || !b->version || !b->order || !b->states || !b->lost || !b->state || !b->act ||
-        !b->u || !b->active) {
+    if (!b->target || !b->at || !b->until || !b->version || !b->order || !b->states || !b->lost ||
+        !b->state || !b->act || !b->u || !b->active) {
         hwm_batcher_destroy(&b);
         return hwm_fail(err, HWM_ENOMEM, "no memory for batches");
     }
@@ -90,6 +93,8 @@ void hwm_batcher_destroy(hwm_batcher** batcher) {
         return;
     hwm_batcher* b = *batcher;
     free(b->target);
+    free(b->at);
+    free(b->until);
     free(b->version);
     free(b->order);
     free(b->states);
@@ -225,16 +230,16 @@ static void key_frame(const hwm_batcher* b, const hwm_batch* batch, int i, float
     HWM_ASSERT(used == (size_t)b->S);
 }
 
-// Sequences order[from .. to) share a version: replay them side by side.
-static void replay_group(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
-                         const hwm_real* coef, int from, int to) {
+// Sequences order[from .. to) share a version: replay their rows at .. until side by side.
+static void replay_group(hwm_batcher* b, const hwm_batch* batch, const hwm_real* coef, int from,
+                         int to) {
     const int n = to - from;
     uint32_t longest = 0;
     memset(b->state, 0, hwm_lanes_size(n, b->S) * sizeof(hwm_real));
     for (int k = 0; k < n; k++) {
         const int i = b->order[from + k];
         hwm_lanes_set(b->state, k, b->S, b->states + (size_t)i * (size_t)b->S);
-        const uint32_t steps = row[i] - batch->row[i];
+        const uint32_t steps = b->until[i] - b->at[i];
         if (steps > longest)
             longest = steps;
     }
@@ -244,9 +249,9 @@ static void replay_group(hwm_batcher* b, const hwm_batch* batch, const uint32_t*
         memset(b->active, 0, hwm_lanes_size(n, 1) * sizeof(hwm_real));
         for (int k = 0; k < n; k++) {
             const int i = b->order[from + k];
-            const uint32_t r = batch->row[i] + t;
+            const uint32_t r = b->at[i] + t;
             // the row of a true end took no plastic step, nor did one of the burn-in
-            if (r >= row[i] || flags_of(batch, r) & (HWM_FLAG_LAST | HWM_FLAG_STILL))
+            if (r >= b->until[i] || flags_of(batch, r) & (HWM_FLAG_LAST | HWM_FLAG_STILL))
                 continue;
             const float one = 1;
             hwm_lanes_set(b->active, k, 1, &one);
@@ -270,6 +275,47 @@ static void order_by_version(hwm_batcher* b, int n) {
     }
 }
 
+// The stretches of sequences order[from .. to), which share a version; lost where it cannot be had.
+static hwm_status replay_version(hwm_batcher* b, const hwm_batch* batch, int from, int to,
+                                 hwm_error* err) {
+    const uint64_t version = b->version[b->order[from]];
+    const hwm_real* coef;
+    hwm_error why = {0};
+    int needed = 0;
+    for (int k = from; k < to; k++)
+        needed += b->until[b->order[k]] > b->at[b->order[k]];
+    if (needed == 0)
+        return HWM_OK;
+    const hwm_status status = hwm_versions_get(b->versions, version, &coef, &why);
+    if (status == HWM_OK) {
+        replay_group(b, batch, coef, from, to);
+        return HWM_OK;
+    }
+    if (status != HWM_ENOTFOUND)
+        return hwm_fail(err, status, "%s", why.text);
+    for (int k = from; k < to; k++)
+        b->lost[b->order[k]] |= b->until[b->order[k]] > b->at[b->order[k]];
+    b->lost_total += needed;
+    hwm_log(HWM_LOG_WARN, "batch", "sequences dropped", "version=%llu sequences=%d reason=\"%s\"",
+            (unsigned long long)version, needed, why.text);
+    return HWM_OK;
+}
+
+// Rows of one version each, as far as that reaches. Returns how many sequences have some left.
+static int next_stretch(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row) {
+    int left = 0;
+    for (int i = 0; i < batch->batch; i++) {
+        b->version[i] = version_at(batch, b->at[i]);
+        b->until[i] = b->lost[i] ? row[i] : b->at[i];
+        while (b->until[i] < row[i] && version_at(batch, b->until[i]) == b->version[i])
+            b->until[i]++;
+        b->at[i] = b->lost[i] ? row[i] : b->at[i];
+        left += b->at[i] < row[i];
+    }
+    return left;
+}
+
+// States before the given rows: from the key frames, stretch by stretch of equal parameters.
 static hwm_status materialise(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
                               hwm_error* err) {
     memset(b->lost, 0, (size_t)batch->batch);
@@ -277,34 +323,20 @@ static hwm_status materialise(hwm_batcher* b, const hwm_batch* batch, const uint
         return HWM_OK;
     for (int i = 0; i < batch->batch; i++) {
         key_frame(b, batch, i, b->states + (size_t)i * (size_t)b->S);
-        b->version[i] = version_at(batch, batch->row[i]);
-        if (row[i] > batch->row[i] && version_at(batch, row[i] - 1) != b->version[i])
-            return hwm_fail(
-                err, HWM_EPROTO,
-                "environment %u, step %llu: parameters change between key frame and start",
-                batch->stream[i].env, (unsigned long long)batch->step[i]);
+        b->at[i] = batch->row[i];
     }
-    order_by_version(b, batch->batch);
-    for (int from = 0; from < batch->batch;) {
-        int to = from + 1;
-        while (to < batch->batch && b->version[b->order[to]] == b->version[b->order[from]])
-            to++;
-        const hwm_real* coef;
-        hwm_error why = {0};
-        hwm_status status = hwm_versions_get(b->versions, b->version[b->order[from]], &coef, &why);
-        if (status == HWM_OK) {
-            replay_group(b, batch, row, coef, from, to);
-        } else if (status == HWM_ENOTFOUND) {
-            for (int k = from; k < to; k++)
-                b->lost[b->order[k]] = 1;
-            b->lost_total += to - from;
-            hwm_log(HWM_LOG_WARN, "batch", "sequences dropped",
-                    "version=%llu sequences=%d reason=\"%s\"",
-                    (unsigned long long)b->version[b->order[from]], to - from, why.text);
-        } else {
-            return hwm_fail(err, status, "%s", why.text);
+    while (next_stretch(b, batch, row) > 0) {
+        order_by_version(b, batch->batch);
+        for (int from = 0; from < batch->batch;) {
+            int to = from + 1;
+            while (to < batch->batch && b->version[b->order[to]] == b->version[b->order[from]])
+                to++;
+            const hwm_status status = replay_version(b, batch, from, to, err);
+            if (status != HWM_OK)
+                return status;
+            from = to;
         }
-        from = to;
+        memcpy(b->at, b->until, (size_t)batch->batch * sizeof *b->at);
     }
     return HWM_OK;
 }

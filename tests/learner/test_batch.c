@@ -182,12 +182,16 @@ static void test_states_are_the_workers_bit_for_bit(void** state) {
     uint32_t row[SEQUENCES];
     float* states = calloc((size_t)SEQUENCES * (size_t)f->S, sizeof *states);
     hwm_error err = {0};
-    for (int i = 0; i < SEQUENCES; i++)  // before the sequence's second row acts
-        row[i] = f->batch.row[i] + f->batch.prefix[i] + 1;
-    assert_int_equal(hwm_batcher_states(f->batcher, &f->batch, row, states, &err), HWM_OK);
-    for (int i = 0; i < SEQUENCES; i++)
-        assert_memory_equal(states + (size_t)i * (size_t)f->S, f->state[i + 1],
-                            (size_t)f->S * sizeof(float));
+    // before the sequence's second row acts, and behind it: there parameters may have changed on
+    // the way
+    for (uint32_t behind = 1; behind <= 2; behind++) {
+        for (int i = 0; i < SEQUENCES; i++)
+            row[i] = f->batch.row[i] + f->batch.prefix[i] + behind;
+        assert_int_equal(hwm_batcher_states(f->batcher, &f->batch, row, states, &err), HWM_OK);
+        for (int i = 0; i < SEQUENCES; i++)
+            assert_memory_equal(states + (size_t)i * (size_t)f->S, f->state[i + (int)behind],
+                                (size_t)f->S * sizeof(float));
+    }
     assert_int_equal(f->fetches, 3);  // each version once
     free(states);
 }
@@ -295,8 +299,10 @@ static void test_lost_version_costs_its_sequences_only(void** state) {
         assert_true(b.starts.alive[i] == (i / CHUNK == 1 ? 0 : 1));
     assert_int_equal(hwm_batcher_lost(f->batcher), CHUNK);
     uint32_t row[SEQUENCES];
-    memcpy(row, f->batch.row, sizeof row);
+    memcpy(row, f->batch.row, sizeof row);  // the key frames themselves: nothing is needed
     float* states = calloc((size_t)SEQUENCES * (size_t)f->S, sizeof *states);
+    assert_int_equal(hwm_batcher_states(f->batcher, &f->batch, row, states, &err), HWM_OK);
+    row[SEQUENCES / 2]++;
     assert_int_equal(hwm_batcher_states(f->batcher, &f->batch, row, states, &err), HWM_ENOTFOUND);
     free(states);
     buffers_destroy(&b);
