@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "latent.h"
 #include "open_loop.h"
 #include "ranges.h"
 
@@ -46,9 +47,7 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
     float* one = malloc((size_t)O * sizeof *one);
     for (int j = 0; one && j < O; j++)
         one[j] = 1.0f;
-    status = !one ? HWM_ENOMEM
-                  : hwm_controller_create(&a->controller, &e->controller, &e->rule, O, one, A,
-                                          spec->discrete, err);
+    status = !one ? HWM_ENOMEM : hwm_experiment_controller_for(e, spec, one, &a->controller, err);
     free(one);
     if (status != HWM_OK)
         goto fail;
@@ -59,13 +58,24 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
         optimiser = nn_optim_adam(e->evolution.lr, 0);
         optimiser.kind = e->evolution.optimiser == HWM_EVOLUTION_ADAM ? NN_ADAM : NN_SGD;
     }
-    const hwm_param_list* list = hwm_controller_params(a->controller);
-    if ((status = nn_params_create(&a->phi, list)) != HWM_OK ||
-        (status = nn_optim_create(&a->phi_optim, &optimiser, list)) != HWM_OK)
+    const bool recurrent =
+        e->agent.kind == HWM_AGENT_DREAMER ||
+        (e->agent.kind == HWM_AGENT_HWM && e->imagination.mode == HWM_IMAGINATION_LATENT);
+    if (recurrent && (status = hwm_latent_create(&a->latent, e, spec, err)) != HWM_OK)
+        goto fail;
+    // what acts: the controller's parameters, then, where there is one, the agent's
+    const hwm_param_list* list =
+        recurrent ? hwm_acting_params(a->latent->acting) : hwm_controller_params(a->controller);
+    if ((status = nn_params_create(&a->phi, list)) != HWM_OK)
         goto fail;
     hwm_rng_init(&rng, seed, HWM_PURPOSE_PARAMETERS, 0, 0, 0);
     hwm_controller_init(a->controller, &rng, a->phi->value);
-    if (e->agent.kind == HWM_AGENT_ES) {  // nothing is imagined
+    if (recurrent)
+        hwm_latent_export(a->latent, a->phi);
+    if (!recurrent && e->agent.kind != HWM_AGENT_RANDOM &&
+        (status = nn_optim_create(&a->phi_optim, &optimiser, list)) != HWM_OK)
+        goto fail;
+    if (recurrent || e->agent.kind != HWM_AGENT_HWM) {  // nothing is imagined with the rule
         *out = a;
         return HWM_OK;
     }
@@ -139,6 +149,7 @@ void hwm_agent_destroy(hwm_agent** agent) {
     hwm_imagination_destroy(&a->imagination);
     hwm_critic_destroy(&a->critic);
     hwm_model_destroy(&a->model);
+    hwm_latent_destroy(&a->latent);
     nn_optim_destroy(&a->phi_optim);
     nn_params_destroy(&a->phi);
     hwm_controller_destroy(&a->controller);
@@ -155,6 +166,10 @@ void hwm_agent_destroy(hwm_agent** agent) {
     hwm_ranges_destroy(&a->ranges);
     free(a);
     *agent = NULL;
+}
+
+bool hwm_agent_samples(const hwm_agent* agent) {
+    return agent->model || agent->latent;
 }
 
 void hwm_agent_look(hwm_agent* agent, const hwm_sequences* batch) {

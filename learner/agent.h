@@ -6,7 +6,8 @@
 //
 //   controller (phi)   world model   critic + slow copy   statistics of the replay
 //
-// agent.kind es has a controller and its optimiser; everything else is NULL.
+// agent.kind es has a controller and its optimiser, recurrent agents have `latent` and what acts in
+// phi, agent.kind random has phi; everything else is NULL then.
 //
 // Threads: one owner.
 #ifndef HWM_LEARNER_AGENT_H
@@ -14,9 +15,11 @@
 
 #include "experiment/experiment.h"
 #include "imagination.h"
+#include "model/dreamer.h"
 
 struct hwm_open_loop;
 struct hwm_ranges;
+struct hwm_latent;
 typedef struct hwm_agent {
     const hwm_experiment* experiment;  // borrowed
     hwm_env_spec spec;
@@ -25,6 +28,7 @@ typedef struct hwm_agent {
     nn_optim* phi_optim;
     hwm_model* model;
     hwm_critic* critic;
+    struct hwm_latent* latent;
     hwm_imagination* imagination;
     // of all rows seen; moments of one-step deltas since the last refresh
     hwm_replay_statistics statistics;
@@ -41,6 +45,7 @@ typedef struct hwm_agent_report {
     hwm_model_losses model;
     hwm_imagination_report imagination;
     double critic_loss, gradient_norm;
+    hwm_dreamer_losses latent;
     struct {
         double mean, best, sigma;  // return of the newest generation's individuals
         double individuals_per_s;
@@ -61,6 +66,8 @@ void hwm_agent_refresh(hwm_agent* agent, bool controller);
 // One update of the world model on `batch`. HWM_ENUMERIC: skipped.
 hwm_status hwm_agent_update_model(hwm_agent* agent, const hwm_sequences* batch,
                                   hwm_agent_report* report, hwm_error* err);
+// Does this agent learn from sampled experience?
+bool hwm_agent_samples(const hwm_agent* agent);
 // Rollouts from hwm_imagination_starts(agent->imagination), which the caller filled, then phi and
 // critic. progress in [0, 1] of the run, for the learning rate.
 hwm_status hwm_agent_update_behaviour(hwm_agent* agent, double progress, hwm_agent_report* report,

@@ -14,6 +14,7 @@
 #include "base/crc.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "latent.h"
 #include "nn/safetensors.h"
 
 enum { FORMAT = 1, FILES = 4 };
@@ -82,14 +83,23 @@ typedef struct part {
     hwm_imagination* pool;
     hwm_replay_statistics* range;  // of the reward: lowest, highest
     hwm_real* numbers;
-    size_t count;  // of numbers
+    double* wide;
+    size_t count;  // of numbers or wide
 } part;
 
 enum { PARTS_MAX = 12 };
 static int parts_of(hwm_agent* a, part p[PARTS_MAX]) {
     int n = 0;
-    p[n++] = (part){"controller.optimiser", .optim = a->phi_optim};
-    if (!a->model)  // evolution has no more
+    if (a->latent) {
+        const hwm_dreamer_training t = hwm_dreamer_training_of(a->latent->dreamer);
+        p[n++] = (part){"model.optimiser", .optim = t.model};
+        p[n++] = (part){"behaviour.optimiser", .optim = t.behaviour};
+        p[n++] = (part){"behaviour.slow", .params = t.slow};
+        p[n++] = (part){"behaviour.range", .wide = t.range, .count = 3};
+    }
+    if (a->phi_optim)
+        p[n++] = (part){"controller.optimiser", .optim = a->phi_optim};
+    if (!a->model)
         return n;
     const size_t O = (size_t)a->spec.obs_dim;
     hwm_replay_statistics* s = &a->statistics;
@@ -117,7 +127,7 @@ static hwm_status training_create(training* t, hwm_agent* a) {
     hwm_param_list_init(&t->list);
     for (int i = 0; i < n; i++)
         hwm_param_list_add(&t->list, hwm_spec(p[i].name, HWM_F32, 1, (int)part_count(&p[i])));
-    t->values = calloc(t->list.count, sizeof *t->values);
+    t->values = calloc(t->list.count + 1, sizeof *t->values);
     return t->values ? HWM_OK : HWM_ENOMEM;
 }
 
@@ -135,7 +145,7 @@ static void training_gather(training* t, hwm_agent* a) {
         else if (p[i].range)
             x[0] = (float)p[i].range->reward_min, x[1] = (float)p[i].range->reward_max;
         for (size_t j = 0; j < p[i].count; j++)
-            x[j] = (float)p[i].numbers[j];
+            x[j] = p[i].wide ? (float)p[i].wide[j] : (float)p[i].numbers[j];
     }
 }
 
@@ -153,15 +163,22 @@ static void training_scatter(const training* t, hwm_agent* a) {
         else if (p[i].range)
             p[i].range->reward_min = (hwm_real)x[0], p[i].range->reward_max = (hwm_real)x[1];
         for (size_t j = 0; j < p[i].count; j++)
-            p[i].numbers[j] = (hwm_real)x[j];
+            if (p[i].wide)
+                p[i].wide[j] = (double)x[j];
+            else
+                p[i].numbers[j] = (hwm_real)x[j];
     }
 }
 
 // The parameter sets, in the order of their files; NULL: this kind of agent has none.
 static void sets_of(const hwm_agent* a, nn_params* set[FILES - 1]) {
     set[0] = a->phi;
-    set[1] = a->model ? hwm_model_params(a->model) : NULL;
-    set[2] = a->critic ? a->critic->params : NULL;
+    set[1] = a->model    ? hwm_model_params(a->model)
+             : a->latent ? hwm_dreamer_model(a->latent->dreamer)
+                         : NULL;
+    set[2] = a->critic   ? a->critic->params
+             : a->latent ? hwm_dreamer_behaviour(a->latent->dreamer)
+                         : NULL;
 }
 
 // ---- state.json
@@ -392,6 +409,8 @@ hwm_status hwm_checkpoint_load(const char* dir, hwm_agent* agent, hwm_progress_s
         status = nn_safetensors_read(path, &t.list, t.values, err);
     if (status == HWM_OK)
         training_scatter(&t, agent);
+    if (status == HWM_OK && agent->latent)
+        agent->latent->updates = agent->model_updates;
     free(t.values);
     hwm_json_free(&o);
     return status;

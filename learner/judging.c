@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "latent.h"
 #include "run.h"
 
 static hwm_status evaluate_here(hwm_run* l, const float* phi, int episodes, uint64_t seed,
@@ -77,6 +78,8 @@ hwm_status hwm_run_evaluate(hwm_run* l, hwm_error* err) {
         return HWM_OK;
     const uint64_t seed =
         (uint64_t)config->seed + 2 + (uint64_t)(l->state.updates / config->every_updates);
+    if (l->agent->latent)
+        hwm_latent_export(l->agent->latent, l->agent->phi);
     nn_params_to_float(l->agent->phi, l->task_phi);
     if (!config->on_workers) {
         hwm_evaluate_score score;
@@ -97,11 +100,23 @@ hwm_status hwm_run_evaluate(hwm_run* l, hwm_error* err) {
     return status;
 }
 
+hwm_status hwm_run_evaluate_now(hwm_run* l, hwm_error* err) {
+    const hwm_evaluation_config* config = &l->experiment->evaluation;
+    hwm_evaluate_score score;
+    nn_params_to_float(l->agent->phi, l->task_phi);
+    hwm_status status =
+        evaluate_here(l, l->task_phi, (int)config->episodes,
+                      (uint64_t)config->seed + 2 + (uint64_t)l->state.updates, &score, err);
+    return status == HWM_OK ? judge(l, l->task_phi, &score, err) : status;
+}
+
 hwm_status hwm_run_last_judgement(hwm_run* l, hwm_error* err) {
     if (l->state.updates == 0 || hwm_signals_stop_requested())
         return HWM_OK;
     hwm_evaluate_score score;
     const hwm_evaluation_config* config = &l->experiment->evaluation;
+    if (l->agent->latent)
+        hwm_latent_export(l->agent->latent, l->agent->phi);
     nn_params_to_float(l->agent->phi, l->task_phi);
     hwm_status status =
         evaluate_here(l, l->task_phi, (int)config->episodes,

@@ -82,7 +82,7 @@ void hwm_run_remember(hwm_run* l) {
     const hwm_session_counters* c = hwm_session_counters_of(l->session);
     l->state.version = c->version;
     l->state.draws = c->draws;
-    if (l->experiment->agent.kind != HWM_AGENT_ES)  // which counts the steps of its individuals
+    if (hwm_agent_samples(l->agent))  // others count the steps of what they play
         l->state.env_steps = c->inserted_steps * l->agent->spec.action_repeat;
     l->state.wall_s = hwm_run_wall_s(l);
 }
@@ -208,8 +208,10 @@ int hwm_learner_run(const hwm_learner_options* options) {
             hwm_log(HWM_LOG_INFO, "learner", "resumed", "env_steps=%lld updates=%lld version=%llu",
                     (long long)l->state.env_steps, (long long)l->state.updates,
                     (unsigned long long)l->state.version);
-        status = l->experiment->agent.kind == HWM_AGENT_ES ? hwm_run_evolve(l, &err)
-                                                           : hwm_run_train(l, &err);
+        const int kind = l->experiment->agent.kind;
+        status = kind == HWM_AGENT_ES       ? hwm_run_evolve(l, &err)
+                 : kind == HWM_AGENT_RANDOM ? hwm_run_random(l, &err)
+                                            : hwm_run_train(l, &err);
         // whatever happened, what was learned is kept
         if (l->state.updates > 0) {
             if (status == HWM_OK)

@@ -245,6 +245,7 @@ static void take_imagination(double v[ROWS], const hwm_progress_state* s, const 
     v[MODEL_GRADIENT_NORM] = u->model.gradient_norm;
     v[ACTOR_LOSS] = u->imagination.actor_loss;
     v[CRITIC_LOSS] = u->critic_loss;
+    v[GRADIENT_NORM] = u->gradient_norm;
     v[ENTROPY] = u->imagination.entropy;
     v[SATURATION] = u->imagination.saturation;
     v[WEIGHT_ABS] = u->imagination.weight_abs;
@@ -370,13 +371,26 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     v[REAL_RETURN] = line->eval_discounted;
     if (a->imagination)
         take_imagination(v, s, a, u);
+    if (a->latent) {
+        const hwm_dreamer_losses* d = &u->latent;
+        v[MODEL_LOSS] = d->model.total;
+        v[MODEL_OBS_LOSS] = d->model.obs;
+        v[MODEL_REWARD_LOSS] = d->model.reward;
+        v[MODEL_CONTINUE_LOSS] = d->model.cont;
+        v[MODEL_GRADIENT_NORM] = d->model_norm;
+        v[ACTOR_LOSS] = d->policy;
+        v[CRITIC_LOSS] = d->value;
+        v[ENTROPY] = d->entropy;
+        v[GRADIENT_NORM] = d->behaviour_norm;
+        v[MODEL_SHARE] = (a->seconds_model - r->model_s) / span;
+    }
     if (u->evolution.known) {
         v[POPULATION_MEAN] = u->evolution.mean;
         v[POPULATION_BEST] = u->evolution.best;
         v[SIGMA] = u->evolution.sigma;
         v[INDIVIDUALS_PER_S] = u->evolution.individuals_per_s;
+        v[GRADIENT_NORM] = u->gradient_norm;
     }
-    v[GRADIENT_NORM] = u->gradient_norm;
     v[SKIPPED_UPDATES] = (double)a->skipped;
     v[LOST_SEQUENCES] = (double)line->counters->lost_sequences;
     // where the time goes, as shares of the interval

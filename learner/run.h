@@ -46,6 +46,8 @@ bool hwm_run_finished(const hwm_run* l);
 // Once per update, before it: begins an evaluation that is due, or takes the result of one that a
 // worker has done.
 hwm_status hwm_run_evaluate(hwm_run* l, hwm_error* err);
+// At once, in this process.
+hwm_status hwm_run_evaluate_now(hwm_run* l, hwm_error* err);
 // The last parameters are judged too, however the run ended.
 hwm_status hwm_run_last_judgement(hwm_run* l, hwm_error* err);
 
@@ -54,5 +56,9 @@ hwm_status hwm_run_train(hwm_run* l, hwm_error* err);
 
 // ---- evolve.c
 hwm_status hwm_run_evolve(hwm_run* l, hwm_error* err);
+
+// ---- random.c
+// agent.kind random: nothing is learned, evaluations on ever new episodes are its updates.
+hwm_status hwm_run_random(hwm_run* l, hwm_error* err);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "latent.h"
 #include "open_loop.h"
 
 enum { IN_FLIGHT_MAX = 64, POLL_MS = 200, LONG_SEQUENCES = 64 };
@@ -25,7 +26,7 @@ struct hwm_session {
     hwm_agent* agent;
     const hwm_experiment* experiment;
     hwm_client* client;
-    hwm_controller* acting;  // as workers have it: names the table's columns
+    hwm_acting* acting;  // as workers have it: names the table's columns
     hwm_signature signature;
     hwm_versions* versions;
     hwm_batcher* batcher;
@@ -44,17 +45,17 @@ static hwm_status fetch_version(void* context, uint64_t version, float* phi, hwm
                             hwm_controller_params(s->agent->controller), phi, &got, err);
 }
 
-// An evolution strategy samples nothing: its session publishes and hands out tasks.
-static bool samples(const hwm_session* s) {
-    return s->agent->model != NULL;
-}
-
 static int start_length(const hwm_session* s) {
     const int n = hwm_model_start_length(s->agent->model);
     return n > 2 ? n : 2;
 }
 
 int64_t hwm_session_steps_per_update(const hwm_session* s) {
+    const hwm_agent* a = s->agent;
+    if (a->latent)
+        return (int64_t)hwm_latent_sequences(a->latent) * hwm_latent_length(a->latent);
+    if (!a->model)  // samples nothing: publishes and hands out tasks
+        return 0;
     return (int64_t)s->batch.n * s->batch.length * s->experiment->train.model_updates +
            (int64_t)s->start_rows.n * start_length(s);
 }
@@ -62,7 +63,7 @@ int64_t hwm_session_steps_per_update(const hwm_session* s) {
 static hwm_status create_table(hwm_session* s, const char* text, hwm_error* err) {
     const hwm_experiment* e = s->experiment;
     const double repeat = s->agent->spec.action_repeat;
-    const double per_update = samples(s) ? (double)hwm_session_steps_per_update(s) : 0;
+    const double per_update = (double)hwm_session_steps_per_update(s);
     const double rows_per_update = e->train.env_steps_per_update / repeat;
     const int64_t workers = e->run.workers > 0 ? e->run.workers : 1;
     hwm_table_config* table = calloc(1, sizeof *table);
@@ -126,21 +127,22 @@ hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const cha
     s->experiment = agent->experiment;
     const hwm_experiment* e = s->experiment;
     const hwm_env_spec* spec = &agent->spec;
-    hwm_status status =
-        hwm_controller_create(&s->acting, &e->controller, &e->rule, spec->obs_dim, spec->obs_scale,
-                              spec->action_dim, spec->discrete, err);
+    hwm_status status = hwm_acting_create(&s->acting, e, 0, err);
     if (status != HWM_OK)
         goto fail;
-    hwm_controller_signature(s->acting, spec->variant_dim, &s->signature);
+    hwm_acting_signature(s->acting, spec->variant_dim, &s->signature);
     hwm_signature_compress(&s->signature, (hwm_compress)e->replay.compress);
     s->phi = malloc((agent->phi->list.count + 1) * sizeof *s->phi);
     if (!s->phi) {
         status = hwm_fail(err, HWM_ENOMEM, "no memory for parameters");
         goto fail;
     }
-    status = hwm_versions_create(&s->versions, agent->controller, versions_bytes, fetch_version, s);
-    if (status == HWM_OK && samples(s))
-        status = create_batches(s, err);
+    if (agent->model) {
+        status =
+            hwm_versions_create(&s->versions, agent->controller, versions_bytes, fetch_version, s);
+        if (status == HWM_OK)
+            status = create_batches(s, err);
+    }
     if (status != HWM_OK)
         goto fail;
     hwm_client_config config = hwm_client_default_config();
@@ -169,7 +171,7 @@ void hwm_session_destroy(hwm_session** session) {
     hwm_client_destroy(&s->client, 1000, NULL);
     hwm_batcher_destroy(&s->batcher);
     hwm_versions_destroy(&s->versions);
-    hwm_controller_destroy(&s->acting);
+    hwm_acting_destroy(&s->acting);
     hwm_sequences_free(&s->batch);
     hwm_sequences_free(&s->start_rows);
     hwm_sequences_free(&s->long_rows);
@@ -192,15 +194,20 @@ hwm_session_counters* hwm_session_counters_of(hwm_session* session) {
 }
 
 hwm_status hwm_session_publish(hwm_session* s, hwm_error* err) {
+    if (s->agent->latent)
+        hwm_latent_export(s->agent->latent, s->agent->phi);
     nn_params_to_float(s->agent->phi, s->phi);
+    // what an agent acts with is needed while it acts; a rule as long as its weights are stored
+    const hwm_block_tag tag = s->agent->latent ? HWM_BLOCK_ACTING : HWM_BLOCK_RULE;
     const uint64_t known = hwm_client_announced(s->client, "controller");
     const uint64_t version = (known > s->counters.version ? known : s->counters.version) + 1;
-    hwm_status status = hwm_client_publish(s->client, "controller", version, HWM_BLOCK_RULE,
+    hwm_status status = hwm_client_publish(s->client, "controller", version, tag,
                                            &s->agent->phi->list, s->phi, err);
     if (status != HWM_OK)
         return status;
     s->counters.version = version;
-    hwm_versions_put(s->versions, version, s->phi);
+    if (s->versions)
+        hwm_versions_put(s->versions, version, s->phi);
     return HWM_OK;
 }
 
@@ -289,7 +296,7 @@ static void done(hwm_session* s, queue* q) {
 
 static hwm_sample_request common_request(const hwm_session* s) {
     return (hwm_sample_request){
-        .context = hwm_model_context(s->agent->model),
+        .context = s->agent->model ? hwm_model_context(s->agent->model) : 0,
         .context_window = (int)s->experiment->model.context_window_steps,
         .selector = (hwm_selector)s->experiment->replay.selector,
         .fraction_recent = s->experiment->replay.fraction_recent,
@@ -333,6 +340,27 @@ hwm_status hwm_session_model_batch(hwm_session* s, bool uncounted, const hwm_seq
     status = hwm_batcher_sequences(s->batcher, raw, &s->batch, err);
     done(s, &s->model);
     *batch = &s->batch;
+    return status;
+}
+
+hwm_status hwm_session_latent_batch(hwm_session* s, bool uncounted, hwm_error* err) {
+    hwm_latent* latent = s->agent->latent;
+    if (s->model.uncounted != uncounted)
+        drop(s, &s->model);
+    s->model.uncounted = uncounted;
+    hwm_sample_request request = common_request(s);
+    request.batch = hwm_latent_sequences(latent);
+    request.length = hwm_latent_length(latent);
+    request.fraction_terminal =
+        s->experiment->model.terminals ? s->experiment->model.fraction_terminal : 0;
+    request.uncounted = uncounted;
+    const hwm_batch* raw = NULL;
+    hwm_status status =
+        next(s, &s->model, &request, (int)s->experiment->train.updates_in_flight, &raw, err);
+    if (status != HWM_OK)
+        return status;
+    status = hwm_latent_gather(latent, raw, err);
+    done(s, &s->model);
     return status;
 }
 

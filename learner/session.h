@@ -44,6 +44,8 @@ hwm_status hwm_session_wait_rows(hwm_session* session, int64_t rows, hwm_error* 
 // number that is not finite, drop it.
 hwm_status hwm_session_model_batch(hwm_session* session, bool uncounted,
                                    const hwm_sequences** batch, hwm_error* err);
+// The same for a recurrent agent, into its own batch.
+hwm_status hwm_session_latent_batch(hwm_session* session, bool uncounted, hwm_error* err);
 // The next starts, into the agent's imagination.
 hwm_status hwm_session_starts(hwm_session* session, hwm_error* err);
 // Sequences for measuring the model's open-loop error: asked for once, taken when they are there,

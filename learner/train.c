@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "latent.h"
 #include "run.h"
 
 enum { STATISTICS_BATCHES = 10, SKIPPED_MAX = 100 };
@@ -28,7 +29,31 @@ static hwm_status update_model(hwm_run* l, bool uncounted, hwm_error* err) {
     return forgive(l, status, err);
 }
 
+// World model, policy and value of a recurrent agent; warm_up: the model alone.
+static hwm_status update_latent(hwm_run* l, bool warm_up, hwm_error* err) {
+    hwm_agent* a = l->agent;
+    hwm_status status = hwm_session_latent_batch(l->session, warm_up, err);
+    const double began = hwm_clock_s();
+    if (status == HWM_OK)
+        status = hwm_latent_update(a->latent, warm_up, &l->update.latent, err);
+    a->seconds_model += hwm_clock_s() - began;
+    a->model_updates++;
+    a->behaviour_updates += !warm_up;
+    a->skipped += status == HWM_ENUMERIC;
+    return forgive(l, status, err);
+}
+
+static hwm_status warm_up_latent(hwm_run* l, hwm_error* err) {
+    hwm_status status = HWM_OK;
+    l->phase = "warm-up";
+    while (status == HWM_OK && l->agent->model_updates < l->experiment->train.warmup_updates)
+        status = update_latent(l, true, err);
+    return status;
+}
+
 static hwm_status warm_up(hwm_run* l, hwm_error* err) {
+    if (l->agent->latent)
+        return warm_up_latent(l, err);
     const hwm_sequences* batch;
     hwm_status status = HWM_OK;
     for (int i = 0; i < STATISTICS_BATCHES && status == HWM_OK; i++) {
@@ -52,6 +77,8 @@ static hwm_status warm_up(hwm_run* l, hwm_error* err) {
 }
 
 static hwm_status update_all(hwm_run* l, hwm_error* err) {
+    if (l->agent->latent)
+        return update_latent(l, false, err);
     hwm_status status = HWM_OK;
     for (int64_t k = 0; k < l->experiment->train.model_updates && status == HWM_OK; k++)
         status = update_model(l, false, err);

@@ -21,7 +21,7 @@ struct hwm_chunker {
     hwm_signature signature;
     const hwm_controller* controller;
     int environments, chunk_steps;
-    int variant;  // column, or -1
+    int variant, u, view;  // columns, or -1
     size_t step_bytes[HWM_COLUMNS_MAX];
     size_t key_at[HWM_KEYS_MAX];  // offset of a key tensor in the state, in floats
     int open;                     // chunks that hold rows
@@ -45,6 +45,8 @@ hwm_status hwm_chunker_create(hwm_chunker** out, const hwm_signature* signature,
     w->environments = environments;
     w->chunk_steps = chunk_steps;
     w->variant = hwm_signature_column(signature, "variant");
+    w->u = hwm_signature_column(signature, "u");
+    w->view = hwm_signature_column(signature, "view");
     for (int k = 0; k < signature->n_columns; k++) {
         w->step_bytes[k] = hwm_tensor_bytes(&signature->column[k]);
     }
@@ -127,6 +129,17 @@ bool hwm_chunker_record(hwm_chunker* w, const hwm_rollout* r, int i, const hwm_p
     if (w->variant >= 0) {
         hwm_envs_variant(r->envs, i,
                          (float*)(void*)(o->column[w->variant] + t * bytes[w->variant]));
+    }
+    const struct {
+        int column;
+        const float* rows;
+    } agent[2] = {{w->u, r->agent ? r->agent->u : NULL},
+                  {w->view, r->agent ? r->agent->view : NULL}};
+    for (int k = 0; k < 2; k++) {
+        if (agent[k].column >= 0) {
+            const size_t n = bytes[agent[k].column];
+            memcpy(o->column[agent[k].column] + t * n, agent[k].rows + e * (n / sizeof(float)), n);
+        }
     }
     o->head.steps++;
     o->next_step++;

@@ -16,8 +16,9 @@ typedef struct set {
 
 struct hwm_feed {
     const hwm_controller* controller;
+    const hwm_param_list* list;
     uint64_t waiting;  // version that waits in fetched; 0: nothing
-    float* fetched;    // (phi)
+    float* fetched;    // (phi); what acts since the last apply
     set acting;
     set* kept;  // (kept_max) older ones; behind n_kept spare ones
     int n_kept, n_sets, kept_max;
@@ -35,13 +36,14 @@ static void free_set(set* s) {
     *s = (set){0};
 }
 
-hwm_status hwm_feed_create(hwm_feed** out, const hwm_controller* controller, int kept_max,
-                           hwm_error* err) {
+hwm_status hwm_feed_create(hwm_feed** out, const hwm_controller* controller,
+                           const hwm_param_list* list, int kept_max, hwm_error* err) {
     *out = NULL;
     hwm_feed* f = calloc(1, sizeof *f);
-    size_t n = hwm_controller_params(controller)->count;
+    size_t n = list->count;
     if (f) {
         f->controller = controller;
+        f->list = list;
         f->kept_max = kept_max;
         f->fetched = calloc(n + 1, sizeof *f->fetched);
         f->kept = calloc((size_t)kept_max + 1, sizeof *f->kept);
@@ -74,7 +76,7 @@ hwm_status hwm_feed_update(hwm_feed* f, hwm_client* client, hwm_error* err) {
     if (newest <= have) {
         return HWM_OK;
     }
-    const hwm_param_list* list = hwm_controller_params(f->controller);
+    const hwm_param_list* list = f->list;
     uint64_t got = 0;
     f->waiting = 0;  // what waits is overwritten now
     hwm_status s = hwm_client_fetch(client, HWM_CONTROLLER_SET, 0, list, f->fetched, &got, err);
@@ -140,6 +142,10 @@ void hwm_feed_release(hwm_feed* f, int k) {
     set gone = f->kept[k];
     f->kept[k] = f->kept[--f->n_kept];
     f->kept[f->n_kept] = gone;
+}
+
+const float* hwm_feed_phi(const hwm_feed* f) {
+    return f->fetched;
 }
 
 uint64_t hwm_feed_version(const hwm_feed* f) {

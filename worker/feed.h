@@ -13,9 +13,10 @@
 
 typedef struct hwm_feed hwm_feed;
 
+// list: of the set "controller", the controller's own entries first; borrowed, as is controller.
 // kept_max: older versions that hwm_feed_apply may keep.
-hwm_status hwm_feed_create(hwm_feed** out, const hwm_controller* controller, int kept_max,
-                           hwm_error* err);
+hwm_status hwm_feed_create(hwm_feed** out, const hwm_controller* controller,
+                           const hwm_param_list* list, int kept_max, hwm_error* err);
 void hwm_feed_destroy(hwm_feed** feed);
 // Fetch what has been announced since. HWM_OK: nothing newer, or newer parameters wait. Other: the
 // fetch failed, to be tried again at the next call.
@@ -34,6 +35,7 @@ uint64_t hwm_feed_version(const hwm_feed* feed);  // that acts; 0: none yet
 // What acts, or what was kept, by its coefficients; NULL: what acts.
 hwm_param_ref hwm_feed_ref(const hwm_feed* feed, const hwm_real* coef);
 const hwm_real* hwm_feed_coef(const hwm_feed* feed);
+const float* hwm_feed_phi(const hwm_feed* feed);             // of what acts; after hwm_feed_apply
 const hwm_real* hwm_feed_delta_scale(const hwm_feed* feed);  // NULL without input d
 
 #endif

@@ -42,14 +42,14 @@ struct hwm_tasks {
 };
 
 hwm_status hwm_tasks_create(hwm_tasks** out, const hwm_experiment* experiment,
-                            const hwm_controller* controller, hwm_error* err) {
+                            const hwm_param_list* list, hwm_error* err) {
     *out = NULL;
     hwm_tasks* t = calloc(1, sizeof *t);
     if (!t) {
         return hwm_fail(err, HWM_ENOMEM, "no memory for tasks");
     }
     t->experiment = experiment;
-    t->list = hwm_controller_params(controller);
+    t->list = list;
     t->phi = calloc(t->list->count + 1, sizeof *t->phi);
     bool failed = !t->phi;
     for (int k = 0; k < 1 + TASKS_AHEAD; k++) {

@@ -9,9 +9,9 @@
 
 typedef struct hwm_tasks hwm_tasks;
 
-// experiment and controller: borrowed until destroy.
+// experiment and list, of the set "controller": borrowed until destroy.
 hwm_status hwm_tasks_create(hwm_tasks** out, const hwm_experiment* experiment,
-                            const hwm_controller* controller, hwm_error* err);
+                            const hwm_param_list* list, hwm_error* err);
 // Waits for the task that is being played (a stop signal ends it early); its lease is left to
 // expire.
 void hwm_tasks_destroy(hwm_tasks** tasks);

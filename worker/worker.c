@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/signals.h"
+#include "experiment/acting.h"
 #include "worker/chunker.h"
 #include "worker/feed.h"
 #include "worker/tasks.h"
@@ -28,7 +29,7 @@ enum {
 // One assignment of the server: an index range of one experiment. A new hello begins a new one.
 typedef struct assignment {
     hwm_experiment* experiment;
-    hwm_controller* controller;
+    hwm_acting* acting;
     hwm_feed* feed;
     hwm_tasks* tasks;
     hwm_rollout* rollout;
@@ -57,7 +58,7 @@ static void release(assignment* a) {
     hwm_chunker_destroy(&a->chunker);
     hwm_rollout_destroy(&a->rollout);
     hwm_feed_destroy(&a->feed);
-    hwm_controller_destroy(&a->controller);
+    hwm_acting_destroy(&a->acting);
     hwm_experiment_destroy(&a->experiment);
 }
 
@@ -129,10 +130,15 @@ static hwm_status begin(worker* w, hwm_error* err) {
     release(a);
     a->round_rows = a->task_steps = 0;
     hwm_status s = hwm_experiment_load(&a->experiment, NULL, hello->experiment, NULL, 0, err);
-    s = s ? s : hwm_experiment_controller(a->experiment, &a->controller, err);
-    a->per_episode = s == HWM_OK && a->experiment->worker.apply == HWM_APPLY_EPISODE;
-    s = s ? s : hwm_feed_create(&a->feed, a->controller, a->per_episode ? w->environments : 0, err);
-    s = s ? s : hwm_tasks_create(&a->tasks, a->experiment, a->controller, err);
+    s = s ? s : hwm_acting_create(&a->acting, a->experiment, w->environments, err);
+    if (s) {
+        return s;
+    }
+    const hwm_controller* controller = hwm_acting_controller(a->acting);
+    const hwm_param_list* list = hwm_acting_params(a->acting);
+    a->per_episode = a->experiment->worker.apply == HWM_APPLY_EPISODE;
+    s = hwm_feed_create(&a->feed, controller, list, a->per_episode ? w->environments : 0, err);
+    s = s ? s : hwm_tasks_create(&a->tasks, a->experiment, list, err);
     if (s) {
         return s;
     }
@@ -145,16 +151,17 @@ static hwm_status begin(worker* w, hwm_error* err) {
     rollout.threads = w->options->threads > 0 ? w->options->threads : (int)config->threads;
     // another incarnation of the same indices plays other episodes
     uint64_t seed = hello->seed + 0x9e3779b97f4a7c15u * hello->incarnation;
-    s = hwm_rollout_create(&a->rollout, &a->experiment->env, a->controller, &rollout, seed,
+    s = hwm_rollout_create(&a->rollout, &a->experiment->env, controller, &rollout, seed,
                            hello->first_env, w->environments, err);
     if (s) {
         return s;
     }
+    hwm_acting_attach(a->acting, a->rollout);
     hwm_signature signature;
-    hwm_controller_signature(a->controller, a->rollout->spec->variant_dim, &signature);
+    hwm_acting_signature(a->acting, a->rollout->spec->variant_dim, &signature);
     hwm_signature_compress(&signature, (hwm_compress)a->experiment->replay.compress);
-    s = hwm_chunker_create(&a->chunker, &signature, a->controller, w->environments,
-                           hello->first_env, hello->incarnation, (int)config->chunk_steps, err);
+    s = hwm_chunker_create(&a->chunker, &signature, controller, w->environments, hello->first_env,
+                           hello->incarnation, (int)config->chunk_steps, err);
     a->first_env = hello->first_env;
     if (s == HWM_OK) {
         hwm_log(HWM_LOG_INFO, "worker", "assigned",
@@ -385,6 +392,7 @@ static void apply_parameters(worker* w) {
         return;
     }
     a->round_rows = 0;
+    hwm_acting_load(a->acting, hwm_feed_phi(a->feed));
     hwm_metric_set(w->version, (double)hwm_feed_version(a->feed));
     set_exploration(w);
     for (int i = 0; first && i < w->environments; i++) {

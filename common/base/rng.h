@@ -28,6 +28,7 @@ typedef enum hwm_purpose {
     HWM_PURPOSE_PERTURBATION,  // evolution
     HWM_PURPOSE_EXPERIMENT,    // constants of an experiment, as its observation signs
     HWM_PURPOSE_TEST,
+    HWM_PURPOSE_LATENT,  // of a latent agent at work: its posterior and its policy
 } hwm_purpose;
 
 typedef struct hwm_rng {

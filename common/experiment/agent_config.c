@@ -2,11 +2,33 @@
 
 #include <stddef.h>
 
-#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+#include "plastic/delta.h"
+
+#define AGENT(field)      #field, HWM_CONFIG_INT, offsetof(hwm_agent_config, field)
+#define AGENT_REAL(field) #field, HWM_CONFIG_REAL, offsetof(hwm_agent_config, field)
+#define COUNT(a)          ((int)(sizeof(a) / sizeof((a)[0])))
 
 static const hwm_config_field agent_fields[] = {
-    {"kind", HWM_CONFIG_ENUM, offsetof(hwm_agent_config, kind), "hwm", 0, 0, "hwm|es",
-     "what learns: hwm, the rule in imagination; es, the rule by evolution (section evolution)"},
+    {"kind", HWM_CONFIG_ENUM, offsetof(hwm_agent_config, kind), "hwm", 0, 0,
+     "hwm|es|dreamer|random",
+     "who learns: hwm, the rule in imagination, or (imagination.mode latent) an agent that changes "
+     "the weights; es, the rule by evolution; dreamer, a recurrent agent on raw actions; random, "
+     "nobody: the weights change at random"},
+    {"parametrisation", HWM_CONFIG_ENUM, offsetof(hwm_agent_config, parametrisation), "direct", 0,
+     0, HWM_DELTA_CHOICES,
+     "what an agent that changes weights chooses: every dW, numbers for fixed random bases, four "
+     "terms per layer, one number per neuron, or low-rank factors"},
+    {AGENT(basis), "12", 1, 4096, NULL, "parametrisation basis: how many"},
+    {AGENT(rank), "1", 1, 16, NULL, "parametrisation lowrank: its rank, per layer"},
+    {"see_hidden", HWM_CONFIG_BOOL, offsetof(hwm_agent_config, see_hidden), "false", 0, 0, NULL,
+     "an agent that changes weights sees the hidden layers' activations too"},
+    {AGENT_REAL(view_reward), "0", 0, 1, NULL,
+     "share of the imagined reward that a head on the view of the weights predicts"},
+    {AGENT(lr_warmup_updates), "1000", 0, 1e9, NULL,
+     "recurrent agents: the learning rates rise to model.lr and train.lr over so many updates"},
+    {AGENT_REAL(free_nats), "1", 0, 100, NULL, "recurrent agents: of the latents, per step"},
+    {AGENT_REAL(replay_value), "0.3", 0, 10, NULL,
+     "recurrent agents: weight of the critic's loss on replayed rewards"},
 };
 const hwm_config_table hwm_agent_table = {"agent", "who acts and learns", agent_fields,
                                           COUNT(agent_fields)};

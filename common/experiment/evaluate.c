@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/signals.h"
+#include "experiment/acting.h"
 #include "plastic/rollout.h"
 
 enum { LANES_AT_ONCE = 64, PROBES = 64 };
@@ -23,9 +24,7 @@ hwm_status hwm_experiment_controller(const hwm_experiment* experiment, hwm_contr
     }
     hwm_status s = hwm_env_describe(&experiment->env, spec, err);
     if (s == HWM_OK) {
-        s = hwm_controller_create(controller, &experiment->controller, &experiment->rule,
-                                  spec->obs_dim, spec->obs_scale, spec->action_dim, spec->discrete,
-                                  err);
+        s = hwm_experiment_controller_for(experiment, spec, spec->obs_scale, controller, err);
     }
     free(spec);
     return s;
@@ -244,17 +243,19 @@ static void summarise(const tally* t, hwm_evaluate_result* result) {
 hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
                         const hwm_evaluate_request* request, hwm_evaluate_result* result,
                         hwm_error* err) {
-    hwm_controller* c = NULL;
+    hwm_acting* acting = NULL;
     hwm_rollout* r = NULL;
     float* altered = NULL;
     hwm_real *real = NULL, *coef = NULL;
     tally t = {.n = request->episodes};
     memset(result, 0, sizeof *result);
-    hwm_status s = hwm_experiment_controller(experiment, &c, err);
+    int E = request->episodes < LANES_AT_ONCE ? request->episodes : LANES_AT_ONCE;
+    hwm_status s = hwm_acting_create(&acting, experiment, E > 0 ? E : 1, err);
     if (s) {
         goto done;
     }
-    const hwm_param_list* list = hwm_controller_params(c);
+    const hwm_controller* c = hwm_acting_controller(acting);
+    const hwm_param_list* list = hwm_acting_params(acting);
     s = check_request(request, list, phi, err);
     if (s) {
         goto done;
@@ -263,11 +264,13 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
     config.freeze_at = request->freeze_at;
     config.reset_at = request->reset_at;
     config.burn_in_steps = experiment->worker.burn_in_steps;
-    int E = request->episodes < LANES_AT_ONCE ? request->episodes : LANES_AT_ONCE;
     s = hwm_rollout_create(&r, &experiment->env, c, &config, request->seed, 0, E, err);
     if (s) {
         goto done;
     }
+    hwm_acting_load(acting, phi);
+    hwm_acting_control(acting, request->zero_rule, request->shuffle_rule, request->seed);
+    hwm_acting_attach(acting, r);
     t.dim = r->spec->variant_dim;
     t.gamma = experiment->train.gamma;
     t.total = calloc((size_t)t.n, sizeof *t.total);
@@ -300,7 +303,7 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
     }
 done:
     hwm_rollout_destroy(&r);
-    hwm_controller_destroy(&c);
+    hwm_acting_destroy(&acting);
     free(t.total);
     free(t.discounted);
     free(t.velocity);

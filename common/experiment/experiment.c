@@ -68,6 +68,29 @@ static hwm_status check(const hwm_experiment* e, hwm_error* err) {
         if (e->train.env_steps_per_update <= 0)
             COMPLAIN("run.schedule = rounds needs train.env_steps_per_update above 0\n");
     }
+    const bool latent =
+        e->agent.kind == HWM_AGENT_HWM && e->imagination.mode == HWM_IMAGINATION_LATENT;
+    if (latent || e->agent.kind == HWM_AGENT_DREAMER) {
+        const long long starts = (long long)e->imagination.batch, n = (long long)e->model.sequences;
+        if (starts % n != 0 || starts / n > e->model.sequence_steps)
+            COMPLAIN(
+                "imagination.batch = %lld must be a multiple of model.sequences = %lld, and at "
+                "most model.sequence_steps = %lld times as many: imagination starts at the "
+                "last rows of each sequence\n",
+                starts, n, (long long)e->model.sequence_steps);
+        if (e->imagination.horizon >= 64)
+            COMPLAIN("imagination.horizon = %lld must be below 64 for a recurrent agent\n",
+                     (long long)e->imagination.horizon);
+        if (e->worker.burn_in_steps > 0)
+            COMPLAIN(
+                "worker.burn_in_steps = %lld must be 0 for a recurrent agent: it acts from the "
+                "first step on\n",
+                (long long)e->worker.burn_in_steps);
+        if (e->worker.apply == HWM_APPLY_EPISODE)
+            COMPLAIN("worker.apply = episode is for rules: a recurrent agent takes chunk\n");
+        if (e->run.schedule == HWM_SCHEDULE_ROUNDS)
+            COMPLAIN("run.schedule = rounds is for rules: a recurrent agent takes async\n");
+    }
     if (e->agent.kind == HWM_AGENT_ES) {
         if (e->evolution.population % 2 != 0)
             COMPLAIN("evolution.population = %lld must be even: individuals come in pairs\n",

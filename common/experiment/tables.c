@@ -92,8 +92,11 @@ const hwm_config_table hwm_experience_table = {"replay", "the table of experienc
 #define IMAGINATION(field)      #field, HWM_CONFIG_INT, offsetof(hwm_imagination_config, field)
 #define IMAGINATION_REAL(field) #field, HWM_CONFIG_REAL, offsetof(hwm_imagination_config, field)
 static const hwm_config_field imagination_fields[] = {
-    {"mode", HWM_CONFIG_ENUM, offsetof(hwm_imagination_config, mode), "explicit", 0, 0, "explicit",
-     "explicit: gradient through rule, controller and model"},
+    {"mode", HWM_CONFIG_ENUM, offsetof(hwm_imagination_config, mode), "explicit", 0, 0,
+     "explicit|latent",
+     "explicit: the rule is carried through imagined rollouts and gets its gradient by going back "
+     "through them; latent: a recurrent agent imagines controller and environment together, its "
+     "action is the weight update"},
     {IMAGINATION(batch), "128", 4, 65536, NULL, "imagined rollouts per update"},
     {IMAGINATION(horizon), "15", 1, 1000, NULL, "imagined decisions per update"},
     {IMAGINATION_REAL(fraction_continued), "0", 0, 1, NULL,

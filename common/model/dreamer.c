@@ -12,13 +12,12 @@ enum { HORIZON_MAX = 64 };
 struct hwm_dreamer {
     hwm_dreamer_config config;
     hwm_rssm rssm;
-    hwm_head policy, value;
+    hwm_head policy, value, view;
     nn_params *model, *behaviour, *slow;  // slow: policy part unused
     nn_optim *model_optim, *behaviour_optim;
     nn_tape* tape;
     hwm_real* sorted;  // scratch for percentiles
-    double low, high;  // EMA of the 5th and 95th percentile of returns
-    int64_t updates;   // of those averages
+    double range[3];   // EMA of the 5th and 95th percentile of returns; updates of those averages
     int starts;        // rows of imagination
 };
 
@@ -33,7 +32,9 @@ hwm_dreamer_config hwm_dreamer_default(int preset, int obs, int action) {
                                 .replay_value_scale = 0.3,
                                 .slow_rate = 0.02,
                                 .return_rate = 0.01,
-                                .lr = 4e-5};
+                                .lr = 4e-5,
+                                .behaviour_lr = 4e-5,
+                                .warmup_updates = 1000};
 }
 
 void hwm_dreamer_destroy(hwm_dreamer** dreamer) {
@@ -70,19 +71,26 @@ hwm_status hwm_dreamer_create(hwm_dreamer** out, const hwm_dreamer_config* confi
     hwm_head_declare(&d->policy, &lists[1], "policy", F, 3, s->units,
                      config->discrete ? config->action : 2 * config->action, 0.01);
     hwm_head_declare(&d->value, &lists[1], "value", F, 3, s->units, NN_BINS, 0.0);
-    const nn_optim_config optim = nn_optim_laprop(config->lr);
+    if (config->view > 0)
+        hwm_head_declare(&d->view, &lists[0], "view_reward", config->view, 1, s->units, NN_BINS,
+                         0.0);
+    nn_optim_config optim = nn_optim_laprop(config->lr),
+                    behaviour = nn_optim_laprop(config->behaviour_lr);
+    optim.warmup_updates = behaviour.warmup_updates = config->warmup_updates;
     d->sorted = malloc((size_t)d->starts * (size_t)config->horizon * sizeof *d->sorted);
     if (!d->sorted || nn_params_create(&d->model, &lists[0]) != HWM_OK ||
         nn_params_create(&d->behaviour, &lists[1]) != HWM_OK ||
         nn_params_create(&d->slow, &lists[1]) != HWM_OK ||
         nn_optim_create(&d->model_optim, &optim, &lists[0]) != HWM_OK ||
-        nn_optim_create(&d->behaviour_optim, &optim, &lists[1]) != HWM_OK ||
+        nn_optim_create(&d->behaviour_optim, &behaviour, &lists[1]) != HWM_OK ||
         nn_tape_create(&d->tape, (size_t)1 << 36) != HWM_OK)
         goto fail;
     free(lists);
     hwm_rng rng;
     hwm_rng_init(&rng, seed, HWM_PURPOSE_PARAMETERS, 0, 0, 2);
     hwm_rssm_init(&d->rssm, d->model, &rng);
+    if (config->view > 0)
+        hwm_head_init(&d->view, d->model, &rng);
     hwm_head_init(&d->policy, d->behaviour, &rng);
     hwm_head_init(&d->value, d->behaviour, &rng);
     nn_params_ema(d->slow, d->behaviour, 1.0);
@@ -138,8 +146,9 @@ static void step_forward(nn_tape* tape, void* context, nn_var* out) {
 }
 
 typedef struct judged {
+    const hwm_dreamer_config* config;
     const hwm_rssm_vars* v;
-    const hwm_head_vars* slow;
+    const hwm_head_vars *slow, *view;
     nn_var feat;
 } judged;
 
@@ -150,6 +159,26 @@ static void judge_forward(nn_tape* tape, void* context, nn_var* out) {
     out[0] = nn_twohot_mean(tape, hwm_head_forward(&k->v->reward, tape, k->feat), bins);
     out[1] = nn_sigmoid(tape, hwm_head_forward(&k->v->cont, tape, k->feat));
     out[2] = nn_twohot_mean(tape, hwm_head_forward(k->slow, tape, k->feat), bins);
+    const hwm_real share = (hwm_real)k->config->view_reward;
+    if (k->config->view > 0 && share > 0) {
+        // what the weights alone promise, as the model sees them
+        nn_var x = hwm_head_forward(&k->v->decoder, tape, k->feat);
+        nn_var seen = nn_columns(tape, x, k->config->view_from, k->config->view);
+        nn_var more = nn_twohot_mean(tape, hwm_head_forward(k->view, tape, seen), bins);
+        out[0] = nn_add(tape, nn_scale(tape, out[0], 1 - share), nn_scale(tape, more, share));
+    }
+}
+
+// The second head learns from what was really seen, in the decoder's scale.
+static void view_loss(hwm_dreamer* d, const hwm_head_vars* view, const hwm_rssm_batch* b,
+                      hwm_dreamer_losses* losses) {
+    nn_tape* tape = d->tape;
+    const hwm_dreamer_config* c = &d->config;
+    nn_var x = nn_symlog(tape, nn_wrap(tape, b->obs, NULL, b->N * b->T, c->obs));
+    nn_var logits = hwm_head_forward(view, tape, nn_columns(tape, x, c->view_from, c->view));
+    nn_var loss = nn_mean(tape, nn_twohot_loss(tape, logits, b->reward, d->rssm.bins), b->weight);
+    nn_seed(loss, (hwm_real)c->options.reward_weight);
+    losses->view = (double)loss->x[0];
 }
 
 // The rows of the batch from which imagination starts, as constants.
@@ -175,11 +204,11 @@ static double return_scale(hwm_dreamer* d, const hwm_real* R, int n) {
     memcpy(d->sorted, R, (size_t)n * sizeof *R);
     qsort(d->sorted, (size_t)n, sizeof *R, ascending);
     const double rate = d->config.return_rate;
-    d->low += rate * ((double)d->sorted[(int)(0.05 * (n - 1))] - d->low);
-    d->high += rate * ((double)d->sorted[(int)(0.95 * (n - 1))] - d->high);
-    d->updates++;
-    const double filled = 1.0 - pow(1.0 - rate, (double)d->updates);
-    return fmax(1.0, (d->high - d->low) / filled);
+    d->range[0] += rate * ((double)d->sorted[(int)(0.05 * (n - 1))] - d->range[0]);
+    d->range[1] += rate * ((double)d->sorted[(int)(0.95 * (n - 1))] - d->range[1]);
+    d->range[2] += 1;
+    const double filled = 1.0 - pow(1.0 - rate, d->range[2]);
+    return fmax(1.0, (d->range[1] - d->range[0]) / filled);
 }
 
 typedef struct rollout {
@@ -209,7 +238,8 @@ static nn_var act(hwm_dreamer* d, nn_var dist, hwm_rng* rng) {
 
 static void imagine(hwm_dreamer* d, const hwm_rssm_vars* frozen, const hwm_head_vars* policy,
                     const hwm_head_vars* value, const hwm_head_vars* slow,
-                    const hwm_rssm_unrolled* u, hwm_rng* rng, rollout* o) {
+                    const hwm_head_vars* view, const hwm_rssm_unrolled* u, hwm_rng* rng,
+                    rollout* o) {
     nn_tape* tape = d->tape;
     const hwm_dreamer_config* c = &d->config;
     const int H = c->horizon, N = d->starts, B = c->sizes.batch, T = c->sizes.length;
@@ -231,7 +261,7 @@ static void imagine(hwm_dreamer* d, const hwm_rssm_vars* frozen, const hwm_head_
     for (int t = 0;; t++) {
         const hwm_rssm_state s = {state[0], state[1]};
         nn_var feat = hwm_rssm_features(tape, s);
-        judged j = {frozen, slow, feat};
+        judged j = {c, frozen, slow, view, feat};
         nn_var judgement[3];
         nn_constant(tape, judge_forward, &j, 3, judgement);
         const size_t at = (size_t)t * (size_t)N, bytes = (size_t)N * sizeof(hwm_real);
@@ -343,7 +373,7 @@ void hwm_dreamer_gradient(hwm_dreamer* d, const hwm_rssm_batch* b, const hwm_rea
     nn_params_zero_grad(d->model);
     nn_params_zero_grad(d->behaviour);
     hwm_rssm_vars v;
-    hwm_head_vars policy, value, slow;
+    hwm_head_vars policy, value, slow, view = {0}, frozen_view = {0};
     hwm_rssm_bind(&d->rssm, tape, d->model, false, &v);
     hwm_head_bind(&d->policy, tape, d->behaviour, false, &policy);
     hwm_head_bind(&d->value, tape, d->behaviour, false, &value);
@@ -351,9 +381,14 @@ void hwm_dreamer_gradient(hwm_dreamer* d, const hwm_rssm_batch* b, const hwm_rea
 
     const hwm_rssm_unrolled u = hwm_rssm_unroll(&v, tape, b);
     hwm_rssm_loss(&v, tape, b, &u, &losses->model);
+    if (d->config.view > 0) {
+        hwm_head_bind(&d->view, tape, d->model, false, &view);
+        view_loss(d, &view, b, losses);
+        frozen_view = hwm_head_freeze(&view, tape);
+    }
     const hwm_rssm_vars frozen = hwm_rssm_freeze(&v, tape);
     rollout o = {0};
-    imagine(d, &frozen, &policy, &value, &slow, &u, rng, &o);
+    imagine(d, &frozen, &policy, &value, &slow, &frozen_view, &u, rng, &o);
     behaviour_losses(d, &o, losses);
     replay_value_loss(d, b, last, &value, &u, &o, losses);
     nn_tape_backward(tape);
@@ -368,6 +403,17 @@ hwm_status hwm_dreamer_update(hwm_dreamer* d, const hwm_rssm_batch* batch, const
     if (status == HWM_OK)
         nn_params_ema(d->slow, d->behaviour, d->config.slow_rate);
     return status;
+}
+
+hwm_status hwm_dreamer_update_model(hwm_dreamer* d, const hwm_rssm_batch* batch,
+                                    const hwm_real* last, hwm_rng* rng, hwm_dreamer_losses* losses,
+                                    hwm_error* err) {
+    hwm_dreamer_gradient(d, batch, last, rng, losses);
+    return nn_optim_apply(d->model_optim, d->model, &losses->model_norm, err);
+}
+
+hwm_dreamer_training hwm_dreamer_training_of(hwm_dreamer* d) {
+    return (hwm_dreamer_training){d->model_optim, d->behaviour_optim, d->slow, d->range};
 }
 
 double hwm_dreamer_flops(const hwm_dreamer* d) {

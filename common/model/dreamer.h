@@ -22,13 +22,19 @@ typedef struct hwm_dreamer_config {
     int horizon;       // H
     int imagine_last;  // imagine from the last so many rows of each sequence; 0: from all
     double lambda, entropy_scale, replay_value_scale, slow_rate, return_rate;
-    double lr;
+    double lr, behaviour_lr;  // of the world model; of policy and value
+    int64_t warmup_updates;   // both rise from 0
+    // columns of the observation from which alone a second head predicts the reward (the view of a
+    // plastic controller's weights); view_reward: its share of the imagined reward. view 0: no head
+    int view_from, view;
+    double view_reward;
 } hwm_dreamer_config;
 hwm_dreamer_config hwm_dreamer_default(int preset, int obs, int action);
 
 typedef struct hwm_dreamer_losses {
     hwm_rssm_losses model;
     double policy, value, replay_value, entropy, imagined_return, return_scale;
+    double view;                        // of the reward's head on the view
     double model_norm, behaviour_norm;  // of the gradients
 } hwm_dreamer_losses;
 
@@ -46,6 +52,18 @@ void hwm_dreamer_gradient(hwm_dreamer* d, const hwm_rssm_batch* batch, const hwm
 // The same, then one optimiser step of both sets and of the slow value.
 hwm_status hwm_dreamer_update(hwm_dreamer* d, const hwm_rssm_batch* batch, const hwm_real* last,
                               hwm_rng* rng, hwm_dreamer_losses* losses, hwm_error* err);
+// The same without a step of the behaviour: warm-up of the world model.
+hwm_status hwm_dreamer_update_model(hwm_dreamer* d, const hwm_rssm_batch* batch,
+                                    const hwm_real* last, hwm_rng* rng, hwm_dreamer_losses* losses,
+                                    hwm_error* err);
+// For checkpoints: optimisers, the slow value, and the running range of returns (low, high,
+// updates).
+typedef struct hwm_dreamer_training {
+    nn_optim *model, *behaviour;
+    nn_params* slow;
+    double* range;  // (3)
+} hwm_dreamer_training;
+hwm_dreamer_training hwm_dreamer_training_of(hwm_dreamer* d);
 // Multiply-adds of one update times two, backward passes included.
 double hwm_dreamer_flops(const hwm_dreamer* d);
 size_t hwm_dreamer_memory(const hwm_dreamer* d);  // tape bytes in use at most

@@ -145,6 +145,9 @@ void hwm_rollout_begin(hwm_rollout* r, const hwm_real* coef, int i, uint32_t epi
     hwm_envs_reset(r->envs, i, episode, r->obs + k * O);
     memcpy(r->old_obs + k * O, r->obs + k * O, O * sizeof *r->obs);
     fresh_weights(r, coef, i, false);
+    if (r->agent) {
+        r->agent->begin(r->agent->self, r, i);
+    }
 }
 
 static int largest(const float* x, int n) {
@@ -283,6 +286,9 @@ void hwm_rollout_think(hwm_rollout* r, const hwm_real* coef, const hwm_real* del
         }
         choose(r, i, a, u);
     }
+    if (r->agent) {
+        r->agent->think(r->agent->self, r);
+    }
 }
 
 void hwm_rollout_step(hwm_rollout* r, const hwm_real* coef) {
@@ -304,6 +310,10 @@ void hwm_rollout_step(hwm_rollout* r, const hwm_real* coef) {
     }
     for (int i = 0; r->n_held > 0 && i < r->E; i++) {
         r->learning[i] = r->held_coef[i] ? 0 : r->learning[i];
+    }
+    if (r->agent && r->agent->learn) {
+        r->agent->learn(r->agent->self, r);
+        memset(r->learning, 0, (size_t)r->E * sizeof *r->learning);
     }
     hwm_lanes_pack_float(r->lane_learning, r->learning, r->E, 1);
     hwm_controller_learn(r->controller, coef, r->E, r->act, r->lane_action, r->lane_learning,

@@ -24,6 +24,21 @@ typedef enum hwm_explore {
                         // eps / A, w = HWM_CHOICE_FLOOR + a; clip(a + std n)
 } hwm_explore;
 
+// What acts beside, or instead of, the controller and its rule: an agent with a state of its own in
+// every environment. Called with the whole rollout, for all environments that are not idle.
+struct hwm_rollout;
+typedef struct hwm_rollout_agent {
+    void* self;
+    void (*begin)(void* self, const struct hwm_rollout* r, int i);  // an episode of environment i
+    // activations and the controller's action stand: look, decide, replace the action
+    void (*think)(void* self, struct hwm_rollout* r);
+    // instead of the rule, where r->learning is 1; NULL: the rule
+    void (*learn)(void* self, struct hwm_rollout* r);
+    // what it decided, for the columns "u" and "view" of chunks; NULL: no such columns
+    const float *u, *view;  // (E,K), (E,V)
+    int n_u, n_view;
+} hwm_rollout_agent;
+
 typedef struct hwm_rollout_config {
     hwm_explore explore;
     double std;          // continuous: of the noise
@@ -41,7 +56,8 @@ hwm_rollout_config hwm_rollout_default_config(void);
 typedef struct hwm_rollout {
     const hwm_controller* controller;  // borrowed
     hwm_rollout_config config;
-    const hwm_env_spec* spec;  // borrowed from envs
+    const hwm_env_spec* spec;        // borrowed from envs
+    const hwm_rollout_agent* agent;  // NULL: the controller and its rule alone; borrowed
     hwm_envs* envs;
     uint64_t seed;
     uint32_t first_env;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "experiment/acting.h"
 #include "experiment/evaluate.h"
 #include "nn/safetensors.h"
 #include "plastic/controller.h"
@@ -25,7 +26,7 @@ void hwm_checkpoint_close(hwm_checkpoint* c) {
 hwm_status hwm_checkpoint_open(hwm_checkpoint* c, const char* path, hwm_error* err) {
     memset(c, 0, sizeof *c);
     char config[HWM_PATH_MAX], file[HWM_PATH_MAX];
-    hwm_controller* controller = NULL;
+    hwm_acting* acting = NULL;
     hwm_status s = hwm_checkpoint_find(path, c->path, config, err);
     if (s != HWM_OK) {
         goto done;
@@ -34,11 +35,11 @@ hwm_status hwm_checkpoint_open(hwm_checkpoint* c, const char* path, hwm_error* e
     if (s != HWM_OK) {
         goto done;
     }
-    s = hwm_experiment_controller(c->experiment, &controller, err);
+    s = hwm_acting_create(&acting, c->experiment, 0, err);
     if (s != HWM_OK) {
         goto done;
     }
-    c->list = *hwm_controller_params(controller);
+    c->list = *hwm_acting_params(acting);
     c->phi = malloc(c->list.count * sizeof *c->phi);
     if (!c->phi || !hwm_path_join(file, c->path, "controller.safetensors")) {
         s = hwm_fail(err, HWM_ENOMEM, "out of memory");
@@ -46,7 +47,7 @@ hwm_status hwm_checkpoint_open(hwm_checkpoint* c, const char* path, hwm_error* e
     }
     s = nn_safetensors_read(file, &c->list, c->phi, err);
 done:
-    hwm_controller_destroy(&controller);
+    hwm_acting_destroy(&acting);
     if (s != HWM_OK) {
         hwm_checkpoint_close(c);
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/signals.h"
+#include "experiment/acting.h"
 #include "experiment/evaluate.h"
 #include "record/chunk.h"
 
@@ -41,14 +42,15 @@ static hwm_status play_rows(hwm_rollout* r, const hwm_real* coef, const hwm_real
 
 hwm_status hwm_play(const hwm_checkpoint* checkpoint, const hwm_play_request* request,
                     hwm_play_visit* visit, void* context, hwm_error* err) {
-    hwm_controller* controller = NULL;
+    hwm_acting* acting = NULL;
     hwm_rollout* rollout = NULL;
     hwm_real *phi = NULL, *coef = NULL;
     HWM_ASSERT(request->episodes >= 1 && request->episodes <= HWM_PLAY_EPISODES_MAX);
-    hwm_status s = hwm_experiment_controller(checkpoint->experiment, &controller, err);
+    hwm_status s = hwm_acting_create(&acting, checkpoint->experiment, request->episodes, err);
     if (s != HWM_OK) {
         goto done;
     }
+    const hwm_controller* controller = hwm_acting_controller(acting);
     hwm_rollout_config config = hwm_rollout_default_config();
     config.freeze_at = request->freeze_at;
     config.reset_at = request->reset_at;
@@ -58,6 +60,8 @@ hwm_status hwm_play(const hwm_checkpoint* checkpoint, const hwm_play_request* re
     if (s != HWM_OK) {
         goto done;
     }
+    hwm_acting_load(acting, checkpoint->phi);
+    hwm_acting_attach(acting, rollout);
     phi = calloc(checkpoint->list.count + 1, sizeof *phi);
     coef = calloc((size_t)hwm_controller_coef_count(controller) + 1, sizeof *coef);
     if (!phi || !coef) {
@@ -78,7 +82,7 @@ hwm_status hwm_play(const hwm_checkpoint* checkpoint, const hwm_play_request* re
                   context, err);
 done:
     hwm_rollout_destroy(&rollout);
-    hwm_controller_destroy(&controller);
+    hwm_acting_destroy(&acting);
     free(phi);
     free(coef);
     return s;

@@ -1,0 +1,45 @@
+"""Every kind of agent through the same programs: a short run, then `hwm eval` on its checkpoint, with nothing else running, repeats
+to the last digit; its controls are there.
+
+usage: test_agents.py latent|dreamer|random
+"""
+
+import json
+import os
+import sys
+
+from runs import SOURCE, Scratch, expect, finish, hwm
+
+SMALL = [
+    "train.prefill_steps=300", "train.warmup_updates=2", "run.max_updates=6", "run.report_interval_s=0.2", "evaluation.every_updates=2",
+    "evaluation.episodes=4", "evaluation.confirm_episodes=4", "worker.environments=4", "model.sequences=4", "model.sequence_steps=8",
+    "imagination.batch=8", "imagination.horizon=4",
+]
+KINDS = {
+    "latent": ("cartpole_latent", []),
+    "dreamer": ("cartpole_dreamer", []),
+    "random": ("cartpole_latent", ["imagination.mode=explicit", "agent.kind=random"]),
+}
+
+
+def main(kind):
+    name, more = KINDS[kind]
+    experiment = os.path.join(SOURCE, "deploy", "experiments", name + ".yaml")
+    sets = [word for item in SMALL + more for word in ("--set", item)]
+    with Scratch() as scratch:
+        run = scratch.run_dir()
+        code, out, err = finish(scratch.train("--seed", "1", *sets, run_dir=run, experiment=experiment), 200)
+        expect(code == 0, out, err)
+        judged = json.load(open(os.path.join(run, "evaluation.json")))
+        expect(judged["episodes"] == 100 and 8 <= judged["mean"] <= 500, judged)
+        code, out, err = hwm("eval", "--checkpoint", run, "--json", "--controls", timeout_s=200)
+        expect(code == 0, err)
+        again = json.loads(out)
+        expect(again["mean"] == judged["mean"] and again["controls"] == judged["controls"], again, judged)
+        if kind != "dreamer":
+            # the agent's updates are what is zeroed and frozen
+            expect(again["controls"]["zeroed"]["mean"] == again["controls"]["frozen_at_0"]["mean"] != again["mean"], again)
+        print(f"{kind}: return {again['mean']:.1f}, zeroed {again['controls']['zeroed']['mean']:.1f}")
+
+
+main(sys.argv[1])

@@ -1,0 +1,293 @@
+// Recurrent agents: what a worker does with the published parameters is what the learner's model
+// says, rows reach the update in the right order, checkpoints bring everything back.
+// clang-format off
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+// clang-format on
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "checkpoint.h"
+#include "experiment/evaluate.h"
+#include "latent.h"
+#include "model/actor.h"
+#include "nn/dist.h"
+
+#define MODEL                                                                                      \
+    "model: {kind: rssm, preset: nano, sequences: 2, sequence_steps: 4}\n"                         \
+    "imagination: {%s batch: 4, horizon: 3}\nagent: {%s}\n"
+
+typedef struct fixture {
+    hwm_experiment* experiment;
+    hwm_env_spec spec;
+    hwm_agent* agent;
+} fixture;
+
+static void open_fixture(fixture* f, const char* imagination, const char* agent) {
+    char yaml[512];
+    hwm_error err = {0};
+    snprintf(yaml, sizeof yaml,
+             "env: {name: cartpole}\ncontroller: {hidden: []}\nrule: {bound: clip}\n" MODEL,
+             imagination, agent);
+    if (hwm_experiment_load(&f->experiment, NULL, yaml, NULL, 0, &err) != HWM_OK ||
+        hwm_env_describe(&f->experiment->env, &f->spec, &err) != HWM_OK ||
+        hwm_agent_create(&f->agent, f->experiment, &f->spec, &err) != HWM_OK)
+        fail_msg("%s", err.text);
+    assert_non_null(f->agent->latent);
+}
+
+static void close_fixture(fixture* f) {
+    hwm_agent_destroy(&f->agent);
+    hwm_experiment_destroy(&f->experiment);
+}
+
+// A batch as the sampler sends it, of the signature's columns: row r holds numbers that name it.
+static void fill_batch(const hwm_latent* l, hwm_batch* b, uint32_t row[3], uint32_t prefix[2]) {
+    const int N = hwm_latent_sequences(l), T = hwm_latent_length(l);
+    memset(b, 0, sizeof *b);
+    b->batch = N;
+    b->length = T;
+    b->row = row;
+    b->prefix = prefix;
+    for (int i = 0; i <= N; i++)
+        row[i] = (uint32_t)(i * T);
+    prefix[0] = prefix[1] = 0;
+    for (int c = 0; c < l->signature.n_columns; c++) {
+        const size_t n = hwm_tensor_count(&l->signature.column[c]), rows = (size_t)(N * T);
+        b->column[c] = calloc(rows * n + 1, sizeof(float));
+        float* x = b->column[c];
+        for (size_t k = 0; c != HWM_COLUMN_FLAGS && k < rows * n; k++)
+            x[k] = 0.9f * sinf((float)k + 10.0f * (float)c);
+    }
+    uint8_t* flags = b->column[HWM_COLUMN_FLAGS];
+    flags[0] = HWM_FLAG_FIRST;
+    flags[T + 1] = HWM_FLAG_LAST | HWM_FLAG_TERMINAL;
+    flags[T + 2] = HWM_FLAG_FIRST;
+    b->stream = calloc((size_t)N, sizeof *b->stream);
+    b->step = calloc((size_t)N, sizeof *b->step);
+}
+
+static void free_batch(const hwm_latent* l, hwm_batch* b) {
+    for (int c = 0; c < l->signature.n_columns; c++)
+        free(b->column[c]);
+    free(b->stream);
+    free(b->step);
+}
+
+static void test_rows_in_the_order_of_time(void** state) {
+    (void)state;
+    fixture f;
+    open_fixture(&f, "mode: latent,", "parametrisation: direct");
+    hwm_latent* l = f.agent->latent;
+    hwm_batch batch;
+    uint32_t row[3], prefix[2];
+    hwm_error err = {0};
+    fill_batch(l, &batch, row, prefix);
+    assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_OK);
+    const hwm_rssm_batch* b = &l->batch;
+    const hwm_dreamer_config* c = hwm_acting_dreamer(l->acting);
+    // 4 inputs, 1 output, 1 action, 4 weights; 4 numbers of u
+    assert_int_equal(c->obs, 10);
+    assert_int_equal(c->action, 4);
+    const float *u = batch.column[hwm_signature_column(&l->signature, "u")],
+                *view = batch.column[hwm_signature_column(&l->signature, "view")],
+                *act = batch.column[HWM_COLUMN_ACT], *action = batch.column[HWM_COLUMN_ACTION],
+                *reward = batch.column[HWM_COLUMN_REWARD];
+    for (int n = 0; n < 2; n++) {
+        for (int t = 0; t < 4; t++) {
+            const int at = t * 2 + n, from = n * 4 + t;
+            assert_true(b->obs[at * 10 + 2] == act[from * 5 + 2]);
+            assert_true(b->obs[at * 10 + 4] == act[from * 5 + 4]);
+            assert_true(b->obs[at * 10 + 5] == action[from]);
+            assert_true(b->obs[at * 10 + 7] == view[from * 4 + 1]);
+            assert_true(b->reward[at] == reward[from]);
+            // the action that led here
+            assert_true(b->action[at * 4 + 3] == (t ? u[(from - 1) * 4 + 3] : 0));
+        }
+    }
+    const hwm_real gamma = (hwm_real)f.experiment->train.gamma;
+    assert_true(b->keep[0] == 0 && b->keep[1] == 0 && b->keep[2] == 1 && b->keep[2 * 2 + 1] == 0);
+    assert_true(b->cont[1 * 2 + 1] == 0 && b->cont[0] == gamma && l->last[1 * 2 + 1] == 1);
+    // what is not a number, and a batch of another shape, are refused
+    ((float*)batch.column[HWM_COLUMN_REWARD])[5] = NAN;
+    assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_ENUMERIC);
+    batch.length = 3;
+    assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_EPROTO);
+    free_batch(l, &batch);
+    close_fixture(&f);
+}
+
+// The actor, step by step from exported parameters, against the learner's own unrolling.
+static void test_acts_as_the_model_says(void** state) {
+    (void)state;
+    fixture f;
+    open_fixture(&f, "", "kind: dreamer");
+    hwm_latent* l = f.agent->latent;
+    const hwm_dreamer_config* c = hwm_acting_dreamer(l->acting);
+    hwm_batch batch;
+    uint32_t row[3], prefix[2];
+    hwm_error err = {0};
+    hwm_dreamer_losses losses;
+    fill_batch(l, &batch, row, prefix);
+    memset(batch.column[HWM_COLUMN_FLAGS], 0, 8);
+    assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_OK);
+    assert_int_equal(hwm_latent_update(l, false, &losses, &err), HWM_OK);
+    hwm_latent_export(l, f.agent->phi);
+    float* phi = calloc(f.agent->phi->list.count, sizeof *phi);
+    nn_params_to_float(f.agent->phi, phi);
+    hwm_actor* actor = NULL;
+    assert_int_equal(hwm_actor_create(&actor, c, 2, &err), HWM_OK);
+    hwm_actor_load(actor, &f.agent->phi->list, phi);
+    hwm_actor_begin(actor, 0);
+    hwm_actor_begin(actor, 1);
+
+    // the actor decides itself: its actions become those of the batch
+    enum { T = 4, N = 2 };
+    const int S = c->sizes.variables;
+    float u[T][N], draws[64], x[N * 4];
+    for (int t = 0; t < T; t++) {
+        for (int k = 0; k < N * S; k++)
+            draws[k] = (float)l->batch.draws[t * N * S + k];
+        for (int k = 0; k < N * 4; k++)
+            x[k] = (float)l->batch.obs[t * N * 4 + k];
+        hwm_actor_step(actor, x, draws, NULL, u[t]);
+        for (int n = 0; n < N && t + 1 < T; n++)
+            l->batch.action[(t + 1) * N + n] = u[t][n];
+    }
+    nn_tape* tape;
+    assert_int_equal(nn_tape_create(&tape, (size_t)1 << 30), HWM_OK);
+    nn_tape_record(tape, false);
+    hwm_rssm_vars v;
+    hwm_rssm_bind(hwm_dreamer_rssm(l->dreamer), tape, hwm_dreamer_model(l->dreamer), true, &v);
+    const hwm_rssm_unrolled r = hwm_rssm_unroll(&v, tape, &l->batch);
+    nn_var feat = hwm_rssm_features(tape, (hwm_rssm_state){r.deter, r.stoch});
+    hwm_head policy;
+    hwm_head_vars pv;
+    hwm_param_list* list = malloc(sizeof *list);
+    hwm_param_list_init(list);
+    hwm_head_declare(&policy, list, "policy", feat->cols, 3, c->sizes.units, 1, 0.01);
+    hwm_head_bind(&policy, tape, hwm_dreamer_behaviour(l->dreamer), true, &pv);
+    nn_var logits = hwm_head_forward(&pv, tape, feat);
+    double spread = 0;
+    for (int i = 0; i < T * N; i++) {
+        assert_true(u[i / N][i % N] == (logits->x[i] >= 0 ? 1.0f : -1.0f));
+        spread = fmax(spread, fabs((double)logits->x[i]));
+    }
+    assert_true(spread > 1e-6);
+    free(list);
+    free(phi);
+    nn_tape_destroy(&tape);
+    hwm_actor_destroy(&actor);
+    free_batch(l, &batch);
+    close_fixture(&f);
+}
+
+// Evaluation without a learner: repeats, and zeroed updates leave the weights as they were drawn.
+static void test_evaluation_of_an_agent(void** state) {
+    (void)state;
+    fixture f;
+    open_fixture(&f, "mode: latent,", "parametrisation: layer");
+    float* phi = calloc(f.agent->phi->list.count, sizeof *phi);
+    nn_params_to_float(f.agent->phi, phi);
+    hwm_evaluate_request q = hwm_evaluate_default_request();
+    hwm_evaluate_result a, b, zero, frozen, shuffled;
+    hwm_error err = {0};
+    q.episodes = 20;
+    q.seed = 5;
+    assert_int_equal(hwm_evaluate(f.experiment, phi, &q, &a, &err), HWM_OK);
+    assert_int_equal(hwm_evaluate(f.experiment, phi, &q, &b, &err), HWM_OK);
+    assert_memory_equal(&a, &b, sizeof a);
+    q.zero_rule = true;
+    assert_int_equal(hwm_evaluate(f.experiment, phi, &q, &zero, &err), HWM_OK);
+    q.zero_rule = false;
+    q.freeze_at = 0;
+    assert_int_equal(hwm_evaluate(f.experiment, phi, &q, &frozen, &err), HWM_OK);
+    assert_true(zero.all.mean == frozen.all.mean && zero.all.mean != a.all.mean);
+    q.freeze_at = -1;
+    q.shuffle_rule = true;
+    assert_int_equal(hwm_evaluate(f.experiment, phi, &q, &shuffled, &err), HWM_OK);
+    assert_true(shuffled.all.mean != zero.all.mean);
+    free(phi);
+    close_fixture(&f);
+}
+
+static void test_checkpoint_brings_all_back(void** state) {
+    (void)state;
+    fixture f, g;
+    open_fixture(&f, "mode: latent,", "parametrisation: neuron");
+    open_fixture(&g, "mode: latent,", "parametrisation: neuron");
+    hwm_latent* l = f.agent->latent;
+    hwm_batch batch;
+    uint32_t row[3], prefix[2];
+    hwm_error err = {0};
+    hwm_dreamer_losses one, other;
+    fill_batch(l, &batch, row, prefix);
+    assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_OK);
+    assert_int_equal(hwm_latent_gather(g.agent->latent, &batch, &err), HWM_OK);
+    for (int k = 0; k < 3; k++) {
+        assert_int_equal(hwm_latent_update(l, k == 0, &one, &err), HWM_OK);
+        f.agent->model_updates++;
+    }
+    char dir[] = "/tmp/hwm-latent-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    hwm_progress_state s = {.env_steps = 12, .best_mean = -INFINITY}, t = {0};
+    if (hwm_checkpoint_save(dir, "latest", f.agent, &s, &err) != HWM_OK ||
+        hwm_checkpoint_resume(dir, g.agent, &t, &err) != HWM_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(t.env_steps, 12);
+    assert_int_equal(hwm_latent_update(l, false, &one, &err), HWM_OK);
+    assert_int_equal(hwm_latent_update(g.agent->latent, false, &other, &err), HWM_OK);
+    assert_memory_equal(&one, &other, sizeof one);
+    const nn_params *p = hwm_dreamer_model(l->dreamer),
+                    *q = hwm_dreamer_model(g.agent->latent->dreamer);
+    assert_memory_equal(p->value, q->value, p->list.count * sizeof *p->value);
+    char remove[64];
+    snprintf(remove, sizeof remove, "rm -rf %s", dir);
+    assert_int_equal(system(remove), 0);
+    free_batch(l, &batch);
+    close_fixture(&f);
+    close_fixture(&g);
+}
+
+static void test_misfits_are_refused(void** state) {
+    (void)state;
+    static const struct {
+        const char *yaml, *said;
+    } bad[] = {
+        {"agent: {kind: dreamer}\nmodel: {sequences: 3}\nimagination: {batch: 128}\n",
+         "imagination.batch = 128 must be a multiple of model.sequences = 3"},
+        {"agent: {kind: dreamer}\nworker: {burn_in_steps: 4}\n", "worker.burn_in_steps = 4"},
+        {"imagination: {mode: latent}\nworker: {apply: episode}\n", "worker.apply = episode"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        hwm_experiment* e = NULL;
+        hwm_error err = {0};
+        assert_int_equal(hwm_experiment_load(&e, NULL, bad[i].yaml, NULL, 0, &err), HWM_EINVAL);
+        if (!strstr(err.text, bad[i].said))
+            fail_msg("%s", err.text);
+    }
+    hwm_experiment* e = NULL;
+    hwm_acting* a = NULL;
+    hwm_error err = {0};
+    const char* acrobot = "env: {name: acrobot}\nagent: {kind: dreamer}\n";
+    assert_int_equal(hwm_experiment_load(&e, NULL, acrobot, NULL, 0, &err), HWM_OK);
+    assert_int_equal(hwm_acting_create(&a, e, 1, &err), HWM_EINVAL);
+    assert_non_null(strstr(err.text, "acrobot has 3"));
+    hwm_experiment_destroy(&e);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_in_the_order_of_time),
+        cmocka_unit_test(test_acts_as_the_model_says),
+        cmocka_unit_test(test_evaluation_of_an_agent),
+        cmocka_unit_test(test_checkpoint_brings_all_back),
+        cmocka_unit_test(test_misfits_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
