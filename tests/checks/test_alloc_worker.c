@@ -20,8 +20,11 @@ typedef struct fixture {
 CREATE(chunker, hwm_chunker,
        hwm_chunker_create(&object, &f->signature, f->controller, 3, 0, 0, 8, err),
        hwm_chunker_destroy(&object))
-CREATE(feed, hwm_feed, hwm_feed_create(&object, f->controller, 2, err), hwm_feed_destroy(&object))
-CREATE(tasks, hwm_tasks, hwm_tasks_create(&object, f->experiment, f->controller, err),
+CREATE(feed, hwm_feed,
+       hwm_feed_create(&object, f->controller, hwm_controller_params(f->controller), 2, err),
+       hwm_feed_destroy(&object))
+CREATE(tasks, hwm_tasks,
+       hwm_tasks_create(&object, f->experiment, hwm_controller_params(f->controller), err),
        hwm_tasks_destroy(&object))
 CREATE(materialiser, hwm_materialiser, hwm_materialiser_create(&object, f->controller, err),
        hwm_materialiser_destroy(&object))
