@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 
 from runs import (CARTPOLE, SOURCE, Scratch, children, expect, finish, hwm, kill, last, metrics, small_set, wait_for)
@@ -75,6 +77,9 @@ def test_server_killed_keeps_what_it_acknowledged():
         code, series, err = hwm("stats", "--server", s.run_dir(), "--prometheus")
         expect(code == 0 and "# TYPE hwm_server_uptime_seconds gauge\nhwm_server_uptime_seconds " in series, code, series, err)
         expect('hwm_service_connected_clients{role="learner"} 1\n' in series, series)
+        if shutil.which("promtool"):  # what Prometheus' own tool says of a running system
+            judged = subprocess.run(["promtool", "check", "metrics"], input=series, capture_output=True, text=True, timeout=60)
+            expect(judged.returncode == 0, judged.returncode, judged.stdout, judged.stderr)
         code, out, err = hwm("stats", "--server", s.run_dir(), "--prometheus", "--json")
         expect(code == 2 and "--prometheus" in err, code, err)
         code, out, err = hwm("ping", "--server", s.run_dir(), "--count", "3")
