@@ -165,6 +165,20 @@ bool hwm_starts_online(const hwm_starts* starts);
 void hwm_index_open_online(hwm_index* index, uint32_t length);
 bool hwm_starts_take_fresh(const hwm_index* index, const hwm_starts* starts, uint64_t* id,
                            uint32_t* row);
+// Where the open queues stand, for a later process; returns how many. Read lock.
+enum { HWM_ONLINE_MAX = 16 };
+typedef struct hwm_online_place {
+    uint32_t length, reserved;
+    uint64_t next;     // id of the chunk that came next
+    uint64_t waiting;  // sequences that were complete and not handed out
+} hwm_online_place;
+int hwm_index_online_places(const hwm_index* index, hwm_online_place place[HWM_ONLINE_MAX]);
+// Before the first request, after the chunks are loaded: queues go on from there. (Where eviction
+// has cut a segment, its sequences are counted from the cut.)
+void hwm_index_online_resume(hwm_index* index, const void* place, int n);
+// Priorities of the rows of a chunk, NULL where none has one of its own; and to set them.
+const float* hwm_index_priorities(const hwm_index* index, uint64_t id);
+void hwm_index_priorities_set(hwm_index* index, uint64_t id, const void* priority, uint32_t steps);
 // Starts of HWM_START_ANY that lie before the newest `steps` steps of the table.
 uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* starts, uint64_t steps);
 

@@ -10,7 +10,7 @@
 #include "server/index.h"
 #include "server/map.h"
 
-enum { STARTS_MAX = 16 };
+enum { STARTS_MAX = HWM_ONLINE_MAX };
 
 // A sequence of the online queue.
 typedef struct hwm_fresh {
@@ -77,6 +77,10 @@ struct hwm_index {
     uint32_t times_limit;  // 0: not counted
     uint16_t** drawn;      // (capacity)
 
+    // where online queues stood when they were kept: taken up when one is opened
+    hwm_online_place kept_online[HWM_ONLINE_MAX];
+    int n_kept_online;
+
     uint64_t steps, bytes, inserted;
     uint64_t loaded;  // inserted steps when the store was opened: what is older is not fresh
     hwm_starts starts[STARTS_MAX];
@@ -100,6 +104,19 @@ void hwm_starts_rebuild(hwm_index* index);  // after the ring moved
 void hwm_starts_appended(hwm_index* index, const hwm_run* run,
                          uint32_t old_end);  // newest chunk of the run
 void hwm_starts_evicting(hwm_index* index);  // the oldest chunk, still in place
+// Rows of a chunk from which `length` rows are stored; and of rows [from, to) those that may still
+// be drawn.
+uint32_t hwm_starts_rows(const hwm_index* index, const hwm_entry* entry, uint32_t length);
+uint32_t hwm_starts_left(const hwm_index* index, uint64_t id, uint32_t from, uint32_t to);
+
+// ---- starts_weights.c: sums of priorities where they are asked for
+void hwm_weights_build(hwm_index* index, hwm_starts* starts);
+void hwm_weights_update(hwm_index* index, hwm_starts* starts, uint64_t id);
+void hwm_weights_clear(hwm_index* index, hwm_starts* starts, uint64_t id);
+
+// ---- starts_online.c: the newest chunk of the run may have completed sequences
+void hwm_fresh_append(hwm_index* index, hwm_starts* starts, const hwm_run* run, uint32_t old_end);
+
 void hwm_priorities_free(hwm_index* index);
 void hwm_draws_free(hwm_index* index);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/keep.h"
 #include "server/replay_internal.h"
 
 static const hwm_config_field fields[] = {
@@ -129,6 +130,9 @@ static hwm_status load(hwm_replay* replay, hwm_error* err) {
             status = hwm_store_ranges_get(replay->store, i, &t->range, &t->n_ranges, err);
         }
         hwm_index_loaded(t->index);
+        if (status == HWM_OK) {
+            status = hwm_keep_load(replay->store, i, t->index, err);
+        }
         t->stored_steps = hwm_index_steps(t->index);
         t->evicted_steps = t->state.evicted_steps;
         if (status == HWM_OK && t->n_ranges > 0) {

@@ -63,8 +63,9 @@ hwm_status hwm_replay_append_kept(hwm_replay* replay, int table, const hwm_chunk
 hwm_status hwm_replay_sample(hwm_replay* replay, int table, const hwm_sample_request* request,
                              uint64_t token);
 // New priorities of sampled starts, for HWM_SELECT_PRIORITISED: each >= 0 and finite, a start that
-// was evicted is passed over. Kept in memory: after a restart every start has the priority of a new
-// one (the highest so far, at first 1).
+// was evicted is passed over. They are kept when the server stops and with every snapshot; after a
+// kill -9 they are those of the last time, and later starts have the priority of a new one (the
+// highest so far, at first 1).
 hwm_status hwm_replay_prioritise(hwm_replay* replay, int table, int n, const hwm_stream* stream,
                                  const uint64_t* step, const double* priority, hwm_error* err);
 // The requester is gone: forget its requests and give the limiter back what was counted for them.

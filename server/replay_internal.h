@@ -112,7 +112,7 @@ struct hwm_replay {
 
 void* hwm_replay_writer_main(void* replay);
 void* hwm_replay_sampler_main(void* replay);
-// The counters of every table as they are now; a failure is logged. All threads have ended.
+// The counters of every table and what keep.h keeps, as they are now; a failure is logged.
 void hwm_replay_save_states(hwm_replay* replay);
 
 // One small transaction: begin, what `make` puts in, commit. Commit lock held.

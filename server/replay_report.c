@@ -13,6 +13,7 @@
 static void* snapshot_main(void* argument) {
     hwm_replay* replay = argument;
     hwm_error err = {0};
+    hwm_replay_save_states(replay);
     hwm_status status = hwm_store_snapshot(replay->store, replay->snapshot_dir, &err);
     hwm_completion c = {
         .kind = HWM_DONE_SNAPSHOT, .token = replay->snapshot_token, .status = status};

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "server/keep.h"
 #include "server/replay_internal.h"
 
 // ---- tables
@@ -236,17 +237,25 @@ static hwm_status put_states(hwm_store_txn* txn, void* context, hwm_error* err) 
     hwm_replay* replay = context;
     hwm_status status = HWM_OK;
     for (int i = 0; i < replay->n_tables && status == HWM_OK; i++) {
+        pthread_mutex_lock(&replay->queue);
         replay->table[i].state.sampled_steps = replay->table[i].limiter.sampled;
+        pthread_mutex_unlock(&replay->queue);
         status = hwm_store_state_put(txn, i, &replay->table[i].state, err);
+        if (status == HWM_OK) {
+            status = hwm_keep_save(txn, replay->store, i, replay->table[i].index, err);
+        }
     }
     return status;
 }
 
 void hwm_replay_save_states(hwm_replay* replay) {
     hwm_error err;
+    pthread_mutex_lock(&replay->commit);
     if (hwm_replay_transact(replay, put_states, replay, &err) != HWM_OK) {
-        hwm_log(HWM_LOG_WARN, "store", "counters not saved", "reason=\"%s\"", err.text);
+        hwm_log(HWM_LOG_WARN, "store", "counters and priorities not saved", "reason=\"%s\"",
+                err.text);
     }
+    pthread_mutex_unlock(&replay->commit);
 }
 
 hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err) {

@@ -1,5 +1,4 @@
 // data path  [7] sampler
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +35,7 @@ bool hwm_index_spent(const hwm_index* index, uint64_t id, uint32_t row) {
 }
 
 // Rows [from, to) of a chunk that may still be drawn.
-static uint32_t left_in(const hwm_index* x, uint64_t id, uint32_t from, uint32_t to) {
+uint32_t hwm_starts_left(const hwm_index* x, uint64_t id, uint32_t from, uint32_t to) {
     uint32_t n = to - from;
     if (x->drawn != NULL && x->drawn[hwm_slot_of(x, id)] != NULL) {
         for (uint32_t row = from; row < to; row++) {
@@ -59,242 +58,20 @@ static void starts_of_chunk(const hwm_index* x, uint64_t id, uint32_t length,
         return;
     }
     uint32_t past = r->end - length + 1 - e->row;  // first row that is no start any more
-    count[HWM_START_ANY] = left_in(x, id, 0, past < e->steps ? past : e->steps);
+    count[HWM_START_ANY] = hwm_starts_left(x, id, 0, past < e->steps ? past : e->steps);
     count[HWM_START_FIRST] = r->first && e->row == 0 && !hwm_index_spent(x, id, 0);
     count[HWM_START_TERMINAL] =
         r->terminal && past - 1 < e->steps && !hwm_index_spent(x, id, past - 1);
 }
 
 // Rows of a chunk from which `length` rows are stored, drawn before or not.
-static uint32_t rows_of_chunk(const hwm_index* x, const hwm_entry* e, uint32_t length) {
+uint32_t hwm_starts_rows(const hwm_index* x, const hwm_entry* e, uint32_t length) {
     const hwm_run* r = &x->run[e->segment];
     if (r->end - r->begin < length || r->end - length < e->row) {
         return 0;
     }
     uint32_t past = r->end - length + 1 - e->row;
     return past < e->steps ? past : e->steps;
-}
-
-// ---- priorities
-
-static double power(double priority, double exponent) {
-    return priority > 0 ? pow(priority, exponent) : 0;
-}
-
-double hwm_starts_weight_of(const hwm_index* index, const hwm_starts* starts, uint64_t id,
-                            uint32_t row) {
-    size_t slot = hwm_slot_of(index, id);
-    const float* own = index->priority[slot];
-    if (hwm_index_spent(index, id, row)) {
-        return 0;
-    }
-    return power(own != NULL ? (double)own[row] : (double)index->initial[slot], starts->exponent);
-}
-
-static double weight_of_chunk(const hwm_index* x, const hwm_starts* s, uint64_t id) {
-    const hwm_entry* e = hwm_index_entry(x, id);
-    uint32_t rows = e->steps > 0 ? rows_of_chunk(x, e, s->length) : 0;
-    size_t slot = hwm_slot_of(x, id);
-    if (x->priority[slot] == NULL) {
-        return left_in(x, id, 0, rows) * power((double)x->initial[slot], s->exponent);
-    }
-    double sum = 0;
-    for (uint32_t row = 0; row < rows; row++) {
-        sum += hwm_starts_weight_of(x, s, id, row);
-    }
-    return sum;
-}
-
-static void weight_set(const hwm_index* x, hwm_starts* s, uint64_t id, double weight) {
-    size_t i = x->capacity + hwm_slot_of(x, id);
-    s->weight[i] = weight;
-    for (i /= 2; i >= 1; i /= 2) {
-        s->weight[i] = s->weight[2 * i] + s->weight[2 * i + 1];
-    }
-}
-
-static void priorities_make(hwm_index* x) {
-    if (x->priority != NULL) {
-        return;
-    }
-    x->priority = calloc(x->capacity + 1, sizeof *x->priority);
-    x->initial = malloc((x->capacity + 1) * sizeof *x->initial);
-    HWM_ASSERT(x->priority != NULL && x->initial != NULL);
-    x->highest = 1;
-    for (size_t i = 0; i <= x->capacity; i++) {
-        x->initial[i] = 1;
-    }
-}
-
-void hwm_priorities_free(hwm_index* index) {
-    for (size_t i = 0; index->priority != NULL && i < index->capacity; i++) {
-        free(index->priority[i]);
-    }
-    free(index->priority);
-    free(index->initial);
-}
-
-bool hwm_starts_weighed(const hwm_starts* starts, double exponent) {
-    return starts->weight != NULL && starts->exponent == exponent;
-}
-
-static void weights_build(hwm_index* x, hwm_starts* s) {
-    free(s->weight);
-    s->weight = calloc(2 * x->capacity + 2, sizeof *s->weight);
-    HWM_ASSERT(s->weight != NULL);
-    for (uint64_t id = x->oldest; id < x->next; id++) {
-        s->weight[x->capacity + hwm_slot_of(x, id)] = weight_of_chunk(x, s, id);
-    }
-    for (size_t i = x->capacity; i-- > 1;) {
-        s->weight[i] = s->weight[2 * i] + s->weight[2 * i + 1];
-    }
-}
-
-void hwm_index_weigh(hwm_index* index, uint32_t length, double exponent) {
-    hwm_index_starts_create(index, length);
-    for (int i = 0; i < STARTS_MAX; i++) {
-        if (index->starts[i].length == length) {
-            priorities_make(index);
-            index->starts[i].exponent = exponent;
-            weights_build(index, &index->starts[i]);
-        }
-    }
-}
-
-double hwm_starts_weight(const hwm_starts* starts) {
-    return starts->weight[1];
-}
-
-void hwm_starts_find_weight(const hwm_index* index, const hwm_starts* starts, double at,
-                            uint64_t* id, uint32_t* row) {
-    size_t i = 1;
-    while (i < index->capacity) {
-        // rounding may lead past the last weight: never into a branch that holds none
-        double left = starts->weight[2 * i];
-        bool right = at >= left && starts->weight[2 * i + 1] > 0;
-        at -= right ? left : 0;
-        i = 2 * i + right;
-    }
-    size_t slot = i - index->capacity;
-    *id = index->oldest + ((slot - hwm_slot_of(index, index->oldest)) & (index->capacity - 1));
-    uint32_t rows = rows_of_chunk(index, hwm_index_entry(index, *id), starts->length), last = 0;
-    for (*row = 0; *row < rows; ++*row) {
-        double weight = hwm_starts_weight_of(index, starts, *id, *row);
-        if (weight > 0) {
-            last = *row;
-            if (at < weight) {
-                return;
-            }
-            at -= weight;
-        }
-    }
-    *row = last;
-}
-
-bool hwm_index_prioritise(hwm_index* index, hwm_stream stream, uint64_t step, double priority) {
-    hwm_index* x = index;
-    const hwm_stream_info* s = hwm_index_stream(x, stream);
-    if (s == NULL || s->head == s->n) {
-        return false;
-    }
-    // the newest chunk of the stream that begins at or before the step
-    uint32_t lo = s->head, hi = s->n;
-    while (hi - lo > 1) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        const hwm_entry* e = hwm_index_entry(x, s->id[mid]);
-        if (x->run[e->segment].first_step + e->row <= step) {
-            lo = mid;
-        } else {
-            hi = mid;
-        }
-    }
-    uint64_t id = s->id[lo];
-    const hwm_entry* e = hwm_index_entry(x, id);
-    uint64_t first = x->run[e->segment].first_step + e->row;
-    if (step < first || step - first >= e->steps) {
-        return false;
-    }
-    priorities_make(x);
-    size_t slot = hwm_slot_of(x, id);
-    if (x->priority[slot] == NULL) {
-        x->priority[slot] = malloc(e->steps * sizeof(float));
-        HWM_ASSERT(x->priority[slot] != NULL);
-        for (uint32_t i = 0; i < e->steps; i++) {
-            x->priority[slot][i] = x->initial[slot];
-        }
-    }
-    x->priority[slot][step - first] = (float)priority;
-    x->highest = (float)priority > x->highest ? (float)priority : x->highest;
-    for (int i = 0; i < STARTS_MAX; i++) {
-        if (x->starts[i].length > 0 && x->starts[i].weight != NULL) {
-            weight_set(x, &x->starts[i], id, weight_of_chunk(x, &x->starts[i], id));
-        }
-    }
-    return true;
-}
-
-// ---- the online queue
-
-static void fresh_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_t old_end) {
-    if (s->fresh_head > 1024 && s->fresh_head * 2 > s->n_fresh) {
-        s->n_fresh -= s->fresh_head;
-        memmove(s->fresh, s->fresh + s->fresh_head, s->n_fresh * sizeof *s->fresh);
-        s->fresh_head = 0;
-    }
-    for (uint32_t k = old_end / s->length; (k + 1) * s->length <= r->end; k++) {
-        if (k * s->length >= r->begin) {
-            s->fresh = hwm_grow(s->fresh, &s->fresh_capacity, s->n_fresh + 1, sizeof *s->fresh);
-            uint64_t id = hwm_index_chunk_of_row(x, r, k * s->length);
-            s->fresh[s->n_fresh++] = (hwm_fresh){id, k * s->length - hwm_index_entry(x, id)->row};
-        }
-    }
-}
-
-bool hwm_starts_online(const hwm_starts* starts) {
-    return starts->online;
-}
-
-void hwm_index_open_online(hwm_index* index, uint32_t length) {
-    hwm_index* x = index;
-    hwm_index_starts_create(x, length);
-    for (int i = 0; i < STARTS_MAX; i++) {
-        hwm_starts* s = &x->starts[i];
-        if (s->length != length || s->online) {
-            continue;
-        }
-        s->online = true;
-        // what came since the start of the process, in the order in which it came
-        for (uint64_t id = x->oldest; id < x->next; id++) {
-            const hwm_entry* e = hwm_index_entry(x, id);
-            if (e->steps > 0 && e->inserted_before >= x->loaded) {
-                hwm_run until = x->run[e->segment];
-                until.end = e->row + e->steps;
-                fresh_append(x, s, &until, e->row);
-            }
-        }
-    }
-}
-
-bool hwm_starts_take_fresh(const hwm_index* index, const hwm_starts* starts, uint64_t* id,
-                           uint32_t* row) {
-    uint64_t* head = &((hwm_starts*)starts)->fresh_head;  // the one field that readers move
-    uint64_t at = __atomic_load_n(head, __ATOMIC_RELAXED);
-    while (at < starts->n_fresh) {
-        if (!__atomic_compare_exchange_n(head, &at, at + 1, false, __ATOMIC_RELAXED,
-                                         __ATOMIC_RELAXED)) {
-            continue;
-        }
-        const hwm_fresh* f = &starts->fresh[at++];
-        const hwm_entry* e = hwm_index_entry(index, f->id);
-        // evicted, or cut short, before its turn came
-        if (f->id >= index->oldest && e->steps > 0 && !hwm_index_spent(index, f->id, f->row) &&
-            index->run[e->segment].end - e->row - f->row >= starts->length) {
-            *id = f->id;
-            *row = f->row;
-            return true;
-        }
-    }
-    return false;
 }
 
 // ---- counts
@@ -315,12 +92,12 @@ static void starts_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_
         uint32_t a = lo > e->row ? lo : e->row;
         uint32_t b = hi < e->row + e->steps ? hi : e->row + e->steps;
         if (b > a) {
-            starts_add(x, s, HWM_START_ANY, id, left_in(x, id, a - e->row, b - e->row));
+            starts_add(x, s, HWM_START_ANY, id, hwm_starts_left(x, id, a - e->row, b - e->row));
             starts_add(x, s, HWM_START_FIRST, id, r->first && a == 0 && !hwm_index_spent(x, id, 0));
             starts_add(x, s, HWM_START_TERMINAL, id,
                        r->terminal && b == hi && !hwm_index_spent(x, id, b - 1 - e->row));
             if (s->weight != NULL) {
-                weight_set(x, s, id, weight_of_chunk(x, s, id));
+                hwm_weights_update(x, s, id);
             }
         }
         if (e->row <= lo) {
@@ -403,7 +180,7 @@ void hwm_index_drawn(hwm_index* index, uint64_t id, uint32_t row, bool back) {
                 starts_add(x, s, (hwm_start_kind)k, id, (int64_t)after[k] - before[i][k]);
             }
             if (s->weight != NULL) {
-                weight_set(x, s, id, weight_of_chunk(x, s, id));
+                hwm_weights_update(x, s, id);
             }
         }
     }
@@ -424,7 +201,7 @@ void hwm_starts_rebuild(hwm_index* index) {
         if (s->length > 0) {
             starts_build(index, s);
             if (s->weight != NULL) {
-                weights_build(index, s);
+                hwm_weights_build(index, s);
             }
         }
     }
@@ -436,7 +213,7 @@ void hwm_starts_appended(hwm_index* index, const hwm_run* run, uint32_t old_end)
         if (s->length > 0) {
             starts_append(index, s, run, old_end);
             if (s->online) {
-                fresh_append(index, s, run, old_end);
+                hwm_fresh_append(index, s, run, old_end);
             }
         }
     }
@@ -452,7 +229,7 @@ void hwm_starts_evicting(hwm_index* index) {
                 starts_add(index, s, (hwm_start_kind)k, index->oldest, -(int64_t)count[k]);
             }
             if (s->weight != NULL) {
-                weight_set(index, s, index->oldest, 0);
+                hwm_weights_clear(index, s, index->oldest);
             }
         }
     }
@@ -559,9 +336,9 @@ uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* star
         }
     }
     const hwm_entry* e = hwm_index_entry(index, lo);
-    uint32_t rows = e->steps > 0 ? rows_of_chunk(index, e, starts->length) : 0;
+    uint32_t rows = e->steps > 0 ? hwm_starts_rows(index, e, starts->length) : 0;
     uint64_t skip = edge - e->inserted_before;
     uint64_t before = starts_before(index, starts, HWM_START_ANY, lo) +
-                      left_in(index, lo, 0, skip < rows ? (uint32_t)skip : rows);
+                      hwm_starts_left(index, lo, 0, skip < rows ? (uint32_t)skip : rows);
     return before < total ? before : total;
 }

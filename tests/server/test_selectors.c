@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -214,17 +215,81 @@ static void test_online_hands_out_every_fresh_sequence_once(void** state) {
         hwm_replay_batch_free(w.replay, &b);
         append_episode(&w);
     }
-    // after a restart what is stored is not fresh; what comes is
-    hwm_replay_close(&w.replay);
-    hwm_error err;
-    assert_int_equal(hwm_replay_open(&w.replay, &w.config, &err), HWM_OK);
-    append_episode(&w);
-    hwm_batch* b = sample(&w, HWM_SELECT_ONLINE, 3, 0, 0);
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(b->step[i], w.w.step - ROWS + (uint64_t)(LENGTH * i));
+    // after a clean stop the queue goes on: first what waited, then what comes; what was handed out
+    // is not handed out again
+    for (int restart = 0; restart < 3; restart++) {
+        hwm_replay_close(&w.replay);
+        hwm_error err;
+        assert_int_equal(hwm_replay_open(&w.replay, &w.config, &err), HWM_OK);
+        if (restart == 1) {
+            continue;  // nobody asks: the place is kept for the next process
+        }
+        append_episode(&w);
+        hwm_batch* b = sample(&w, HWM_SELECT_ONLINE, 3, 0, 0);
+        for (int i = 0; i < 3; i++, fresh++) {
+            assert_int_equal(b->step[i], ROWS * (fresh / 3) + LENGTH * (fresh % 3));
+        }
+        hwm_replay_batch_free(w.replay, &b);
     }
-    hwm_replay_batch_free(w.replay, &b);
     world_close(&w);
+}
+
+// Priorities outlive a clean stop and are part of a snapshot; starts that never had one of their
+// own count as new.
+static void test_priorities_are_kept_over_a_restart_and_in_a_snapshot(void** state) {
+    (void)state;
+    world w = world_open(8, 100000);
+    scratch_dir copy = scratch_make();
+    assert_int_equal(rmdir(copy.path), 0);
+    double p[STEPS] = {0}, sum = 0;
+    hwm_stream stream = {0, 0};
+    for (uint64_t step = 0; step < (uint64_t)STEPS; step++) {
+        bool start = step < 8 * ROWS && step % ROWS < STARTS;
+        bool own = step % 5 == 0 && step < 6 * ROWS;
+        double priority = own ? 0.2 + (double)(step % 7) * 0.3 : 0;
+        if (start && own) {
+            assert_int_equal(hwm_replay_prioritise(w.replay, 0, 1, &stream, &step, &priority, NULL),
+                             HWM_OK);
+        }
+    }
+    // what a start weighs: its own, else what new ones had when its chunk got its first (1)
+    for (uint64_t step = 0; step < 8 * ROWS; step++) {
+        if (step % ROWS < STARTS) {
+            bool own = step % 5 == 0 && step < 6 * ROWS;
+            p[step] = sqrt(own ? (double)(float)(0.2 + (double)(step % 7) * 0.3) : 1.0);
+            sum += p[step];
+        }
+    }
+    for (int i = 0; i < STEPS; i++) {
+        p[i] /= sum;
+    }
+    count_and_compare(&w, HWM_SELECT_PRIORITISED, 0.5, p);
+    assert_int_equal(hwm_replay_snapshot(w.replay, copy.path, 3), HWM_OK);
+    hwm_completion c = fixture_wait(w.replay);
+    assert_int_equal(c.kind, HWM_DONE_SNAPSHOT);
+    assert_int_equal(c.status, HWM_OK);
+
+    // chunks without a priority of their own now weigh what a new one does: the highest, 2
+    sum = 0;
+    for (uint64_t step = 0; step < 8 * ROWS; step++) {
+        p[step] *= step >= 6 * ROWS ? sqrt(2.0) : 1;
+        sum += p[step];
+    }
+    for (int i = 0; i < STEPS; i++) {
+        p[i] /= sum;
+    }
+    for (int from = 0; from < 2; from++) {
+        hwm_replay_close(&w.replay);
+        hwm_replay_config config = fixture_config(from == 0 ? w.dir.path : copy.path);
+        config.sampler_threads = 1;
+        hwm_error err;
+        if (hwm_replay_open(&w.replay, &config, &err) != HWM_OK) {
+            fail_msg("%s", err.text);
+        }
+        count_and_compare(&w, HWM_SELECT_PRIORITISED, 0.5, p);
+    }
+    world_close(&w);
+    scratch_remove(&copy);
 }
 
 int main(void) {
@@ -235,6 +300,7 @@ int main(void) {
         cmocka_unit_test(test_prioritised_survives_growth_and_eviction),
         cmocka_unit_test(test_newest_and_oldest_come_in_order),
         cmocka_unit_test(test_online_hands_out_every_fresh_sequence_once),
+        cmocka_unit_test(test_priorities_are_kept_over_a_restart_and_in_a_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
