@@ -176,9 +176,11 @@ int hwm_index_online_places(const hwm_index* index, hwm_online_place place[HWM_O
 // Before the first request, after the chunks are loaded: queues go on from there. (Where eviction
 // has cut a segment, its sequences are counted from the cut.)
 void hwm_index_online_resume(hwm_index* index, const void* place, int n);
-// Priorities of the rows of a chunk, NULL where none has one of its own; and to set them.
-const float* hwm_index_priorities(const hwm_index* index, uint64_t id);
-void hwm_index_priorities_set(hwm_index* index, uint64_t id, const void* priority, uint32_t steps);
+// Priorities of the rows of a chunk: *own, NULL where no row has one of its own; *initial, of the
+// others. False: nobody has asked for priorities. And to set them: steps 0: none of its own.
+bool hwm_index_priorities(const hwm_index* index, uint64_t id, const float** own, float* initial);
+void hwm_index_priorities_set(hwm_index* index, uint64_t id, const void* own, uint32_t steps,
+                              float initial);
 // Starts of HWM_START_ANY that lie before the newest `steps` steps of the table.
 uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* starts, uint64_t steps);
 

@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Priorities: blobs "sampler/TABLE/NUMBER" of records { u64 chunk; u32 steps; u32 0; f32 [steps] }.
+// Priorities: blobs "sampler/TABLE/NUMBER" of records { u64 chunk; u32 steps; f32 of rows
+// without one of their own; f32 [steps] }.
 // Online queues: "sampler/TABLE/online", an array of hwm_online_place.
 enum { PART_BYTES = 1 << 16 };
 typedef struct record_head {
     uint64_t id;
-    uint32_t steps, reserved;
+    uint32_t steps;  // 0: no row has one of its own
+    float initial;
 } record_head;
 
 static void key_of(char key[64], int table, const char* name) {
@@ -69,10 +71,8 @@ static hwm_status flush(part* p, hwm_error* err) {
     return status;
 }
 
-static hwm_status put_record(part* p, uint64_t id, const float* priority, uint32_t steps,
-                             hwm_error* err) {
-    record_head head = {.id = id, .steps = steps};
-    size_t bytes = sizeof head + steps * sizeof *priority;
+static hwm_status put_record(part* p, record_head head, const float* own, hwm_error* err) {
+    size_t bytes = sizeof head + head.steps * sizeof *own;
     hwm_status status = p->n > 0 && p->n + bytes > PART_BYTES ? flush(p, err) : HWM_OK;
     if (status == HWM_OK && bytes > p->capacity) {
         uint8_t* grown = realloc(p->bytes, bytes);
@@ -84,7 +84,9 @@ static hwm_status put_record(part* p, uint64_t id, const float* priority, uint32
     }
     if (status == HWM_OK) {
         memcpy(p->bytes + p->n, &head, sizeof head);
-        memcpy(p->bytes + p->n + sizeof head, priority, steps * sizeof *priority);
+        if (head.steps > 0) {
+            memcpy(p->bytes + p->n + sizeof head, own, head.steps * sizeof *own);
+        }
         p->n += bytes;
     }
     return status;
@@ -104,9 +106,11 @@ hwm_status hwm_keep_save(hwm_store_txn* txn, hwm_store* store, int table, hwm_in
     hwm_index_lock(index, false);
     for (uint64_t id = hwm_index_oldest(index); id <= hwm_index_newest(index) && status == HWM_OK;
          id++) {
-        const float* priority = hwm_index_priorities(index, id);
-        if (priority != NULL) {
-            status = put_record(&p, id, priority, hwm_index_entry(index, id)->steps, err);
+        record_head head = {.id = id};
+        const float* own;
+        if (hwm_index_priorities(index, id, &own, &head.initial)) {
+            head.steps = own != NULL ? hwm_index_entry(index, id)->steps : 0;
+            status = put_record(&p, head, own, err);
         }
     }
     hwm_online_place place[HWM_ONLINE_MAX];
@@ -135,7 +139,7 @@ static void load_priorities(hwm_index* index, const uint8_t* bytes, size_t size)
         if (head.steps > (size - at) / sizeof(float)) {
             return;
         }
-        hwm_index_priorities_set(index, head.id, bytes + at, head.steps);
+        hwm_index_priorities_set(index, head.id, bytes + at, head.steps, head.initial);
         at += head.steps * sizeof(float);
     }
 }

@@ -178,6 +178,7 @@ hwm_status hwm_replay_open(hwm_replay** out, const hwm_replay_config* config, hw
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&r->turn, NULL);
     pthread_mutex_init(&r->commit, NULL);
     pthread_mutex_init(&r->queue, NULL);
     pthread_cond_init(&r->writer_wake, &attr);
@@ -273,8 +274,16 @@ void hwm_replay_close(hwm_replay** replay) {
     pthread_cond_destroy(&r->sampler_wake);
     pthread_mutex_destroy(&r->queue);
     pthread_mutex_destroy(&r->commit);
+    pthread_mutex_destroy(&r->turn);
     free(r);
     *replay = NULL;
+}
+
+void hwm_replay_commit_lock(hwm_replay* replay) {
+    // who stands first in `turn` gets the lock next: a busy writer cannot take it again and again
+    pthread_mutex_lock(&replay->turn);
+    pthread_mutex_lock(&replay->commit);
+    pthread_mutex_unlock(&replay->turn);
 }
 
 int hwm_replay_fd(const hwm_replay* replay) {

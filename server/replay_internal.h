@@ -78,9 +78,9 @@ typedef struct hwm_replay_slot {  // table
 struct hwm_replay {
     hwm_replay_config config;
     hwm_store* store;
-    pthread_mutex_t commit;
-    uint64_t group;        // number of the group being built
-    hwm_store_view* view;  // of the writer, to learn addresses
+    pthread_mutex_t turn, commit;  // turn: taken only to get commit, so that nobody waits for ever
+    uint64_t group;                // number of the group being built
+    hwm_store_view* view;          // of the writer, to learn addresses
 
     pthread_mutex_t queue;
     pthread_cond_t writer_wake, sampler_wake;
@@ -115,6 +115,7 @@ void* hwm_replay_sampler_main(void* replay);
 // The counters of every table and what keep.h keeps, as they are now; a failure is logged.
 void hwm_replay_save_states(hwm_replay* replay);
 
+void hwm_replay_commit_lock(hwm_replay* replay);  // unlock: pthread_mutex_unlock(&replay->commit)
 // One small transaction: begin, what `make` puts in, commit. Commit lock held.
 typedef hwm_status (*hwm_store_change)(hwm_store_txn* txn, void* context, hwm_error* err);
 hwm_status hwm_replay_transact(hwm_replay* replay, hwm_store_change make, void* context,

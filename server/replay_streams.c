@@ -68,7 +68,7 @@ hwm_status hwm_replay_assign(hwm_replay* replay, int table, int environments, ui
                         table);
     }
     hwm_replay_slot* t = &replay->table[table];
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     hwm_status status = HWM_OK;
     // a range of that size which nobody holds, or a new one
     int at = 0;
@@ -163,7 +163,7 @@ void hwm_replay_abandon(hwm_replay* replay, int table, uint32_t first_env, int e
     }
     hwm_replay_slot* t = &replay->table[table];
     hwm_error err;
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     abandon_change c = {t, table, first_env, (uint32_t)environments, incarnation, 0};
     bool goes_on = t->order.streams > 0;  // rounds: another worker continues the open episodes
     hwm_status status = goes_on ? HWM_OK : hwm_replay_transact(replay, put_abandoned, &c, &err);
@@ -202,7 +202,7 @@ static hwm_status delete_chunk(hwm_store_txn* txn, void* context, hwm_error* err
 void hwm_replay_drop(hwm_replay* replay, int table, uint64_t id) {
     hwm_replay_slot* t = &replay->table[table];
     hwm_error err = {0};
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     bool there = id >= hwm_index_oldest(t->index) && id <= hwm_index_newest(t->index) &&
                  hwm_index_entry(t->index, id)->steps > 0;
     if (there) {

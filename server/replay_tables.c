@@ -129,7 +129,7 @@ static hwm_status table_change_to(hwm_replay* replay, int table, const hwm_table
     if (status != HWM_OK) {
         return status;
     }
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     pthread_mutex_lock(&replay->queue);
     hwm_limiter limiter = t->limiter;
     pthread_mutex_unlock(&replay->queue);
@@ -183,7 +183,7 @@ hwm_status hwm_replay_table_create(hwm_replay* replay, const hwm_table_config* c
     if (status != HWM_OK) {
         return status;
     }
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     int id = replay->n_tables;
     hwm_replay_slot* t = &replay->table[id];
     hwm_table_state state = {.next_chunk = 1};
@@ -250,7 +250,7 @@ static hwm_status put_states(hwm_store_txn* txn, void* context, hwm_error* err) 
 
 void hwm_replay_save_states(hwm_replay* replay) {
     hwm_error err;
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     if (hwm_replay_transact(replay, put_states, replay, &err) != HWM_OK) {
         hwm_log(HWM_LOG_WARN, "store", "counters and priorities not saved", "reason=\"%s\"",
                 err.text);
@@ -263,7 +263,7 @@ hwm_status hwm_replay_table_close(hwm_replay* replay, int table, hwm_error* err)
         return hwm_fail(err, HWM_ENOTFOUND, "no table %d", table);
     }
     hwm_replay_slot* t = &replay->table[table];
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     hwm_table_state state = t->state;
     state.closed = 1;
     hwm_status status = hwm_replay_transact(replay, put_state,
@@ -304,7 +304,7 @@ static hwm_status delete_blob(hwm_store_txn* txn, void* context, hwm_error* err)
 
 static hwm_status blob_transact(hwm_replay* replay, hwm_store_change make, blob_change* c) {
     hwm_error err;
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     hwm_status status = hwm_replay_transact(replay, make, c, &err);
     pthread_mutex_unlock(&replay->commit);
     if (status != HWM_OK && status != HWM_ENOTFOUND) {

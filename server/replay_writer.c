@@ -190,7 +190,7 @@ static hwm_status commit_group(hwm_replay* replay, hwm_append_op* ops, hwm_error
     plan plans[HWM_TABLES_MAX];
     uint64_t live_bytes = 0;
     int budget = EVICT_SLACK;
-    pthread_mutex_lock(&replay->commit);
+    hwm_replay_commit_lock(replay);
     replay->group++;
     for (int i = 0; i < replay->n_tables; i++) {
         hwm_replay_slot* t = &replay->table[i];

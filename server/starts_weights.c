@@ -171,25 +171,30 @@ bool hwm_index_prioritise(hwm_index* index, hwm_stream stream, uint64_t step, do
     return true;
 }
 
-const float* hwm_index_priorities(const hwm_index* index, uint64_t id) {
-    return index->priority != NULL && hwm_index_entry(index, id)->steps > 0
-               ? index->priority[hwm_slot_of(index, id)]
-               : NULL;
+bool hwm_index_priorities(const hwm_index* index, uint64_t id, const float** own, float* initial) {
+    if (index->priority == NULL || hwm_index_entry(index, id)->steps == 0) {
+        return false;
+    }
+    *own = index->priority[hwm_slot_of(index, id)];
+    *initial = index->initial[hwm_slot_of(index, id)];
+    return true;
 }
 
-void hwm_index_priorities_set(hwm_index* index, uint64_t id, const void* priority, uint32_t steps) {
+void hwm_index_priorities_set(hwm_index* index, uint64_t id, const void* own, uint32_t steps,
+                              float initial) {
     hwm_index* x = index;
-    if (id < x->oldest || id >= x->next || hwm_index_entry(x, id)->steps != steps || steps == 0) {
+    if (id < x->oldest || id >= x->next || (steps > 0 && hwm_index_entry(x, id)->steps != steps)) {
         return;
     }
     priorities_make(x);
     size_t slot = hwm_slot_of(x, id);
+    x->initial[slot] = initial;
+    x->highest = initial > x->highest ? initial : x->highest;
     free(x->priority[slot]);
-    x->priority[slot] = malloc(steps * sizeof(float));
-    HWM_ASSERT(x->priority[slot] != NULL);
-    memcpy(x->priority[slot], priority, steps * sizeof(float));
+    x->priority[slot] = steps > 0 ? malloc(steps * sizeof(float)) : NULL;
+    HWM_ASSERT(steps == 0 || x->priority[slot] != NULL);
     for (uint32_t i = 0; i < steps; i++) {
-        float p = x->priority[slot][i];
-        x->highest = p > x->highest ? p : x->highest;
+        memcpy(&x->priority[slot][i], (const uint8_t*)own + i * sizeof(float), sizeof(float));
+        x->highest = x->priority[slot][i] > x->highest ? x->priority[slot][i] : x->highest;
     }
 }

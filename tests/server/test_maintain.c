@@ -219,6 +219,9 @@ static void test_snapshot_is_consistent_while_appends_go_on(void** state) {
         in_flight--;
     }
     assert_int_equal(hwm_replay_admitted(replay), 0);
+    for (int i = 0; i < 20; i++) {  // too late for the copy
+        assert_int_equal(fixture_append(replay, 0, &w, STEPS, 0), HWM_OK);
+    }
     // the same name again is refused
     assert_int_equal(hwm_replay_snapshot(replay, name, 3), HWM_OK);
     assert_int_equal(fixture_wait(replay).status, HWM_EEXIST);
@@ -227,8 +230,8 @@ static void test_snapshot_is_consistent_while_appends_go_on(void** state) {
     char text[1024];
     assert_int_equal(check(name, false, &r, text, sizeof text), HWM_OK);
     assert_int_equal(check(dir.path, false, &whole, text, sizeof text), HWM_OK);
-    assert_true(r.chunks >= CHUNKS && r.chunks < whole.chunks);
-    assert_int_equal(whole.chunks, CHUNKS + 400);
+    assert_true(r.chunks >= CHUNKS && r.chunks <= CHUNKS + 400);
+    assert_int_equal(whole.chunks, CHUNKS + 420);
 
     // a copy made from outside, by another process than the owner
     char other[160];
@@ -243,7 +246,7 @@ static void test_snapshot_is_consistent_while_appends_go_on(void** state) {
     assert_int_equal(status, 0);
     hwm_replay_close(&replay);
     assert_int_equal(check(other, false, &whole, text, sizeof text), HWM_OK);
-    assert_int_equal(whole.chunks, CHUNKS + 400);
+    assert_int_equal(whole.chunks, CHUNKS + 420);
 
     // back over the newer store, only where it is asked for
     assert_int_equal(hwm_replay_restore(name, dir.path, false, &err), HWM_EEXIST);

@@ -269,15 +269,6 @@ static void test_priorities_are_kept_over_a_restart_and_in_a_snapshot(void** sta
     assert_int_equal(c.kind, HWM_DONE_SNAPSHOT);
     assert_int_equal(c.status, HWM_OK);
 
-    // chunks without a priority of their own now weigh what a new one does: the highest, 2
-    sum = 0;
-    for (uint64_t step = 0; step < 8 * ROWS; step++) {
-        p[step] *= step >= 6 * ROWS ? sqrt(2.0) : 1;
-        sum += p[step];
-    }
-    for (int i = 0; i < STEPS; i++) {
-        p[i] /= sum;
-    }
     for (int from = 0; from < 2; from++) {
         hwm_replay_close(&w.replay);
         hwm_replay_config config = fixture_config(from == 0 ? w.dir.path : copy.path);
