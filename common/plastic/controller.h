@@ -133,9 +133,9 @@ void hwm_controller_learn(const hwm_controller* c, const hwm_real* coef, int bat
 void hwm_controller_go_on(const hwm_controller* c, int batch, const hwm_real* act,
                           const hwm_real* active, hwm_real* state);
 
-// Backward of learn. state: after the step on entry, before it on return (invertible rules), or
-// `before` stored (others). g_state: dL/d(state after) on entry, dL/d(state before) on return.
-// g_act, g_u, g_coef: +=.
+// Backward of learn. state: after the step on entry, before it on return: recovered (invertible
+// rules), or copied from `before`, where that is given. g_state: dL/d(state after) on entry,
+// dL/d(state before) on return. g_act, g_u, g_coef: +=.
 void hwm_controller_learn_backward(const hwm_controller* c, const hwm_real* coef, int batch,
                                    const hwm_real* act, const hwm_real* u, const hwm_real* scale,
                                    hwm_real* state, const hwm_real* before, hwm_real* g_state,

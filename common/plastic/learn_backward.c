@@ -226,8 +226,8 @@ void hwm_controller_learn_backward(const hwm_controller* c, const hwm_real* coef
                                    hwm_real* state, const hwm_real* before, hwm_real* g_state,
                                    hwm_real* g_act, hwm_real* g_u, hwm_real* g_coef) {
     HWM_ASSERT(c->row->differentiable);
-    const bool stored = !hwm_controller_invertible(c);
-    HWM_ASSERT(!stored || before);
+    const bool stored = before != NULL;
+    HWM_ASSERT(stored || hwm_controller_invertible(c));
     for (int b = 0; b < hwm_blocks(batch); b++) {
         step p = {.coef = coef,
                   .x = hwm_cblock(act, b, c->activations),

@@ -320,6 +320,47 @@ static void check_start(fixture* f, const double* g) {
     }
 }
 
+// What backward leaves: gradients of phi, the start state, and per step observations, actions,
+// rewards.
+typedef struct gradients {
+    double *phi, *state, *obs[T], *u[T], *reward[T];
+} gradients;
+
+// Arrays of the forward pass, in lanes.
+typedef struct forward {
+    double *coef, *state, *act, *record, *before;
+    double *u[T], *first[T];
+} forward;
+
+// From the states that were stored, or from those that the rule recovers on the way.
+static gradients backward(fixture* f, const forward* p, bool stored) {
+    const size_t S = hwm_lanes_size(B, (int)f->n_state), X = hwm_lanes_size(B, (int)f->n_act);
+    const size_t R = hwm_lanes_size(B, (int)f->n_record);
+    gradients g = {.state = packed(f->r_state, f->n_state), .phi = reals(f->n_phi)};
+    double *g_coef = reals((size_t)hwm_controller_coef_count(f->c)), *state = reals(S),
+           *g_none = reals(hwm_lanes_size(B, O + OUT));
+    memcpy(state, p->state, S * sizeof *state);
+    for (int t = 0; t < T; t++) {
+        g.obs[t] = reals(hwm_lanes_size(B, O));
+        g.u[t] = reals(hwm_lanes_size(B, OUT));
+        g.reward[t] = reals(hwm_lanes_size(B, 1));
+    }
+    for (int t = T - 1; t >= 0; t--) {
+        const double *x = p->act + (size_t)t * X, *before = p->before + (size_t)t * S;
+        double* g_act = packed(f->r_act + (size_t)t * B * f->n_act, f->n_act);
+        hwm_controller_learn_backward(f->c, p->coef, B, x, p->u[t], p->record + (size_t)t * R,
+                                      state, stored ? before : NULL, g.state, g_act, g.u[t],
+                                      g_coef);
+        near_all("state before", state, before, S, 1e-11);
+        hwm_controller_act_backward(f->c, p->coef, B, before, x, g_act, g.state, g_coef);
+        hwm_controller_input_backward(f->c, B, f->delta, p->first[t], g_act, g.obs[t],
+                                      t ? g.obs[t - 1] : g_none, t ? g.u[t - 1] : g_none,
+                                      g.reward[t]);
+    }
+    hwm_controller_prepare_backward(f->c, f->phi, p->coef, g_coef, g.phi);
+    return g;
+}
+
 static void check(fixture* f) {
     const size_t S = hwm_lanes_size(B, (int)f->n_state), X = hwm_lanes_size(B, (int)f->n_act);
     const size_t R = hwm_lanes_size(B, (int)f->n_record);
@@ -368,31 +409,19 @@ static void check(fixture* f) {
         return;
     }
 
-    // backward
-    double *g_state = packed(f->r_state, f->n_state),
-           *g_coef = reals((size_t)hwm_controller_coef_count(f->c));
-    double *g_obs[T], *g_u[T], *g_reward[T], *g_none = reals(hwm_lanes_size(B, O + OUT));
-    for (int t = 0; t < T; t++) {
-        g_obs[t] = reals(hwm_lanes_size(B, O));
-        g_u[t] = reals(hwm_lanes_size(B, OUT));
-        g_reward[t] = reals(hwm_lanes_size(B, 1));
+    const forward p = {.coef = coef,
+                       .state = state,
+                       .act = act,
+                       .record = record,
+                       .before = before,
+                       .u = {u[0], u[1], u[2], u[3]},
+                       .first = {first[0], first[1], first[2], first[3]}};
+    gradients g = backward(f, &p, true);
+    if (hwm_controller_invertible(f->c)) {
+        gradients recovered = backward(f, &p, false);
+        near_all("gradient of phi, weights recovered", recovered.phi, g.phi, f->n_phi, 1e-9);
+        near_all("gradient of the start, weights recovered", recovered.state, g.state, S, 1e-9);
     }
-    for (int t = T - 1; t >= 0; t--) {
-        const double* x = act + (size_t)t * X;
-        double* g_act = packed(f->r_act + (size_t)t * B * f->n_act, f->n_act);
-        hwm_controller_learn_backward(f->c, coef, B, x, u[t], record + (size_t)t * R, state,
-                                      before + (size_t)t * S, g_state, g_act, g_u[t], g_coef);
-        if (hwm_controller_invertible(f->c)) {
-            near_all("state before", state, before + (size_t)t * S, S, 1e-11);
-        }
-        hwm_controller_act_backward(f->c, coef, B, before + (size_t)t * S, x, g_act, g_state,
-                                    g_coef);
-        hwm_controller_input_backward(f->c, B, f->delta, first[t], g_act, g_obs[t],
-                                      t ? g_obs[t - 1] : g_none, t ? g_u[t - 1] : g_none,
-                                      g_reward[t]);
-    }
-    double* g_phi = reals(f->n_phi);
-    hwm_controller_prepare_backward(f->c, f->phi, coef, g_coef, g_phi);
 
     // against differences: every entry of phi, a part of the rest
     reference_loss(f, true, NULL, NULL);
@@ -400,20 +429,20 @@ static void check(fixture* f) {
     for (int e = 0; e < list->n; e++) {
         size_t at = list->entry[e].offset;
         if (hwm_controller_is_learned(f->c, e)) {
-            check_difference(f, list->entry[e].spec.name, f->phi + at, g_phi + at,
+            check_difference(f, list->entry[e].spec.name, f->phi + at, g.phi + at,
                              hwm_tensor_count(&list->entry[e].spec),
                              1 + hwm_tensor_count(&list->entry[e].spec) / 4);
         }
     }
     double* g_rows = reals(B * (f->n_state + O + OUT));
-    hwm_lanes_unpack(g_rows, g_state, B, (int)f->n_state);
+    hwm_lanes_unpack(g_rows, g.state, B, (int)f->n_state);
     check_start(f, g_rows);
     for (int t = 0; t < T; t++) {
-        hwm_lanes_unpack(g_rows, g_obs[t], B, O);
+        hwm_lanes_unpack(g_rows, g.obs[t], B, O);
         check_difference(f, "obs", f->obs + t * B * O, g_rows, B * O, 17);
-        hwm_lanes_unpack(g_rows, g_u[t], B, OUT);
+        hwm_lanes_unpack(g_rows, g.u[t], B, OUT);
         check_difference(f, "u", f->u + t * B * OUT, g_rows, B * OUT, 11);
-        hwm_lanes_unpack(g_rows, g_reward[t], B, 1);
+        hwm_lanes_unpack(g_rows, g.reward[t], B, 1);
         check_difference(f, "reward", f->reward + t * B, g_rows, B, 5);
     }
 }
