@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -61,6 +62,53 @@ def stats(endpoint, folder):
         ["docker", "run", "--rm", "-v", f"{folder}:/keys:ro", IMAGE, "hwm", "stats", "--server", endpoint, "--key-dir", "/keys", "--json"],
         capture_output=True, text=True, timeout=60)
     return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def stats_here(port, folder):
+    """The same from a process of this machine, quickly: with the programs that were just built."""
+    done = subprocess.run(
+        [os.path.join(os.environ["HWM_BIN_DIR"], "hwm"), "stats", "--server", f"tcp://127.0.0.1:{port}", "--key-dir", folder, "--json"],
+        capture_output=True, text=True, timeout=60)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+class Project:
+    """One docker-compose project."""
+
+    def __init__(self, name, file, *more, **environment):
+        self.name = name
+        self.command = ["docker-compose", "-p", name, "-f", os.path.join(DEPLOY, file), *(word for path in more for word in ("-f", path))]
+        self.environment = dict(os.environ, HWM_IMAGE=IMAGE, **environment)
+
+    def __call__(self, *arguments, timeout_s=180, check=True):
+        return run(*self.command, *arguments, timeout_s=timeout_s, check=check, env=self.environment)
+
+    def containers(self, service):
+        return self("ps", "-q", service).split()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def experiment(folder):
+    """cartpole without an end, with frequent checkpoints."""
+    path = os.path.join(folder, "experiment.yaml")
+    with open(os.path.join(DEPLOY, "experiments", "cartpole.yaml")) as f:
+        text = f.read().replace("max_env_steps: 20000", "max_env_steps: 0\n  checkpoint_interval_s: 2")
+    assert "checkpoint_interval_s" in text
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def metrics(project):
+    """The learner's metrics so far."""
+    done = subprocess.run([*project.command, "exec", "-T", "learner", "cat", "/data/run/metrics.jsonl"], capture_output=True, text=True,
+                          timeout=30, env=project.environment)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{") and line.endswith("}")]
 
 
 def table(answer):

@@ -3,41 +3,12 @@
 Nothing that was acknowledged may be lost, training has to go on by itself, and the return has to rise.
 """
 
-import json
 import os
 import shutil
-import socket
-import subprocess
 import tempfile
 import time
 
-from engine import DEPLOY, IMAGE, gateway, image, keys, kill_program, run, say, stats, table, wait, workers_alive
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class Project:
-    def __init__(self, name, file, **environment):
-        self.name = name
-        self.command = ["docker-compose", "-p", name, "-f", os.path.join(DEPLOY, file)]
-        self.environment = dict(os.environ, HWM_IMAGE=IMAGE, **environment)
-
-    def __call__(self, *arguments, timeout_s=180, check=True):
-        return run(*self.command, *arguments, timeout_s=timeout_s, check=check, env=self.environment)
-
-    def containers(self, service):
-        return self("ps", "-q", service).split()
-
-
-def metrics(project):
-    """The learner's metrics so far."""
-    done = subprocess.run([*project.command, "exec", "-T", "learner", "cat", "/data/run/metrics.jsonl"], capture_output=True, text=True,
-                          timeout=30, env=project.environment)
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{") and line.endswith("}")]
+from engine import Project, experiment, free_port, gateway, image, keys, kill_program, metrics, run, say, stats, table, wait, workers_alive
 
 
 def best_return(project):
@@ -50,13 +21,8 @@ def main():
     keys(folder)
     port = free_port()
     endpoint = f"tcp://{gateway()}:{port}"
-    experiment = os.path.join(folder, "experiment.yaml")
-    with open(os.path.join(DEPLOY, "experiments", "cartpole.yaml")) as f:
-        text = f.read().replace("max_env_steps: 20000", "max_env_steps: 0\n  checkpoint_interval_s: 2")
-    with open(experiment, "w") as f:
-        f.write(text)
     name = f"hwmtest{os.getpid()}"
-    system = Project(name, "compose.yaml", HWM_KEYS=folder, HWM_PORT=str(port), HWM_EXPERIMENT_FILE=experiment)
+    system = Project(name, "compose.yaml", HWM_KEYS=folder, HWM_PORT=str(port), HWM_EXPERIMENT_FILE=experiment(folder))
     elsewhere = Project(name + "far", "compose.worker.yaml", HWM_KEYS=folder, HWM_SERVER=endpoint)
     try:
         system("up", "-d", "--scale", "worker=2")
