@@ -24,6 +24,7 @@ typedef struct set {
     char name[HWM_SET_NAME_MAX];
     int n, capacity;
     version* versions;  // ascending
+    int scan;           // where the next look for versions to remove begins
 } set;
 
 // One stored version in memory: the blob and what lies in it.
@@ -148,12 +149,16 @@ static set* make_set(hwm_hub* hub, const char* name) {
 }
 
 static const version* find_version(const set* s, uint64_t number) {
-    for (int k = s->n - 1; k >= 0; k--) {
-        if (s->versions[k].version == number) {
-            return &s->versions[k];
+    int low = 0, high = s->n;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (s->versions[middle].version < number) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return NULL;
+    return low < s->n && s->versions[low].version == number ? &s->versions[low] : NULL;
 }
 
 static bool insert_version(hwm_hub* hub, set* s, version v) {
@@ -256,26 +261,27 @@ static stage* stage_of(hwm_hub* hub, uint64_t publisher, const char* name) {
     return NULL;
 }
 
-// What no longer has to be kept, oldest first; a bounded number of looks per publish.
+// What no longer has to be kept; a bounded number of looks per publish, which go round, so that old
+// versions in use do not shelter younger ones that nobody refers to.
 static void collect(hwm_hub* hub, set* s, uint32_t tag) {
     int kept = tag == HWM_BLOCK_RULE ? RULE_KEPT : ACTING_KEPT;
     const uint64_t size = s->versions[s->n - 1].size;
     while (kept > ACTING_KEPT && (uint64_t)kept * size > RULE_KEPT_BYTES) {
         kept--;
     }
-    int of_tag = 0;
-    for (int k = 0; k < s->n; k++) {
-        of_tag += s->versions[k].tag == tag;
+    // the newest `kept` of the tag stay: nothing from here on is looked at
+    int end = s->n;
+    for (int of_tag = 0; end > 0 && of_tag < kept; end--) {
+        of_tag += s->versions[end - 1].tag == tag;
     }
-    int looks = 0;
-    for (int k = 0; k < s->n && of_tag > kept && looks < GC_CHECKS; k++) {
-        version v = s->versions[k];
-        if (v.tag != tag) {
-            continue;
+    for (int looks = 0; looks < GC_CHECKS && end > 0; looks++) {
+        if (s->scan >= end) {
+            s->scan = 0;
         }
-        looks++;
-        if (tag == HWM_BLOCK_RULE && hwm_replay_version_in_use(hub->replay, s->name, v.version)) {
-            of_tag--;  // counts as kept for what it is referred to, not as one of the newest
+        version v = s->versions[s->scan];
+        if (v.tag != tag ||
+            (tag == HWM_BLOCK_RULE && hwm_replay_version_in_use(hub->replay, s->name, v.version))) {
+            s->scan++;
             continue;
         }
         char key[KEY_MAX];
@@ -283,10 +289,10 @@ static void collect(hwm_hub* hub, set* s, uint32_t tag) {
         if (hwm_replay_blob_delete(hub->replay, key) != HWM_OK) {
             break;
         }
-        memmove(&s->versions[k], &s->versions[k + 1], (size_t)(s->n - k - 1) * sizeof v);
+        memmove(&s->versions[s->scan], &s->versions[s->scan + 1],
+                (size_t)(s->n - s->scan - 1) * sizeof v);
         s->n--;
-        k--;
-        of_tag--;
+        end--;
         hub->removed++;
     }
 }

@@ -10,7 +10,8 @@
 //
 //   Kept of the tag rule: every version that a stored chunk refers to, and the newest 64 (fewer of
 //   large sets, not below 4), because chunks of a version may still be on their way. Of acting: the
-//   newest 4.
+//   newest 4. So there are never more than chunks in the table and 64, with 24 bytes each in memory
+//   (the values of at most 4 are) and its values on disk.
 //
 // Threads: the router thread only.
 #ifndef HWM_SERVER_HUB_H

@@ -3,6 +3,8 @@
 #ifndef HWM_TESTS_NET_FIXTURE_H
 #define HWM_TESTS_NET_FIXTURE_H
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,11 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "net/chunk_codec.h"
 #include "net/client.h"
 #include "server/server.h"
@@ -208,6 +212,68 @@ static inline long fixture_stat(hwm_client* client, const char* name) {
     long value = fixture_number(json, name);
     free(json);
     return value;
+}
+
+// HWM_FULL=1: the long form of a test.
+static inline bool fixture_full(void) {
+    const char* full = getenv("HWM_FULL");
+    return full != NULL && strcmp(full, "1") == 0;
+}
+
+// ---- bytes that nobody meant to send
+
+static inline void fixture_mutate(hwm_rng* rng, uint8_t* bytes, size_t* size, size_t room) {
+    uint32_t strikes = 1 + hwm_rng_below(rng, 6);
+    for (uint32_t k = 0; k<strikes&& * size> 0; k++) {
+        uint32_t at = hwm_rng_below(rng, (uint32_t)*size);
+        switch (hwm_rng_below(rng, 5)) {
+        case 0:
+            bytes[at] ^= (uint8_t)(1u << hwm_rng_below(rng, 8));
+            break;
+        case 1:
+            bytes[at] = (uint8_t)hwm_rng_u32(rng);
+            break;
+        case 2:  // a number at the edge
+            bytes[at] = (uint8_t[]){0, 1, 0x7f, 0x80, 0xff}[hwm_rng_below(rng, 5)];
+            break;
+        case 3:
+            *size = at;
+            break;
+        default:
+            if (*size + 8 < room) {
+                memmove(bytes + at + 8, bytes + at, *size - at);
+                *size += 8;
+            }
+        }
+    }
+}
+
+// n connections to a port of this machine, each with a mutation of the model, cut off at once.
+static inline void fixture_strangers(uint16_t port, const uint8_t* model, size_t model_bytes,
+                                     int n) {
+    enum { ROOM = 4096 };
+    hwm_rng rng;
+    hwm_rng_init(&rng, 2, HWM_PURPOSE_TEST, 0, 0, 0);
+    for (int k = 0; k < n; k++) {
+        uint8_t bytes[ROOM], answer[256];
+        size_t size = model_bytes;
+        memcpy(bytes, model, size);
+        fixture_mutate(&rng, bytes, &size, ROOM);
+        struct sockaddr_in a = {.sin_family = AF_INET,
+                                .sin_port = htons(port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        // no port lingers behind a connection
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+                   sizeof(struct linger));
+        if (connect(fd, (struct sockaddr*)&a, sizeof a) == 0 &&
+            send(fd, bytes, size, MSG_NOSIGNAL) > 0 && k % 16 == 0) {
+            struct timeval limit = {.tv_usec = 20000};
+            setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+            (void)!recv(fd, answer, sizeof answer, 0);
+        }
+        close(fd);
+    }
 }
 
 #endif

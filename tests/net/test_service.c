@@ -301,6 +301,81 @@ static void test_hub_hands_out_whole_versions_only(void** state) {
     hwm_client_destroy(&learner, 0, NULL);
 }
 
+// A thousand versions of which every tenth one acted: what nobody refers to is removed, however old
+// the chunks are that stand before it.
+static void test_hub_keeps_what_stored_chunks_refer_to(void** state) {
+    (void)state;
+    enum { VERSIONS = 1000, EVERY = 10, NEWEST_KEPT = 64 };
+    hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
+    fixture_create_table(learner);
+    hwm_client* worker = fixture_connect(&f, HWM_ROLE_WORKER);
+    const hwm_signature signature = fixture_signature();
+    const hwm_hello* hello = hwm_client_hello(worker);
+    hwm_param_list list;
+    float *values, *got;
+    make_params(&list, 1, &values);
+    make_params(&list, 1, &got);
+    hwm_error err = {0};
+    for (uint64_t v = 1; v <= VERSIONS; v++) {
+        values[0] = (float)v;
+        assert_int_equal(HWM_OK, hwm_client_publish(learner, "controller", v, HWM_BLOCK_RULE, &list,
+                                                    values, &err));
+        if (v % EVERY == 0) {
+            fixture_chunk chunk;
+            fixture_fill(&chunk, (hwm_stream){hello->first_env, hello->incarnation}, v / EVERY - 1);
+            chunk.chunk.param.version = v;
+            assert_int_equal(HWM_OK, hwm_client_append(worker, &signature, &chunk.chunk, &err));
+            assert_true(fixture_wait_acknowledged(worker, v / EVERY, 20));
+        }
+    }
+    char* json = NULL;
+    assert_int_equal(HWM_OK, hwm_client_stats(learner, &json, &err));
+    long stored = fixture_number(json, "stored");
+    free(json);
+    assert_true(stored >= VERSIONS / EVERY && stored <= VERSIONS / EVERY + NEWEST_KEPT + 64);
+    for (uint64_t v = EVERY; v <= VERSIONS; v += EVERY) {
+        uint64_t version = 0;
+        assert_int_equal(HWM_OK,
+                         hwm_client_fetch(worker, "controller", v, &list, got, &version, &err));
+        assert_true(got[0] == (float)v);
+    }
+    uint64_t version = 0;
+    assert_int_equal(HWM_ENOTFOUND,
+                     hwm_client_fetch(worker, "controller", 5, &list, got, &version, &err));
+    free(values);
+    free(got);
+    hwm_client_destroy(&worker, 0, NULL);
+    hwm_client_destroy(&learner, 0, NULL);
+}
+
+// Tasks live in the server's memory: after a restart the one who submitted is told that its task is
+// not known, a result that comes late finds nobody, and a new submission is another task.
+static void test_tasks_forgotten_by_a_restart_are_submitted_again(void** state) {
+    (void)state;
+    hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
+    fixture_create_table(learner);
+    hwm_client* worker = fixture_connect(&f, HWM_ROLE_WORKER);
+    hwm_error err = {0};
+    uint64_t before = 0, after = 0;
+    hwm_task task;
+    assert_int_equal(HWM_OK,
+                     hwm_client_task_submit(learner, "evaluate", "x", 1, 60000, &before, &err));
+    assert_int_equal(HWM_OK, hwm_client_task_lease(worker, "evaluate", &task, &err));
+    fixture_stop(&f);
+    fixture_start(&f);
+    assert_int_equal(HWM_ENOTFOUND, hwm_client_task_result(learner, before, &task, &err));
+    assert_non_null(strstr(err.text, "submit it again"));
+    assert_int_equal(HWM_ENOTFOUND, hwm_client_task_complete(worker, before, "r", 1, &err));
+    assert_int_equal(HWM_OK,
+                     hwm_client_task_submit(learner, "evaluate", "x", 1, 60000, &after, &err));
+    assert_true(after > before);
+    assert_int_equal(HWM_OK, hwm_client_task_lease(worker, "evaluate", &task, &err));
+    assert_int_equal(HWM_OK, hwm_client_task_complete(worker, task.id, "r", 1, &err));
+    assert_int_equal(HWM_OK, hwm_client_task_result(learner, after, &task, &err));
+    hwm_client_destroy(&worker, 0, NULL);
+    hwm_client_destroy(&learner, 0, NULL);
+}
+
 static void test_tasks_are_leased_again_and_count_once(void** state) {
     (void)state;
     hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
@@ -492,7 +567,9 @@ int main(void) {
         SERVED(test_client_that_was_silent_comes_back_as_another),
         SERVED(test_client_samples_again_after_it_was_silent),
         SERVED(test_hub_hands_out_whole_versions_only),
+        SERVED(test_hub_keeps_what_stored_chunks_refer_to),
         SERVED(test_tasks_are_leased_again_and_count_once),
+        SERVED(test_tasks_forgotten_by_a_restart_are_submitted_again),
         SERVED(test_roles_bound_what_a_client_may_do),
         SERVED(test_client_priorities_steer_the_sampler),
         SERVED(test_snapshot_is_a_store_of_its_own),

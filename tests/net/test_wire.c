@@ -3,7 +3,7 @@
 // on serving.
 #include "fixture.h"
 
-#include "base/rng.h"
+#include "net/keys.h"
 #include "net/link.h"
 #include "net/wire.h"
 
@@ -315,45 +315,30 @@ static void test_wire_bounds_what_a_message_may_ask_for(void** state) {
     free(bytes);
 }
 
-static void mutate(hwm_rng* rng, uint8_t* bytes, size_t* size, size_t room) {
-    uint32_t strikes = 1 + hwm_rng_below(rng, 6);
-    for (uint32_t k = 0; k<strikes&& * size> 0; k++) {
-        uint32_t at = hwm_rng_below(rng, (uint32_t)*size);
-        switch (hwm_rng_below(rng, 5)) {
-        case 0:
-            bytes[at] ^= (uint8_t)(1u << hwm_rng_below(rng, 8));
-            break;
-        case 1:
-            bytes[at] = (uint8_t)hwm_rng_u32(rng);
-            break;
-        case 2:  // a number at the edge
-            bytes[at] = (uint8_t[]){0, 1, 0x7f, 0x80, 0xff}[hwm_rng_below(rng, 5)];
-            break;
-        case 3:
-            *size = at;
-            break;
-        default:
-            if (*size + 8 < room) {
-                memmove(bytes + at + 8, bytes + at, *size - at);
-                *size += 8;
-            }
-        }
-    }
-}
-
 // The same against the whole server, on a connection that has said hello, so that the requests
 // reach their handlers.
-static void test_server_survives_mutated_frames(void** state) {
-    (void)state;
-    const char* full = getenv("HWM_FULL");
-    const int frames = full != NULL && strcmp(full, "1") == 0 ? 1000000 : 50000;
-    fixture_server f;
-    fixture_init(&f);
-    fixture_start(&f);
-    hwm_client* learner = fixture_connect(&f, HWM_ROLE_LEARNER);
+static hwm_client* connect_with(const fixture_server* f, hwm_role role, const char* name) {
+    hwm_client_config config = fixture_client(f, role);
+    config.key_dir = f->config.key_dir;
+    config.table = name;
+    hwm_client* client = NULL;
+    hwm_error err = {0};
+    if (hwm_client_create(&client, &config, &err) != HWM_OK) {
+        fail_msg("connect: %s", err.text);
+    }
+    return client;
+}
+
+static void flood(fixture_server* f, int frames) {
+    fixture_start(f);
+    snprintf(f->endpoint, sizeof f->endpoint, "%s", hwm_server_endpoint(f->server));
+    hwm_client* learner = connect_with(f, HWM_ROLE_LEARNER, NULL);
     fixture_create_table(learner);
 
-    hwm_link_config config = {.endpoint = f.endpoint, .identity = client_id};
+    hwm_link_config config = {.endpoint = f->endpoint,
+                              .identity = client_id,
+                              .key_dir = f->config.key_dir,
+                              .role = HWM_ROLE_OPERATOR};
     hwm_link* link = NULL;
     hwm_error err = {0};
     assert_int_equal(HWM_OK, hwm_link_connect(&link, &config, &err));
@@ -394,7 +379,7 @@ static void test_server_survives_mutated_frames(void** state) {
         } while (model[kind] == NULL || model_bytes[kind] > ROOM);
         size_t size = model_bytes[kind];
         memcpy(bytes, model[kind], size);
-        mutate(&rng, bytes, &size, ROOM);
+        fixture_mutate(&rng, bytes, &size, ROOM);
         // a mutation may turn any message into a shutdown or a bye: field 29 or 31
         bool ends = false;
         for (size_t k = 0; k + 1 < size; k++) {
@@ -416,19 +401,13 @@ static void test_server_survives_mutated_frames(void** state) {
             hwm_message_close(&m);
         }
     }
-    // the server still serves everybody else
-    hwm_client_config named = fixture_client(&f, HWM_ROLE_WORKER);
-    // mutated requests may have closed the first table
+    // the server still serves everybody else; mutated requests may have closed the first table
     hwm_table_config after = fixture_table();
     snprintf(after.name, sizeof after.name, "after");
     if (hwm_client_table_create(learner, &after, &err) != HWM_OK) {
         fail_msg("table: %s", err.text);
     }
-    named.table = "after";
-    hwm_client* worker = NULL;
-    if (hwm_client_create(&worker, &named, &err) != HWM_OK) {
-        fail_msg("worker: %s", err.text);
-    }
+    hwm_client* worker = connect_with(f, HWM_ROLE_WORKER, "after");
     fixture_append(worker, 0, 4);
     assert_true(fixture_wait_acknowledged(worker, 4, 60));
     assert_true(replies > (uint64_t)frames / 20);
@@ -440,6 +419,53 @@ static void test_server_survives_mutated_frames(void** state) {
         free(model[kind]);
     }
     free(good_hello);
+    fixture_stop(f);
+    fixture_remove(f);
+}
+
+static void test_server_survives_mutated_frames(void** state) {
+    (void)state;
+    fixture_server f;
+    fixture_init(&f);
+    flood(&f, fixture_full() ? 1000000 : 50000);
+}
+
+// The same from a client with a key, and meanwhile bytes of strangers at the same port: greetings
+// of ZMTP that are mutated, too.
+static void test_server_survives_mutated_frames_with_keys(void** state) {
+    (void)state;
+    fixture_server f;
+    char keys[96];
+    hwm_error err = {0};
+    fixture_init(&f);
+    snprintf(keys, sizeof keys, "%s/keys", f.dir);
+    assert_int_equal(HWM_OK, hwm_keys_init(keys, &err));
+    snprintf(f.endpoint, sizeof f.endpoint, "tcp://127.0.0.1:*");
+    f.config.key_dir = keys;
+    flood(&f, fixture_full() ? 1000000 : 50000);
+}
+
+static void test_server_survives_mutated_greetings(void** state) {
+    (void)state;
+    // ZMTP 3.1, mechanism CURVE, as a client; then the head of a HELLO command
+    uint8_t greeting[80] = {0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 1, 'C', 'U', 'R', 'V', 'E'};
+    memcpy(greeting + 64, "\x04\xc8\x05HELLO\x01\x00", 10);
+    fixture_server f;
+    char keys[96];
+    hwm_error err = {0};
+    fixture_init(&f);
+    snprintf(keys, sizeof keys, "%s/keys", f.dir);
+    assert_int_equal(HWM_OK, hwm_keys_init(keys, &err));
+    snprintf(f.endpoint, sizeof f.endpoint, "tcp://127.0.0.1:*");
+    f.config.key_dir = keys;
+    fixture_start(&f);
+    snprintf(f.endpoint, sizeof f.endpoint, "%s", hwm_server_endpoint(f.server));
+    uint16_t port = (uint16_t)atoi(strrchr(f.endpoint, ':') + 1);
+    fixture_strangers(port, greeting, sizeof greeting, fixture_full() ? 1000000 : 5000);
+    hwm_client* viewer = connect_with(&f, HWM_ROLE_VIEWER, NULL);
+    assert_true(fixture_stat(viewer, "failed_handshakes") > 0);
+    assert_int_equal(0, fixture_stat(viewer, "refused_keys"));
+    hwm_client_destroy(&viewer, 0, NULL);
     fixture_stop(&f);
     fixture_remove(&f);
 }
@@ -453,6 +479,8 @@ int main(void) {
         WIRED(test_wire_survives_truncation_and_bit_flips),
         WIRED(test_wire_bounds_what_a_message_may_ask_for),
         WIRED(test_server_survives_mutated_frames),
+        WIRED(test_server_survives_mutated_frames_with_keys),
+        WIRED(test_server_survives_mutated_greetings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
