@@ -37,7 +37,7 @@ done
 ((${#names[@]})) || mapfile -t names < <(sed -n '/^<!-- suite -->$/,/^<!-- \/suite -->$/s/^| `\([^`]*\)`.*/\1/p' "$root/README.md")
 ((${#names[@]})) || { echo "suite.sh: which experiment? See --help" >&2; exit 2; }
 
-# sets experiment, name, label, other and the values of its "# suite" line: threshold, minutes, options
+# sets experiment, name, label, other, row_name and the values of its "# suite" line: threshold, minutes, options
 read_name() {
     local path=$1
     other='' label='' threshold='' minutes=5 options=()
@@ -59,6 +59,7 @@ read_name() {
         esac
     done
     [[ -z $other ]] || threshold=''  # the steps to it were those of NAME
+    row_name=$name${label:+:$label}${other:+@$(basename "$other" .yaml)}
 }
 
 run_dir() { # of seed $1
@@ -67,15 +68,18 @@ run_dir() { # of seed $1
 
 # how long it will take, counting what is still to be done
 hours=0
+declare -A counted=()
 for each in "${names[@]}"; do
     read_name "$each" || exit
     left=0
     for ((seed = 0; seed < seeds; seed++)); do
-        [[ -s $(run_dir "$seed")/evaluation.json ]] || left=$((left + 1))
+        run=$(run_dir "$seed")
+        [[ -s $run/evaluation.json || -n ${counted[$run]-} ]] || left=$((left + 1))
+        counted[$run]=1
     done
     ((quick)) && minutes=$(awk "BEGIN { print $minutes / 5 }")
     hours=$(awk "BEGIN { print $hours + $left * $minutes / 60 }")
-    echo "$each: $left of $seeds runs to do, about $minutes minutes each on two idle cores" >&2
+    echo "$row_name: $left of $seeds runs to do, about $minutes minutes each on two idle cores" >&2
 done
 printf 'suite.sh: about %.1f hours in all\n' "$hours" >&2
 
@@ -124,12 +128,12 @@ for each in "${names[@]}"; do
     done
     head=()
     ((first)) && head=(--head) && first=0
-    "$hwm" report "${judged[@]}" --summary ${head[0]+"${head[@]}"} --name "$each" ${threshold:+--threshold "$threshold"} \
+    "$hwm" report "${judged[@]}" --summary ${head[0]+"${head[@]}"} --name "$row_name" ${threshold:+--threshold "$threshold"} \
         --command "deploy/experiments/suite.sh $each" | tee "$out/.rows" || exit
     if [[ -n $readme ]] && ((!quick)); then
-        put_row "$each" "$(tail -n 1 "$out/.rows")"
+        put_row "$row_name" "$(tail -n 1 "$out/.rows")"
         if [[ -z $label && -z $other ]]; then
-            "$hwm" plot "${runs[@]}" --out "$here/$name.png" >"$out/$name-plot.txt" 2>&1 ||
+            "$hwm" plot "${runs[@]}" --out "${experiment%.yaml}.png" >"$out/$name-plot.txt" 2>&1 ||
                 { tail -n 3 "$out/$name-plot.txt" >&2; exit 1; }
         fi
     fi
