@@ -86,9 +86,7 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
         goto fail;
     if ((status = hwm_model_create(&a->model, &e->model, &dims, seed, err)) != HWM_OK)
         goto fail;
-    status = hwm_critic_create(&a->critic, hwm_model_features(a->model),
-                               (int)e->train.critic_layers, (int)e->train.critic_units,
-                               e->train.critic_lr, e->train.slow_rate, B * H, seed);
+    status = hwm_critic_create(&a->critic, &e->train, hwm_model_features(a->model), B * H, seed);
     if (status != HWM_OK)
         goto fail;
 

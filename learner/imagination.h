@@ -11,6 +11,12 @@
 //       w_t = prod of gamma c before t, without gradient    s = 0.1 / (1 - gamma)    e entropy
 //       weight    p saturation weight
 //
+// With imagination.gradient = reinforce nothing flows through the model: what was drawn is data,
+// and
+//   actor loss = - s mean w_t (R_t - V(z_t)) log p(u_t | a_t) - ...
+// With imagination.normalise = percentile, s is 1 over the range of returns (5th to 95th
+// percentile, running mean, at least one raw reward).
+//
 // V is clamped to the range of the reward, o and r inside the model. Exploration: continuous u =
 // clip(a + std n); sign u = +-1 with p(+1) = (1 + a (1 - eps))/2, gradient passed straight through;
 // one of A: u one-hot with p_k of worker.explore_eps, the gradient that of its expectation.
@@ -91,7 +97,8 @@ void hwm_imagination_hold_weights(hwm_imagination* imagination, bool hold);
 // The tape of rollouts, free between two of them: for measurements that roll out as well.
 nn_tape* hwm_imagination_tape(hwm_imagination* imagination);
 
-// Pool of continued rollouts, for checkpoints: floats, and copies in and out.
+// Pool of continued rollouts and running percentiles, for checkpoints: floats, and copies in and
+// out.
 size_t hwm_imagination_pool_count(const hwm_imagination* imagination);
 void hwm_imagination_pool_save(const hwm_imagination* imagination, float* out);
 void hwm_imagination_pool_load(hwm_imagination* imagination, const float* in);

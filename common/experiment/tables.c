@@ -97,6 +97,12 @@ static const hwm_config_field imagination_fields[] = {
      "explicit: the rule is carried through imagined rollouts and gets its gradient by going back "
      "through them; latent: a recurrent agent imagines controller and environment together, its "
      "action is the weight update"},
+    {"gradient", HWM_CONFIG_ENUM, offsetof(hwm_imagination_config, gradient), "pathwise", 0, 0,
+     "pathwise|reinforce",
+     "pathwise: through the model; reinforce: from the log probability of what was drawn"},
+    {"normalise", HWM_CONFIG_ENUM, offsetof(hwm_imagination_config, normalise), "none", 0, 0,
+     "none|percentile",
+     "percentile: returns count in units of their range; entropy then needs about 3e-4"},
     {IMAGINATION(batch), "128", 4, 65536, NULL, "imagined rollouts per update"},
     {IMAGINATION(horizon), "15", 1, 1000, NULL, "imagined decisions per update"},
     {IMAGINATION_REAL(fraction_continued), "0", 0, 1, NULL,
@@ -141,6 +147,10 @@ static const hwm_config_field train_fields[] = {
     {TRAIN_REAL(lr_final), "-1", -1, 1, NULL,
      "learning rate at run.max_env_steps, reached linearly; -1: constant"},
     {TRAIN_REAL(clip_norm), "1", 0, 1e9, NULL, "global gradient norm of the controller; 0: none"},
+    {"critic", HWM_CONFIG_ENUM, offsetof(hwm_train_config, critic), "plain", 0, 0, "plain|twohot",
+     "plain: one number, squared error; twohot: a distribution over 255 bins, cross-entropy "
+     "against "
+     "return and slow copy"},
     {TRAIN_REAL(critic_lr), "0.001", 0, 1, NULL, "learning rate of the critic"},
     {TRAIN_REAL(slow_rate), "0.02", 0, 1, NULL, "rate at which the slow critic follows"},
     {TRAIN(critic_layers), "2", 1, 8, NULL, "hidden layers of the critic"},

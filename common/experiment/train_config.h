@@ -9,8 +9,14 @@ typedef enum hwm_imagination_mode {
     HWM_IMAGINATION_LATENT
 } hwm_imagination_mode;
 
+typedef enum hwm_gradient_kind { HWM_GRADIENT_PATHWISE, HWM_GRADIENT_REINFORCE } hwm_gradient_kind;
+typedef enum hwm_normalise { HWM_NORMALISE_NONE, HWM_NORMALISE_PERCENTILE } hwm_normalise;
+typedef enum hwm_critic_kind { HWM_CRITIC_PLAIN, HWM_CRITIC_TWOHOT } hwm_critic_kind;
+
 typedef struct hwm_imagination_config {
     int mode;         // hwm_imagination_mode
+    int gradient;     // hwm_gradient_kind
+    int normalise;    // hwm_normalise
     int64_t batch;    // B rollouts
     int64_t horizon;  // H steps
     // where rollouts begin; what remains starts at replayed states with their stored weights
@@ -38,6 +44,7 @@ typedef struct hwm_train_config {
     double gamma, lambda;
     double lr, lr_final,
         clip_norm;  // controller; lr falls linearly to lr_final at run.max_env_steps
+    int critic;     // hwm_critic_kind
     double critic_lr, slow_rate;
     int64_t critic_layers, critic_units;
     int64_t publish_every_updates;

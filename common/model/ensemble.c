@@ -29,10 +29,12 @@ enum { MEMBERS_MAX = 64 };
 typedef struct ensemble {
     hwm_model base;
     hwm_mlp member[MEMBERS_MAX];
-    hwm_mlp encoder;                   // context
-    hwm_memory memory;                 // gru
-    hwm_mlp_vars frozen[MEMBERS_MAX];  // on the tape of the rollout that begin was called for
-    hwm_memory_vars recall;            // ... too
+    hwm_mlp encoder;    // context
+    hwm_memory memory;  // gru
+    // on the tapes of the rollouts that begin was called for
+    const nn_tape* begun[HWM_MODEL_TAPES];
+    hwm_mlp_vars frozen[HWM_MODEL_TAPES][MEMBERS_MAX];
+    hwm_memory_vars recall[HWM_MODEL_TAPES];
     // entries of the parameter list that are set by refresh, never by the optimiser
     int obs_mean, obs_std;  // with model.standardise
     int delta_scale, obs_min, obs_max, reward_range, refreshed;
@@ -332,10 +334,12 @@ static void head_backward(void* context) {
 
 static void ensemble_begin(hwm_model* model, nn_tape* tape) {
     ensemble* e = (ensemble*)model;
+    const int slot = hwm_model_slot(e->begun, tape);
+    e->begun[slot] = tape;
     for (int k = 0; k < (int)model->config.members; k++)
-        hwm_mlp_bind(&e->member[k], tape, model->params, true, &e->frozen[k]);
+        hwm_mlp_bind(&e->member[k], tape, model->params, true, &e->frozen[slot][k]);
     if (is_gru(e))
-        e->recall = hwm_memory_bind(&e->memory, tape, model->params, true);
+        e->recall[slot] = hwm_memory_bind(&e->memory, tape, model->params, true);
 }
 
 // gru: z' = [o' ; gru(o', (o' - o) / s, u, h)]. `next` holds o' and the old memory, which gets no
@@ -348,8 +352,8 @@ static nn_var remember(ensemble* e, nn_tape* tape, nn_var z, nn_var u, nn_var ne
             unit->x[i * O + j] = 1 / entry(e, e->delta_scale)[j];
     nn_var o = nn_columns(tape, z, 0, O), later = nn_columns(tape, next, 0, O);
     nn_var d = nn_mul(tape, nn_sub(tape, later, o), unit);
-    nn_var parts[2] = {
-        later, hwm_memory_step(&e->recall, tape, later, d, u, nn_columns(tape, z, O, e->code))};
+    nn_var parts[2] = {later, hwm_memory_step(&e->recall[hwm_model_slot(e->begun, tape)], tape,
+                                              later, d, u, nn_columns(tape, z, O, e->code))};
     return nn_concat(tape, 2, parts);
 }
 
@@ -359,10 +363,11 @@ static hwm_model_next ensemble_step(hwm_model* model, nn_tape* tape, nn_var z, n
     (void)rng;
     const int K = (int)model->config.members, B = z->rows, O = e->obs, Z = model->latent, Y = O + 2;
     HWM_ASSERT(B % K == 0);
+    const int slot = hwm_model_slot(e->begun, tape);
     nn_var parts[2] = {standardised(e, tape, z), u}, y_k[MEMBERS_MAX];
     nn_var x = nn_concat(tape, 2, parts);
     for (int k = 0; k < K; k++)
-        y_k[k] = hwm_mlp_forward(&e->member[(k + t) % K], &e->frozen[(k + t) % K], tape,
+        y_k[k] = hwm_mlp_forward(&e->member[(k + t) % K], &e->frozen[slot][(k + t) % K], tape,
                                  nn_rows(tape, x, k * (B / K), B / K));
     nn_var y = nn_stack(tape, K, y_k);
 
@@ -439,6 +444,7 @@ hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims
     e->base.batch_length = gru ? (int)config->sequence_steps : 2;
     e->base.start_length = gru ? (int)config->burn_in_steps + 1 : 1;
     e->base.start_knows = gru;
+    e->base.rollout_groups = K;
     e->base.context = context ? (int)config->context_samples : 0;
 
     // one list gives names, sizes, checkpoints and wire order

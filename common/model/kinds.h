@@ -4,6 +4,20 @@
 
 #include "model/model.h"
 
+// Tapes that a model may be begun on at the same time: imagination's shares and a measurement.
+enum { HWM_MODEL_TAPES = 4 };
+// Which of them; one that was not begun yet takes a free place or, where there is none, the last.
+static inline int hwm_model_slot(const nn_tape** begun, const nn_tape* tape) {
+    int k = 0;
+    while (k < HWM_MODEL_TAPES && begun[k] != tape)
+        k++;
+    if (k < HWM_MODEL_TAPES)
+        return k;
+    for (k = 0; k < HWM_MODEL_TAPES - 1 && begun[k];)
+        k++;
+    return k;
+}
+
 typedef struct hwm_model_vtable {
     void (*destroy)(hwm_model* model);
     void (*gradient)(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
@@ -29,8 +43,9 @@ struct hwm_model {
     int constant_from, constant;  // columns of z that hold a hidden variable of the episode
     hwm_real* reward_range;       // lo, hi: entries of params
     int batch_sequences, batch_length, context, start_length;
-    bool own_starts;   // see hwm_model_own_starts
-    bool start_knows;  // a start needs the rows before it: an episode's first row is none
+    int rollout_groups;  // see hwm_model_rollout_groups
+    bool own_starts;     // see hwm_model_own_starts
+    bool start_knows;    // a start needs the rows before it: an episode's first row is none
 };
 
 // Each allocates its own struct, declares and initialises parameters; the caller destroys on

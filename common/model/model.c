@@ -72,6 +72,9 @@ bool hwm_model_start_knows(const hwm_model* model) {
 bool hwm_model_own_starts(const hwm_model* model) {
     return model->own_starts;
 }
+int hwm_model_rollout_groups(const hwm_model* model) {
+    return model->rollout_groups;
+}
 int hwm_model_latent(const hwm_model* model) {
     return model->latent;
 }

@@ -90,6 +90,10 @@ int hwm_model_features(const hwm_model* model);  // F
 void hwm_model_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z);
 // alive (B) times the continue of the starts z where that is a known function; else as it was.
 void hwm_model_weigh_starts(const hwm_model* model, const hwm_real* z, int n, hwm_real* alive);
+// What the number of rollouts on one tape must be a multiple of; 0: the model rolls out on one tape
+// at a time only. Otherwise several tapes may be begun, one after the other, and then be stepped on
+// threads of their own.
+int hwm_model_rollout_groups(const hwm_model* model);
 // Before the first step on a tape and after each of its resets.
 void hwm_model_begin(hwm_model* model, nn_tape* tape);
 typedef struct hwm_model_next {

@@ -19,7 +19,8 @@
 typedef struct rssm_model {
     hwm_model base;
     hwm_rssm rssm;
-    hwm_rssm_vars frozen;  // on the tape that begin was called for
+    const nn_tape* begun[HWM_MODEL_TAPES];
+    hwm_rssm_vars frozen[HWM_MODEL_TAPES];  // on the tapes that begin was called for
     int obs_unit, obs_min, obs_max, reward_range, refreshed;  // entries that refresh sets
     double flops;
 } rssm_model;
@@ -131,7 +132,9 @@ static void rssm_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* r
 
 static void rssm_begin(hwm_model* model, nn_tape* tape) {
     rssm_model* m = (rssm_model*)model;
-    hwm_rssm_bind(&m->rssm, tape, model->params, true, &m->frozen);
+    const int slot = hwm_model_slot(m->begun, tape);
+    m->begun[slot] = tape;
+    hwm_rssm_bind(&m->rssm, tape, model->params, true, &m->frozen[slot]);
 }
 
 static nn_var filled(nn_tape* tape, int rows, hwm_real value) {
@@ -145,19 +148,19 @@ static hwm_model_next rssm_step(hwm_model* model, nn_tape* tape, nn_var z, nn_va
                                 hwm_rng* rng) {
     rssm_model* m = (rssm_model*)model;
     (void)t;
+    const hwm_rssm_vars* frozen = &m->frozen[hwm_model_slot(m->begun, tape)];
     const int D = m->rssm.size.deter, S = m->rssm.size.variables, B = z->rows;
     const hwm_rssm_state s = {nn_columns(tape, z, 0, D), nn_columns(tape, z, D, model->latent - D)};
     const hwm_real* draws = draw_uniform(tape, rng, (size_t)B * (size_t)S);
-    nn_var next = hwm_rssm_features(tape, hwm_rssm_imagine(&m->frozen, tape, s, u, draws));
+    nn_var next = hwm_rssm_features(tape, hwm_rssm_imagine(frozen, tape, s, u, draws));
     const hwm_real* range = entry(m, m->reward_range);
     nn_var reward = filled(tape, B, range[1]), cont = filled(tape, B, 1);
     if (model->config.predict_reward)
         reward = nn_clamp(
-            tape,
-            nn_twohot_mean(tape, hwm_head_forward(&m->frozen.reward, tape, next), m->rssm.bins),
+            tape, nn_twohot_mean(tape, hwm_head_forward(&frozen->reward, tape, next), m->rssm.bins),
             range, range + 1);
     if (model->config.terminals)
-        cont = nn_sigmoid(tape, hwm_head_forward(&m->frozen.cont, tape, next));
+        cont = nn_sigmoid(tape, hwm_head_forward(&frozen->cont, tape, next));
     return (hwm_model_next){next, reward, cont};
 }
 
@@ -171,7 +174,8 @@ static nn_var rssm_observe(hwm_model* model, nn_tape* tape, nn_var z) {
     for (int i = 0; i < z->rows; i++)
         memcpy(unit->x + (size_t)i * (size_t)m->rssm.obs, entry(m, m->obs_unit),
                (size_t)m->rssm.obs * sizeof(hwm_real));
-    nn_var o = nn_symexp(tape, hwm_head_forward(&m->frozen.decoder, tape, z));
+    nn_var o = nn_symexp(
+        tape, hwm_head_forward(&m->frozen[hwm_model_slot(m->begun, tape)].decoder, tape, z));
     return nn_clamp(tape, nn_mul(tape, o, unit), entry(m, m->obs_min), entry(m, m->obs_max));
 }
 
@@ -224,6 +228,7 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
     m->base.latent = m->base.features = sizes.deter + sizes.variables * sizes.classes;
     m->base.batch_sequences = sizes.batch;
     m->base.batch_length = sizes.length;
+    m->base.rollout_groups = 1;
     m->base.start_length = (int)config->burn_in_steps + 1;
     m->flops = 6.0 * sizes.batch * sizes.length *
                (hwm_rssm_step_macs(&m->rssm) + hwm_rssm_observe_macs(&m->rssm));

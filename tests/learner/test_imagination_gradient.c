@@ -56,7 +56,8 @@ static world world_create(const char* text, const char* const* set, int n_set) {
     assert_int_equal(hwm_env_describe(&w.experiment->env, spec, &err), HWM_OK);
     const int O = spec->obs_dim, A = spec->action_dim;
     assert_true(O <= O_MAX);
-    spec->discrete &= A > 1;  // a sampled sign has no derivative
+    // a sampled sign has no derivative, unless its log probability is what counts
+    spec->discrete &= A > 1 || w.experiment->imagination.gradient == HWM_GRADIENT_REINFORCE;
     if (hwm_agent_create(&w.agent, w.experiment, spec, &err) != HWM_OK)
         fail_msg("%s", err.text);
     free(spec);
@@ -68,8 +69,13 @@ static world world_create(const char* text, const char* const* set, int n_set) {
             nn_params_init_normal(model, i, &rng, 0.4);
     if (w.experiment->model.kind == HWM_MODEL_RSSM)
         rssm_spread(w.agent->model, &rng);
-    for (int i = 0; i < w.agent->critic->slow->list.n; i++)
-        nn_params_init_normal(w.agent->critic->slow, i, &rng, 0.4);
+    nn_params* slow = w.agent->critic->slow;
+    for (int i = 0; i < slow->list.n; i++) {
+        const hwm_tensor_spec* one = &slow->list.entry[i].spec;
+        nn_params_init_normal(slow, i, &rng, one->shape[0] == NN_BINS ? 0.1 : 0.4);
+        for (int k = 0; one->ndim == 1 && one->shape[0] == NN_BINS && k < NN_BINS; k++)
+            slow->value[slow->list.entry[i].offset + (size_t)k] = -0.2 * (k - 127) * (k - 127);
+    }
     hwm_real lo[O_MAX], hi[O_MAX], delta[O_MAX], mean[O_MAX], std[O_MAX];
     for (int j = 0; j < O; j++) {
         lo[j] = -50;
@@ -203,6 +209,19 @@ static void test_silu_and_known_reward(void** state) {
     check(COMMON "model:\n  members: 2\n  units: 8\n", set, 2);
 }
 
+static void test_abcd_reinforce(void** state) {
+    (void)state;
+    static const char* const set[] = {"imagination.gradient=reinforce", "imagination.horizon=4"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", set, 2);
+}
+
+static void test_mod3_percentile_twohot(void** state) {
+    (void)state;
+    static const char* const set[] = {"controller.inputs=[o, d]", "rule.kind=mod3",
+                                      "imagination.normalise=percentile", "train.critic=twohot"};
+    check(COMMON "model:\n  members: 2\n  units: 8\n", set, 4);
+}
+
 static void test_mod3_gru(void** state) {
     (void)state;
     static const char* const set[] = {"controller.inputs=[o, d]", "rule.kind=mod3"};
@@ -291,6 +310,8 @@ static void test_known_continue_and_saturation(void** state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_abcd_reinforce),
+        cmocka_unit_test(test_mod3_percentile_twohot),
         cmocka_unit_test(test_mod3_gru),
         cmocka_unit_test(test_abcd_rssm),
         cmocka_unit_test(test_mod3_rssm),
