@@ -66,8 +66,15 @@ __attribute__((constructor)) static void choose_at_start(void) {
 }
 
 // Below this many multiply-adds a product is over before a second thread has noticed; above, rows
-// (or columns, where there are more of them) are cut into pieces of whole register blocks.
-enum { PARALLEL_FROM = 1 << 19, TASK_ROWS = 48, TASK_COLUMNS = 64 };
+// (or columns, where there are more of them) are cut into pieces of whole register blocks: a few
+// for each thread, since every piece copies what it reads of the other operand for itself.
+enum { PARALLEL_FROM = 1 << 19, TASK_ROWS = 48, TASK_COLUMNS = 64, TASKS_PER_THREAD = 4 };
+
+// Rows or columns of a task: a multiple of unit.
+static int task_size(int all, int unit) {
+    const int tasks = TASKS_PER_THREAD * nn_threads();
+    return (all + tasks * unit - 1) / (tasks * unit) * unit;
+}
 
 typedef struct product_tasks {
     int m, n, k;
@@ -76,18 +83,19 @@ typedef struct product_tasks {
     int ldc;
     const float* bias;
     bool add, by_columns;
+    int each;  // rows or columns of a task
 } product_tasks;
 
 static void product_task(void* context, int i) {
     const product_tasks* t = context;
     if (t->by_columns) {
-        const int from = i * TASK_COLUMNS;
-        const int n = t->n - from < TASK_COLUMNS ? t->n - from : TASK_COLUMNS;
+        const int from = i * t->each;
+        const int n = t->n - from < t->each ? t->n - from : t->each;
         kernel(t->m, n, t->k, t->a, (nn_matrix){t->b.p + from * t->b.col, t->b.row, t->b.col},
                t->c + from, t->ldc, t->bias ? t->bias + from : NULL, t->add);
     } else {
-        const int from = i * TASK_ROWS;
-        const int m = t->m - from < TASK_ROWS ? t->m - from : TASK_ROWS;
+        const int from = i * t->each;
+        const int m = t->m - from < t->each ? t->m - from : t->each;
         kernel(m, t->n, t->k, (nn_matrix){t->a.p + from * t->a.row, t->a.row, t->a.col}, t->b,
                t->c + (ptrdiff_t)from * t->ldc, t->ldc, t->bias, t->add);
     }
@@ -99,11 +107,12 @@ static void product(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k,
     HWM_ASSERT(m >= 0 && n >= 0 && k > 0 && !(bias && add));
     const nn_matrix left = ta == CblasTrans ? (nn_matrix){a, 1, lda} : (nn_matrix){a, lda, 1};
     const nn_matrix right = tb == CblasTrans ? (nn_matrix){b, 1, ldb} : (nn_matrix){b, ldb, 1};
-    const int by_rows = (m + TASK_ROWS - 1) / TASK_ROWS;
-    const int by_columns = (n + TASK_COLUMNS - 1) / TASK_COLUMNS;
-    if (nn_threads() > 1 && (double)m * n * k >= PARALLEL_FROM && (by_rows > 1 || by_columns > 1)) {
-        product_tasks t = {m, n, k, left, right, c, ldc, bias, add, by_columns >= by_rows};
-        nn_parallel(t.by_columns ? by_columns : by_rows, product_task, &t);
+    if (nn_threads() > 1 && (double)m * n * k >= PARALLEL_FROM &&
+        (m > TASK_ROWS || n > TASK_COLUMNS)) {
+        const bool by_columns = n / TASK_COLUMNS >= m / TASK_ROWS;
+        const int each = by_columns ? task_size(n, TASK_COLUMNS) : task_size(m, TASK_ROWS);
+        product_tasks t = {m, n, k, left, right, c, ldc, bias, add, by_columns, each};
+        nn_parallel(((by_columns ? n : m) + each - 1) / each, product_task, &t);
     } else {
         kernel(m, n, k, left, right, c, ldc, bias, add);
     }

@@ -31,11 +31,11 @@ GEMM_STRIP(strip_1, 1, false, CASES_6)
 // masked loads cost extra here: whole strips have their own code
 static void strip_2(int mr, int k, const float* a, ptrdiff_t row, ptrdiff_t col, const float* b,
                     ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc, const float* bias,
-                    bool add) {
+                    bool add, bool ahead) {
     if (_mm256_movemask_ps(_mm256_castsi256_ps(mask)) == 0xff)
-        strip_2_full(mr, k, a, row, col, b, ldb, mask, c, ldc, bias, add);
+        strip_2_full(mr, k, a, row, col, b, ldb, mask, c, ldc, bias, add, ahead);
     else
-        strip_2_tail(mr, k, a, row, col, b, ldb, mask, c, ldc, bias, add);
+        strip_2_tail(mr, k, a, row, col, b, ldb, mask, c, ldc, bias, add, ahead);
 }
 
 static const strip_fn strips[NV + 1] = {NULL, strip_1, strip_2};

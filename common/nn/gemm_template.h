@@ -13,7 +13,7 @@
 static inline __attribute__((always_inline)) void
 gemm_block(const int mr, const int nv, const bool full, int k, const float* a, ptrdiff_t row,
            ptrdiff_t col, const float* b, ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc,
-           const float* bias, bool add) {
+           const float* bias, bool add, bool ahead) {
     V acc[MR][NV];
 #pragma GCC unroll 4
     for (int j = 0; j < nv; j++) {
@@ -28,6 +28,18 @@ gemm_block(const int mr, const int nv, const bool full, int k, const float* a, p
                                 : v_loadm(c + i * ldc + j * VL, mask);
     }
     for (int p = 0; p < k; p++) {
+        // fetch what the next block of rows reads, a line at a time, and the block of c it starts
+        // from
+        if (ahead && p % 16 == 0) {
+            if (col == 1)
+#pragma GCC unroll 16
+                for (int i = 0; i < mr; i++)
+                    __builtin_prefetch(a + (mr + i) * row, 0, 3);
+            if (p < 16 * mr)
+#pragma GCC unroll 4
+                for (int j = 0; j < nv; j++)
+                    __builtin_prefetch(c + (mr + p / 16) * ldc + j * VL, 1, 3);
+        }
         V bv[NV];
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++)
@@ -55,15 +67,16 @@ gemm_block(const int mr, const int nv, const bool full, int k, const float* a, p
 
 typedef void (*strip_fn)(int mr, int k, const float* a, ptrdiff_t row, ptrdiff_t col,
                          const float* b, ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc,
-                         const float* bias, bool add);
+                         const float* bias, bool add, bool ahead);
 #define GEMM_CASE(mr_, nv_, full_)                                                                 \
     case mr_:                                                                                      \
-        gemm_block(mr_, nv_, full_, k, a, row, col, b, ldb, mask, c, ldc, bias, add);              \
+        gemm_block(mr_, nv_, full_, k, a, row, col, b, ldb, mask, c, ldc, bias, add, ahead);       \
         break;
 #define GEMM_STRIP(name, nv_, full_, CASES)                                                        \
-    static __attribute__((noinline)) void name(                                                    \
-        int mr, int k, const float* a, ptrdiff_t row, ptrdiff_t col, const float* b,               \
-        ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc, const float* bias, bool add) {        \
+    static __attribute__((noinline)) void name(int mr, int k, const float* a, ptrdiff_t row,       \
+                                               ptrdiff_t col, const float* b, ptrdiff_t ldb,       \
+                                               v_mask mask, float* c, ptrdiff_t ldc,               \
+                                               const float* bias, bool add, bool ahead) {          \
         switch (mr) { CASES(nv_, full_) }                                                          \
     }
 #define CASES_6(nv, full)                                                                          \
