@@ -360,6 +360,24 @@ static double stored_bytes(const bench* b) {
     return bytes;
 }
 
+// Server CPU of one statistics call, in us: asked many times, while nothing else goes on.
+static double stats_cpu_us(const bench* b) {
+    enum { CALLS = 500 };
+    hwm_client* client = connect_as(b, HWM_ROLE_OPERATOR, 0);
+    hwm_error err = {0};
+    double cpu = cpu_s(b->server);
+    for (int k = 0; k < CALLS; k++) {
+        char* json = NULL;
+        if (hwm_client_stats(client, &json, &err) != HWM_OK) {
+            die("statistics", err.text);
+        }
+        free(json);
+    }
+    cpu = cpu_s(b->server) - cpu;
+    hwm_client_destroy(&client, 0, NULL);
+    return cpu * 1e6 / CALLS;
+}
+
 static hwm_table_config table_of(const bench_case* c) {
     hwm_table_config t = {
         .name = "bench", .capacity_steps = c->capacity_steps, .seed = 3, .experiment = ""};
@@ -400,6 +418,7 @@ static void run_case(bench* b, FILE* out, int clients, bool quick) {
     phase half = run_phase(b, clients, 0, append.append_steps_per_s / CHUNK / clients / 2);
     phase sample = run_phase(b, 0, 2, 0);
     phase both = run_phase(b, clients / 2 > 0 ? clients / 2 : 1, 1, 0);
+    double stats_us = stats_cpu_us(b);
     double resident = resident_bytes(b->server), stored = stored_bytes(b);
     stop_server(b);
 
@@ -425,22 +444,23 @@ static void run_case(bench* b, FILE* out, int clients, bool quick) {
             "per_s\":%.0f,"
             "\"floor_zmq_sample_steps_per_s\":%.0f,\"ack_p50_ms\":%.2f,\"ack_p99_ms\":%.2f,"
             "\"append_server_cpu_us_per_step\":%.3f,\"sample_server_cpu_us_per_step\":%.3f,"
+            "\"stats_server_cpu_us\":%.1f,"
             "\"wire_bytes_per_useful_byte\":%.4f,\"resident_bytes_per_stored_byte\":%.4f}",
             b->c->name, b->durability, append.append_steps_per_s, sample.sample_steps_per_s,
             both.append_steps_per_s, both.sample_steps_per_s,
             append.append_steps_per_s / floor_append, sample.sample_steps_per_s / zmq_sample, lmdb,
             zmq_append, zmq_sample, half.ack_p50_ms, half.ack_p99_ms, append.server_cpu_us,
-            sample.server_cpu_us, (double)b->chunk_bytes / useful,
+            sample.server_cpu_us, stats_us, (double)b->chunk_bytes / useful,
             stored > 0 ? resident / stored : 0);
     fprintf(stderr,
             "%-14s %-8s append %8.0f (%.2f of floor)  sample %8.0f (%.2f of floor)  both %8.0f "
             "%8.0f  ack "
-            "%.1f / %.1f ms  cpu %.2f %.2f us\n",
+            "%.1f / %.1f ms  cpu %.2f %.2f us  statistics %.0f us\n",
             b->c->name, b->durability, append.append_steps_per_s,
             append.append_steps_per_s / floor_append, sample.sample_steps_per_s,
             sample.sample_steps_per_s / zmq_sample, both.append_steps_per_s,
             both.sample_steps_per_s, half.ack_p50_ms, half.ack_p99_ms, append.server_cpu_us,
-            sample.server_cpu_us);
+            sample.server_cpu_us, stats_us);
 }
 
 int main(int argc, char** argv) {

@@ -1,6 +1,6 @@
 """The service under peers that stop, vanish or are killed, and under a stop of its own.
 
-usage: test_faults.py stopped_peer|stopped_server|killed_workers|sigterm_under_load|black_hole
+usage: test_faults.py stopped_peer|stopped_server|killed_workers|late_clients|sigterm_under_load|black_hole
 """
 
 import json
@@ -9,6 +9,7 @@ import random
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -17,6 +18,19 @@ import time
 import zmq
 
 from rpc import BIN, FULL, STEPS, Client, Server, chunk, signature
+
+
+def crc32c_of(data):
+    """CRC-32C by table, quick enough for megabytes."""
+    table = []
+    for n in range(256):
+        for _ in range(8):
+            n = (n >> 1) ^ (0x82F63B78 if n & 1 else 0)
+        table.append(n)
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = (crc >> 8) ^ table[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
 
 
 def stats(client):
@@ -231,6 +245,66 @@ def stopped_server():
             worker.process.wait()
 
 
+def late_clients():
+    """Clients that join, or were stopped, while versions of 2 MiB are published: each has a whole one within 2 s, never older than what was there."""
+    size, tensors = 2 << 20, 64
+    with Server(curve=True) as server:
+        server.start()
+        pb, learner = server.pb, make_table(server)
+        shape = [pb.TensorSpec(name=f"t{k}", dtype=pb.F32, shape=[size // 4 // tensors]) for k in range(tensors)]
+        head = b"".join(f"t{k}".encode() + b"\0" + struct.pack("<2I", 1, size // 4 // tensors) for k in range(tensors))
+
+        def publish(version):
+            values = struct.pack("<f", version) * (size // 4)
+            crc = crc32c_of(head + values)
+            learner.ok(hello=pb.Hello(role=pb.LEARNER))  # the checksum may have taken longer than a client may be silent
+            for offset in range(0, size, 1 << 20):
+                learner.ok(publish=pb.Publish(set="actor", version=version, tag=2, size=size, offset=offset, crc=crc,
+                                              tensor=shape if offset == 0 else [], values=values[offset : offset + (1 << 20)]))
+
+        def fetch(client):
+            """The newest version, in parts, as a client does it; where it was superseded and removed meanwhile, the one after it."""
+            while True:
+                version, values = 0, b""
+                while len(values) < size:
+                    reply = client.call(fetch=pb.Fetch(set="actor", version=version, offset=len(values)))
+                    if reply.status == pb.HWM_ENOTFOUND and version != 0:
+                        break
+                    assert reply.status == pb.HWM_OK, reply.message
+                    part = reply.fetch
+                    version = part.version
+                    values += part.values
+                if len(values) == size:
+                    assert values == struct.pack("<f", version) * (size // 4), "a torn version"
+                    return version
+
+        publish(1)
+        newest, longest, slow = 1, 0.0, None
+        for n in range(6):
+            newest += 1
+            publish(newest)
+            if n == 0:
+                slow = server.client(key="worker")
+                slow.ok(hello=pb.Hello(role=pb.WORKER, environments=1, subscribe=True))
+            start = time.time()
+            late = server.client(key="worker")
+            hello = late.ok(hello=pb.Hello(role=pb.WORKER, environments=1, subscribe=True)).hello
+            assert [a.version for a in hello.announce] == [newest], hello.announce
+            version = fetch(late)
+            longest = max(longest, time.time() - start)
+            assert version >= newest, (version, newest)
+            late.socket.close(0)
+        # one that did not read for all that time, long enough to be given up: its next words bring it up to date
+        time.sleep(6)
+        start = time.time()
+        assert slow.call(heartbeat=pb.Heartbeat()).status == pb.HWM_ECLOSED
+        slow.ok(hello=pb.Hello(role=pb.WORKER, environments=1, subscribe=True))
+        assert fetch(slow) == newest
+        longest = max(longest, time.time() - start)
+        assert longest < 2, f"the newest parameters took {longest:.2f} s"
+        print(f"newest of {newest} versions of {size >> 20} MiB fetched {longest:.2f} s after the first word at the latest")
+
+
 def sigterm_under_load():
     """SIGTERM with appends in flight: exit 0 within 10 s, and what was acknowledged is there afterwards, once."""
     with Server() as server:
@@ -346,4 +420,4 @@ def black_hole():
 
 
 if __name__ == "__main__":
-    {f.__name__: f for f in (stopped_peer, stopped_server, killed_workers, sigterm_under_load, black_hole)}[sys.argv[1]]()
+    {f.__name__: f for f in (stopped_peer, stopped_server, killed_workers, late_clients, sigterm_under_load, black_hole)}[sys.argv[1]]()

@@ -37,7 +37,7 @@ def keys(folder):
     run(os.path.join(DEPLOY, "keys.sh"), folder, env=dict(os.environ, HWM_IMAGE=IMAGE))
 
 
-def wait(what, probe, timeout_s=60):
+def wait(what, probe, timeout_s=60, pause_s=0.5):
     """The first true answer of probe; an assertion with its last answer otherwise."""
     end = time.monotonic() + timeout_s
     answer = None
@@ -45,7 +45,7 @@ def wait(what, probe, timeout_s=60):
         answer = probe()
         if answer:
             return answer
-        time.sleep(0.5)
+        time.sleep(pause_s)
     raise AssertionError(f"not within {timeout_s} s: {what} (last answer {answer!r})")
 
 
