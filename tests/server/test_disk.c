@@ -35,6 +35,7 @@ typedef struct unsynced_page {
 
 static struct disk {
     bool recording;
+    int syncs;         // fdatasync on the data file, and writes that sync by themselves
     off_t limit;       // writes beyond fail with ENOSPC; 0: no limit
     uint8_t* durable;  // what a power failure leaves at least
     size_t durable_bytes;
@@ -124,6 +125,7 @@ ssize_t writev(int fd, const struct iovec* part, int n) {
 }
 
 int fdatasync(int fd) {
+    disk.syncs += is_data_file(fd);
     if (disk.recording && is_data_file(fd)) {
         for (size_t i = 0; i < disk.n_pages; i++) {
             reach_disk(disk.page[i].at, disk.page[i].bytes, PAGE);
@@ -259,6 +261,43 @@ static void test_group_durability_loses_at_most_the_last_group(void** state) {
     fail_power(HWM_DURABLE_GROUP, 24);
 }
 
+// Safe against the death of processes only: no commit waits for the disk, and the server says at
+// its start what that means.
+static void test_process_durability_never_syncs_and_says_so(void** state) {
+    (void)state;
+    for (int durability = HWM_DURABLE_FULL; durability <= HWM_DURABLE_PROCESS; durability++) {
+        scratch_dir dir = scratch_make();
+        hwm_replay_config config = fixture_config(dir.path);
+        config.durability = durability;
+        hwm_table_config t = fixture_table(1000);
+        int table, log = dup(STDERR_FILENO);
+        FILE* said = tmpfile();
+        hwm_log_setup("test", HWM_LOG_WARN, HWM_LOG_TEXT);
+        fflush(stderr);
+        dup2(fileno(said), STDERR_FILENO);
+        hwm_replay* replay = open_replay(&config);
+        fflush(stderr);
+        dup2(log, STDERR_FILENO);
+        close(log);
+        hwm_log_setup("test", HWM_LOG_ERROR + 1, HWM_LOG_TEXT);
+        char text[2048];
+        rewind(said);
+        text[fread(text, 1, sizeof text - 1, said)] = '\0';
+        fclose(said);
+        assert_int_equal(strstr(text, "not a power failure") != NULL,
+                         durability == HWM_DURABLE_PROCESS);
+        assert_int_equal(hwm_replay_table_create(replay, &t, &table, NULL), HWM_OK);
+        writer_state w = writer_begin(0, 0);
+        disk = (struct disk){.durable = disk.durable, .page = disk.page, .capacity = disk.capacity};
+        for (int i = 0; i < 20; i++) {
+            assert_int_equal(fixture_append(replay, table, &w, 5, 0), HWM_OK);
+        }
+        assert_true(durability == HWM_DURABLE_PROCESS ? disk.syncs == 0 : disk.syncs >= 20);
+        hwm_replay_close(&replay);
+        scratch_remove(&dir);
+    }
+}
+
 // ---- full disk
 
 typedef struct small_disk {
@@ -382,6 +421,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_durability_loses_nothing_to_a_power_failure),
         cmocka_unit_test(test_group_durability_loses_at_most_the_last_group),
+        cmocka_unit_test(test_process_durability_never_syncs_and_says_so),
         cmocka_unit_test(test_full_disk_refuses_inserts_and_recovers),
     };
     int failures = cmocka_run_group_tests(tests, NULL, NULL);
