@@ -231,6 +231,15 @@ static phase run_phase(bench* b, int appenders, int samplers, double rate) {
         }
     }
     uint64_t from[2] = {0}, to[2] = {0};
+    // every client is connected and at work before anything counts
+    for (int i = 0, waited_ms = 0; i < n && waited_ms < 20000;) {
+        if (b->s->of[i].steps > 0) {
+            i++;
+        } else {
+            hwm_sleep_ms(10);
+            waited_ms += 10;
+        }
+    }
     hwm_sleep_ms(b->seconds > 2 ? 1000 : 500);  // connections, first touches
     double start = hwm_clock_s(), cpu = cpu_s(b->server);
     for (int i = 0; i < n; i++) {
