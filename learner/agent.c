@@ -231,7 +231,7 @@ static void moments(double* sum, double* square, double count, hwm_real* mean, h
 
 void hwm_agent_refresh(hwm_agent* agent, bool controller) {
     const int O = agent->spec.obs_dim;
-    if (agent->delta_count < 2)
+    if (agent->delta_count < 2 || agent->obs_count < 2)
         return;
     hwm_replay_statistics* s = &agent->statistics;
     moments(agent->delta_sum, agent->delta_square, agent->delta_count, NULL, s->delta_std, O);

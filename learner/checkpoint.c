@@ -188,9 +188,24 @@ static void sets_of(const hwm_agent* a, nn_params* set[FILES - 1]) {
     INT(updates)                                                                                   \
     INT(best_env_steps)                                                                            \
     INT(best_updates)                                                                              \
+    INT(eval_env_steps)                                                                            \
     INT(stop_streak)                                                                               \
     INT(last_step_checkpoint)                                                                      \
     REAL(wall_s)
+
+// Sums since the last refresh of scales: doubles, so that a resumed run repeats.
+typedef struct sums {
+    const char* key;
+    double* value;  // (O)
+} sums;
+enum { SUMS = 4 };
+
+static void sums_of(const hwm_agent* a, sums s[SUMS]) {
+    s[0] = (sums){"delta_sum", a->delta_sum};
+    s[1] = (sums){"delta_square", a->delta_square};
+    s[2] = (sums){"obs_sum", a->obs_sum};
+    s[3] = (sums){"obs_square", a->obs_square};
+}
 
 static void write_state(FILE* f, const hwm_progress_state* s, const hwm_agent* a,
                         const uint32_t crcs[FILES]) {
@@ -207,16 +222,16 @@ static void write_state(FILE* f, const hwm_progress_state* s, const hwm_agent* a
     hwm_json_put_whole(&w, "model_updates", a->model_updates);
     hwm_json_put_whole(&w, "behaviour_updates", a->behaviour_updates);
     hwm_json_put_whole(&w, "skipped", a->skipped);
-    // moments since the last refresh of scales: doubles, so that a resumed run repeats
     hwm_json_put_number(&w, "delta_count", a->delta_count);
-    hwm_json_open(&w, "delta_sum", '[');
-    for (int j = 0; a->delta_sum && j < a->spec.obs_dim; j++)
-        hwm_json_put_number(&w, NULL, a->delta_sum[j]);
-    hwm_json_close(&w);
-    hwm_json_open(&w, "delta_square", '[');
-    for (int j = 0; a->delta_sum && j < a->spec.obs_dim; j++)
-        hwm_json_put_number(&w, NULL, a->delta_square[j]);
-    hwm_json_close(&w);
+    hwm_json_put_number(&w, "obs_count", a->obs_count);
+    sums s_of[SUMS];
+    sums_of(a, s_of);
+    for (int k = 0; k < SUMS; k++) {
+        hwm_json_open(&w, s_of[k].key, '[');
+        for (int j = 0; s_of[k].value && j < a->spec.obs_dim; j++)
+            hwm_json_put_number(&w, NULL, s_of[k].value[j]);
+        hwm_json_close(&w);
+    }
     hwm_json_open(&w, "crc32c", '{');
     for (int i = 0; i < FILES; i++)
         hwm_json_put_whole(&w, files[i], crcs[i]);
@@ -241,10 +256,13 @@ static hwm_status state_parse(const hwm_json* o, const char* path, hwm_progress_
     a->behaviour_updates = hwm_json_whole(o, "behaviour_updates", 0);
     a->skipped = hwm_json_whole(o, "skipped", 0);
     a->delta_count = hwm_json_number(o, "delta_count", 0);
-    const hwm_json *sum = hwm_json_at(o, "delta_sum"), *square = hwm_json_at(o, "delta_square");
-    for (int j = 0; a->delta_sum && j < a->spec.obs_dim; j++) {
-        a->delta_sum[j] = hwm_json_number(hwm_json_member(sum, (size_t)j), "", 0);
-        a->delta_square[j] = hwm_json_number(hwm_json_member(square, (size_t)j), "", 0);
+    a->obs_count = hwm_json_number(o, "obs_count", 0);
+    sums s_of[SUMS];
+    sums_of(a, s_of);
+    for (int k = 0; k < SUMS; k++) {
+        const hwm_json* list = hwm_json_at(o, s_of[k].key);
+        for (int j = 0; s_of[k].value && j < a->spec.obs_dim; j++)
+            s_of[k].value[j] = hwm_json_number(hwm_json_member(list, (size_t)j), "", 0);
     }
     return HWM_OK;
 }

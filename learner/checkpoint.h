@@ -20,6 +20,7 @@ typedef struct hwm_progress_state {
     double wall_s;     // training time of all sessions of this run
     double best_mean;  // of evaluation; -INFINITY: none yet
     int64_t best_env_steps, best_updates;
+    int64_t eval_env_steps;        // simulated for evaluation so far, never trained on
     int64_t stop_streak;           // evaluations in a row at stop_return
     int64_t last_step_checkpoint;  // env_steps of the last step-N
 } hwm_progress_state;

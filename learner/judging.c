@@ -13,6 +13,7 @@ static hwm_status evaluate_here(hwm_run* l, const float* phi, int episodes, uint
     request.episodes = episodes;
     request.seed = seed;
     hwm_status status = hwm_evaluate(l->experiment, phi, &request, &l->evaluation, err);
+    l->state.eval_env_steps += l->evaluation.env_steps;
     if (status == HWM_OK)
         *score = l->evaluation.all;
     return status;
@@ -72,6 +73,7 @@ hwm_status hwm_run_evaluate(hwm_run* l, hwm_error* err) {
             hwm_log(HWM_LOG_WARN, "learner", "evaluation lost", "reason=\"%s\"", err->text);
             return HWM_OK;
         }
+        l->state.eval_env_steps += result.env_steps;
         return judge(l, l->task_phi, &result.all, err);
     }
     if (l->state.updates % config->every_updates != 0)

@@ -31,6 +31,7 @@ typedef enum row {
     EVAL_MEAN,
     EVAL_BEST,
     BEST_ENV_STEPS,
+    EVAL_ENV_STEPS,
     IMAGINED_RETURN,
     REAL_RETURN,
     OPEN_LOOP,  // per horizon: of the model, of "nothing changes", of the reward
@@ -95,6 +96,8 @@ static const row_spec rows[ROWS] = {
     [EVAL_BEST] = {"eval_best", "eval", false,
                    "the best evaluation, confirmed on further episodes"},
     [BEST_ENV_STEPS] = {"best_env_steps", "train", true, "environment steps when it was found"},
+    [EVAL_ENV_STEPS] = {"eval_env_steps", "eval", true,
+                        "environment steps of evaluations so far; none is trained on"},
     [IMAGINED_RETURN] = {"imagined_return", "train", false,
                          "discounted return from an episode's first observation, as imagined with "
                          "the same parameters as `real_return`; their gap is the first thing to "
@@ -368,6 +371,7 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     v[EVAL_MEAN] = line->eval_mean;
     v[EVAL_BEST] = s->best_mean;
     v[BEST_ENV_STEPS] = (double)s->best_env_steps;
+    v[EVAL_ENV_STEPS] = (double)s->eval_env_steps;
     v[REAL_RETURN] = line->eval_discounted;
     if (a->imagination)
         take_imagination(v, s, a, u);
