@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "fit.h"
 #include "latent.h"
 #include "run.h"
 
@@ -140,7 +141,30 @@ static hwm_status train_in_rounds(hwm_run* l, hwm_error* err) {
     return HWM_OK;
 }
 
+// A network rule starts as what predicts naive episodes best.
+static hwm_status fit_rule(hwm_run* l, hwm_error* err) {
+    nn_params* phi = l->agent->phi;
+    hwm_fit_report report;
+    l->phase = "fitting";
+    nn_params_to_float(phi, l->task_phi);
+    const hwm_status status =
+        hwm_fit_rule(l->experiment, l->experiment->train.fit_updates, l->task_phi, &report, err);
+    if (status != HWM_OK)
+        return status;
+    nn_params_from_float(phi, l->task_phi);
+    hwm_log(HWM_LOG_INFO, "learner", "rule fitted",
+            "updates=%.0f samples=%lld held_out=%lld error=%.4g of_predicting_zero=%.4g",
+            report.updates, (long long)report.samples, (long long)report.held_out, report.error,
+            report.zero);
+    return HWM_OK;
+}
+
 hwm_status hwm_run_train(hwm_run* l, hwm_error* err) {
+    if (l->state.updates == 0 && l->experiment->train.fit_updates > 0) {
+        const hwm_status fitted = fit_rule(l, err);
+        if (fitted != HWM_OK)
+            return fitted;
+    }
     if (l->experiment->run.schedule == HWM_SCHEDULE_ROUNDS)
         return train_in_rounds(l, err);
     hwm_status status = hwm_session_publish(l->session, err);

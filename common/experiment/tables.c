@@ -136,6 +136,9 @@ const hwm_config_table hwm_imagination_table = {"imagination", "rollouts inside 
 #define TRAIN_REAL(field) #field, HWM_CONFIG_REAL, offsetof(hwm_train_config, field)
 static const hwm_config_field train_fields[] = {
     {TRAIN(prefill_steps), "1000", 10, 1e9, NULL, "environment steps before the first update"},
+    {TRAIN(fit_updates), "0", 0, 1e6, NULL,
+     "rule.kind network: updates that fit it to the episodes of rule.naive before imagination; 0: "
+     "it starts at random"},
     {TRAIN(warmup_updates), "300", 0, 1e6, NULL,
      "model updates on the prefill before the first behaviour update"},
     {TRAIN_REAL(env_steps_per_update), "8", 0, 1e6, NULL,

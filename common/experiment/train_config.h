@@ -39,6 +39,7 @@ extern const hwm_config_table hwm_imagination_table;
 typedef struct hwm_train_config {
     int64_t prefill_steps;
     int64_t warmup_updates;       // model updates before the first behaviour update
+    int64_t fit_updates;          // of the network rule on naive episodes, before anything else
     double env_steps_per_update;  // 0: as fast as possible
     int64_t model_updates;        // per behaviour update
     double gamma, lambda;
