@@ -180,6 +180,97 @@ static void test_quadruped_is_mirror_symmetric(void** state) {
     hwm_envs_destroy(&b.envs);
 }
 
+// A symmetry of a body: number k of the image is sign[k] times number from[k], the first of them
+// moved by shift; likewise for actions.
+typedef struct symmetry {
+    const char* name;
+    int n, n_action;
+    int from[18], action_from[6];
+    double sign, action_sign, shift;
+} symmetry;
+
+static const symmetry symmetries[] = {
+    // left and right
+    {"cartpole_swingup", 4, 1, {0, 1, 2, 3}, {0}, -1, -1, 0},
+    {"cartpole_balance", 4, 1, {0, 1, 2, 3}, {0}, -1, -1, 0},
+    {"pendulum_swingup", 2, 1, {0, 1}, {0}, -1, -1, 0},
+    // one leg for the other
+    {"walker",
+     18,
+     6,
+     {0, 1, 2, 6, 7, 8, 3, 4, 5, 9, 10, 11, 15, 16, 17, 12, 13, 14},
+     {3, 4, 5, 0, 1, 2},
+     1,
+     1,
+     0},
+    // the same elsewhere on the floor
+    {"halfcheetah",
+     18,
+     6,
+     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17},
+     {0, 1, 2, 3, 4, 5},
+     1,
+     1,
+     7},
+    {"hopper", 12, 3, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, {0, 1, 2}, 1, 1, 7},
+};
+
+static void image_of(const symmetry* s, double* to, const double* from) {
+    for (int k = 0; k < s->n; k++) {
+        to[k] = s->sign * from[s->from[k]];
+    }
+    to[0] += s->shift;
+}
+
+static void test_bodies_are_symmetric(void** state) {
+    (void)state;
+    for (size_t c = 0; c < sizeof symmetries / sizeof *symmetries; c++) {
+        const symmetry* s = &symmetries[c];
+        hwm_env_config config = fixture_config(s->name);
+        one a, b;
+        open_one(&a, &config);
+        open_one(&b, &config);
+        assert_int_equal(a.spec->init_dim, s->n);
+        assert_int_equal(a.spec->action_dim, s->n_action);
+        double start[18], image[18];
+        hwm_envs_get_state(a.envs, 0, a.state);
+        memcpy(start, a.state, (size_t)s->n * sizeof *start);
+        image_of(s, image, start);
+        put(&a, start);
+        put(&b, image);
+        hwm_rng rng;
+        hwm_rng_init(&rng, 5, HWM_PURPOSE_TEST, 0, 0, 0);
+        double moved = 0.0;
+        for (int t = 0; t < 20; t++) {
+            for (int k = 0; k < s->n_action; k++) {
+                a.action[k] = 2.0f * hwm_rng_uniform(&rng) - 1.0f;
+            }
+            for (int k = 0; k < s->n_action; k++) {
+                b.action[k] = (float)s->action_sign * a.action[s->action_from[k]];
+            }
+            step(&a);
+            step(&b);
+            image_of(s, image, a.state);
+            for (int k = 0; k < s->n; k++) {
+                if (!(fabs(image[k] - b.state[k]) < 1e-6)) {
+                    fail_msg("%s, decision %d: number %d is %.9g, its image %.9g", s->name, t, k,
+                             b.state[k], image[k]);
+                }
+                moved += fabs(a.state[k] - start[k]);
+            }
+            // a velocity is a difference of positions over as little as 8 ms, and the first one
+            // counts from where the episode began
+            if (t > 0 && !(fabsf(a.reward - b.reward) < 2e-4f)) {
+                fail_msg("%s, decision %d: reward %g, of the image %g", s->name, t,
+                         (double)a.reward, (double)b.reward);
+            }
+        }
+        assert_true(moved > 0.5);
+        hwm_envs_destroy(&a.envs);
+        hwm_envs_destroy(&b.envs);
+    }
+}
+
 static void test_quadruped_observes_itself(void** state) {
     (void)state;
     hwm_env_config config = fixture_config("quadruped");
@@ -387,6 +478,7 @@ int main(void) {
         cmocka_unit_test(test_swingup_starts_hanging_and_lasts_a_thousand_steps),
         cmocka_unit_test(test_cartpole_conserves_energy),
         cmocka_unit_test(test_quadruped_is_mirror_symmetric),
+        cmocka_unit_test(test_bodies_are_symmetric),
         cmocka_unit_test(test_quadruped_observes_itself),
         cmocka_unit_test(test_quadruped_observation_sets),
         cmocka_unit_test(test_gear_and_damage),
