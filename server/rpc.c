@@ -69,6 +69,8 @@ static bool key_allows(hwm_server* s, const hwm_message* m, const hwm_request* r
 
 // ---- connection
 
+enum { CREDIT_MIN_BYTES = 256 << 10 };  // of one worker
+
 static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, hwm_role key_role) {
     const hwm_wire_hello* h = &r->hello;
     if (h->role != (uint32_t)key_role && key_role != HWM_ROLE_OPERATOR &&
@@ -155,6 +157,13 @@ static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, 
         session->first_env, session->environments, session->incarnation, session->version);
 
     const hwm_table_config* t = table >= 0 ? hwm_replay_table_config(s->replay, table) : NULL;
+    // the more workers, the less each may have under way: together they keep the writer busy with a
+    // few megabytes, and more would only wait in memory that no cache holds
+    uint64_t credit = (uint64_t)s->config.service.ingest_bytes / 16 / (session->rank + 1);
+    credit = credit > CREDIT_MIN_BYTES ? credit : CREDIT_MIN_BYTES;
+    if (credit > (uint64_t)s->config.service.credit_bytes) {
+        credit = (uint64_t)s->config.service.credit_bytes;
+    }
     hwm_reply reply = {.id = r->id, .kind = HWM_REPLY_HELLO};
     reply.hello = (hwm_wire_hello_reply){.table = t != NULL ? t->name : "",
                                          .experiment = t != NULL ? t->experiment : "",
@@ -163,7 +172,7 @@ static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, 
                                          .incarnation = session->incarnation,
                                          .seed = t != NULL ? t->seed : 0,
                                          .heartbeat_ms = (uint32_t)s->config.service.heartbeat_ms,
-                                         .credit_bytes = (uint64_t)s->config.service.credit_bytes,
+                                         .credit_bytes = credit,
                                          .server_version = HWM_VERSION,
                                          .endpoint = hwm_link_endpoint(s->link),
                                          .signature = t != NULL ? &t->signature : NULL};
