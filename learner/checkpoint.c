@@ -191,6 +191,7 @@ static void sets_of(const hwm_agent* a, nn_params* set[FILES - 1]) {
     INT(eval_env_steps)                                                                            \
     INT(stop_streak)                                                                               \
     INT(last_step_checkpoint)                                                                      \
+    INT(rounds)                                                                                    \
     REAL(wall_s)
 
 // Sums since the last refresh of scales: doubles, so that a resumed run repeats.

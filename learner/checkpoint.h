@@ -23,6 +23,7 @@ typedef struct hwm_progress_state {
     int64_t eval_env_steps;        // simulated for evaluation so far, never trained on
     int64_t stop_streak;           // evaluations in a row at stop_return
     int64_t last_step_checkpoint;  // env_steps of the last step-N
+    int64_t rounds;                // schedule: rounds. Rounds whose updates are all done
 } hwm_progress_state;
 
 // name: latest, best or step-N. HWM_EFULL, HWM_EIO: the previous one of that name is untouched.

@@ -117,7 +117,7 @@ static void waiting(void* context) {
     report_now(l);
 }
 
-static hwm_status save(hwm_run* l, const char* name, hwm_error* err) {
+hwm_status hwm_run_save(hwm_run* l, const char* name, hwm_error* err) {
     hwm_run_remember(l);
     hwm_status status = hwm_checkpoint_save(l->options->run_dir, name, l->agent, &l->state, err);
     l->saved_s = hwm_clock_s();
@@ -128,7 +128,7 @@ static hwm_status save(hwm_run* l, const char* name, hwm_error* err) {
 // later.
 static void save_or_warn(hwm_run* l, const char* name) {
     hwm_error err = {0};
-    if (save(l, name, &err) != HWM_OK)
+    if (hwm_run_save(l, name, &err) != HWM_OK)
         hwm_log(HWM_LOG_ERROR, "checkpoint", "not saved", "name=%s reason=\"%s\"", name, err.text);
 }
 

@@ -40,6 +40,8 @@ double hwm_run_wall_s(const hwm_run* l);
 void hwm_run_remember(hwm_run* l);
 // Report and checkpoints, when they are due.
 void hwm_run_housekeeping(hwm_run* l);
+// A checkpoint now, whatever its interval.
+hwm_status hwm_run_save(hwm_run* l, const char* name, hwm_error* err);
 bool hwm_run_finished(const hwm_run* l);
 
 // ---- judging.c

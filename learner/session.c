@@ -80,6 +80,11 @@ static hwm_status create_table(hwm_session* s, const char* text, hwm_error* err)
     table->limiter.prefetch_steps =
         (int64_t)((double)(e->train.updates_in_flight + 1) * per_update +
                   e->replay.slack_updates * per_update);
+    if (rounds) {  // chunks are committed in one order, whatever their arrival
+        table->order_streams = (uint32_t)(workers * e->worker.environments);
+        table->order_first_steps = (uint32_t)hwm_experiment_round_rows(e, 1);
+        table->order_steps = (uint32_t)hwm_experiment_round_rows(e, 2);
+    }
     table->capacity_steps = e->replay.capacity_steps;
     table->capacity_bytes = e->replay.capacity_bytes;
     table->max_times_sampled = (uint32_t)e->replay.max_times_sampled;
@@ -193,14 +198,15 @@ hwm_session_counters* hwm_session_counters_of(hwm_session* session) {
     return &session->counters;
 }
 
-hwm_status hwm_session_publish(hwm_session* s, hwm_error* err) {
+static hwm_status publish(hwm_session* s, uint64_t version, hwm_error* err) {
     if (s->agent->latent)
         hwm_latent_export(s->agent->latent, s->agent->phi);
     nn_params_to_float(s->agent->phi, s->phi);
-    // what an agent acts with is needed while it acts; a rule as long as its weights are stored
-    const hwm_block_tag tag = s->agent->latent ? HWM_BLOCK_ACTING : HWM_BLOCK_RULE;
-    const uint64_t known = hwm_client_announced(s->client, "controller");
-    const uint64_t version = (known > s->counters.version ? known : s->counters.version) + 1;
+    // what an agent acts with is needed while it acts; a rule as long as its weights are stored,
+    // and everything where workers may have to repeat a run
+    const bool acting =
+        s->agent->latent && s->experiment->run.schedule != HWM_SCHEDULE_ROUNDS;
+    const hwm_block_tag tag = acting ? HWM_BLOCK_ACTING : HWM_BLOCK_RULE;
     hwm_status status = hwm_client_publish(s->client, "controller", version, tag,
                                            &s->agent->phi->list, s->phi, err);
     if (status != HWM_OK)
@@ -211,7 +217,23 @@ hwm_status hwm_session_publish(hwm_session* s, hwm_error* err) {
     return HWM_OK;
 }
 
+hwm_status hwm_session_publish(hwm_session* s, hwm_error* err) {
+    const uint64_t known = hwm_client_announced(s->client, "controller");
+    return publish(s, (known > s->counters.version ? known : s->counters.version) + 1, err);
+}
+
 // ---- rounds
+
+hwm_status hwm_session_publish_round(hwm_session* s, uint64_t version, hwm_error* err) {
+    hwm_error why = {0};
+    hwm_status status = publish(s, version, &why);
+    if (status == HWM_EEXIST)
+        return hwm_fail(err, status,
+                        "version %llu on the server is not what this run computes: another "
+                        "program, machine or experiment made it (%s)",
+                        (unsigned long long)version, why.text);
+    return status == HWM_OK ? status : hwm_fail(err, status, "%s", why.text);
+}
 
 // Rows in the table, as the server's statistics have them.
 static int64_t rows_stored(hwm_session* s) {

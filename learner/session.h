@@ -35,6 +35,9 @@ int64_t hwm_session_steps_per_update(const hwm_session* session);
 // Publishes phi as the next version and remembers it for materialising.
 hwm_status hwm_session_publish(hwm_session* session, hwm_error* err);
 
+// schedule: rounds. Publishes phi as exactly that version; where a run that was killed had
+// published it already, it must be the same. HWM_EEXIST: it is not.
+hwm_status hwm_session_publish_round(hwm_session* session, uint64_t version, hwm_error* err);
 // schedule: rounds. Wait until the table holds exactly `rows` committed rows. HWM_ECLOSED: a stop
 // was asked for; HWM_EPROTO: it holds more.
 hwm_status hwm_session_wait_rows(hwm_session* session, int64_t rows, hwm_error* err);

@@ -104,41 +104,49 @@ static hwm_status one_update(hwm_run* l, hwm_error* err) {
     return status;
 }
 
-// Worker and learner take turns: round k is collected with version k, then exactly its share of
+// Workers and learner take turns: round k is collected with version k, then exactly its share of
 // updates follows. Every draw is a function of the seed and of counters, so two runs end with the
 // same bits.
-static hwm_status train_in_rounds(hwm_run* l, hwm_error* err) {
-    const hwm_experiment* e = l->experiment;
-    const int64_t repeat = l->agent->spec.action_repeat, all = e->worker.environments;
-    const int64_t prefill = hwm_experiment_round_rows(e, 1) * all;
-    if (l->state.updates > 0)
-        return hwm_fail(
-            err, HWM_EUNSUPPORTED,
-            "%s: a run with run.schedule = rounds cannot be resumed: begin it anew in an "
-            "empty directory",
-            l->options->run_dir);
-    int64_t rows = 0;
-    for (uint64_t version = 1; !hwm_run_finished(l); version++) {
+//
+// RESUME  The checkpoint of a round is written before the next version is published, so the table
+// never holds more than the round after the one a resumed run continues at. That round's version is
+// computed again and must be the one that was published; what is missing of its rows follows from
+// workers, which repeat what they did.
+static hwm_status one_round(hwm_run* l, uint64_t version, int64_t rows, int64_t updates,
+                            hwm_error* err) {
+    hwm_status status = hwm_session_publish_round(l->session, version, err);
+    if (status == HWM_OK)
+        status = hwm_session_wait_rows(l->session, rows, err);
+    if (status == HWM_OK && version == 1)
+        status = warm_up(l, err);
+    l->phase = "training";
+    while (status == HWM_OK && l->state.updates < updates) {
         if (hwm_signals_stop_requested())
             return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
-        hwm_status status = hwm_session_publish(l->session, err);
-        rows += hwm_experiment_round_rows(e, version) * all;
-        if (status == HWM_OK)
-            status = hwm_session_wait_rows(l->session, rows, err);
-        if (status == HWM_OK && version == 1)
-            status = warm_up(l, err);
-        l->phase = "training";
-        const int64_t target =
-            (int64_t)((double)((rows - prefill) * repeat) / e->train.env_steps_per_update);
-        while (status == HWM_OK && l->state.updates < target) {
-            status = one_update(l, err);
-            hwm_run_housekeeping(l);
-        }
-        if (status != HWM_OK)
-            return status;
-        hwm_run_remember(l);
+        status = one_update(l, err);
+        hwm_run_housekeeping(l);
     }
-    return HWM_OK;
+    if (status != HWM_OK)
+        return status;
+    l->state.rounds = (int64_t)version;
+    return hwm_run_save(l, "latest", err);
+}
+
+static hwm_status train_in_rounds(hwm_run* l, hwm_error* err) {
+    const hwm_experiment* e = l->experiment;
+    const int64_t repeat = l->agent->spec.action_repeat;
+    const int64_t all = e->run.workers * e->worker.environments;
+    const int64_t first = hwm_experiment_round_rows(e, 1) * all,
+                  each = hwm_experiment_round_rows(e, 2) * all;
+    hwm_status status = HWM_OK;
+    while (status == HWM_OK && !hwm_run_finished(l)) {
+        if (hwm_signals_stop_requested())
+            return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
+        const int64_t later = l->state.rounds * each;  // rows beyond the prefill
+        const int64_t updates = (int64_t)((double)(later * repeat) / e->train.env_steps_per_update);
+        status = one_round(l, (uint64_t)l->state.rounds + 1, first + later, updates, err);
+    }
+    return status;
 }
 
 // A network rule starts as what predicts naive episodes best.

@@ -22,6 +22,7 @@ struct hwm_feed {
     set acting;
     set* kept;  // (kept_max) older ones; behind n_kept spare ones
     int n_kept, n_sets, kept_max;
+    bool in_order;
 };
 
 static bool allocate_set(const hwm_controller* c, set* s) {
@@ -70,16 +71,24 @@ void hwm_feed_destroy(hwm_feed** feed) {
     }
 }
 
+void hwm_feed_in_order(hwm_feed* f) {
+    f->in_order = true;
+}
+
 hwm_status hwm_feed_update(hwm_feed* f, hwm_client* client, hwm_error* err) {
     uint64_t newest = hwm_client_announced(client, HWM_CONTROLLER_SET);
     uint64_t have = f->waiting ? f->waiting : f->acting.version;
     if (newest <= have) {
         return HWM_OK;
     }
+    if (f->in_order && f->waiting) {
+        return HWM_OK;
+    }
     const hwm_param_list* list = f->list;
-    uint64_t got = 0;
+    uint64_t got = 0, wanted = f->in_order ? f->acting.version + 1 : 0;
     f->waiting = 0;  // what waits is overwritten now
-    hwm_status s = hwm_client_fetch(client, HWM_CONTROLLER_SET, 0, list, f->fetched, &got, err);
+    hwm_status s =
+        hwm_client_fetch(client, HWM_CONTROLLER_SET, wanted, list, f->fetched, &got, err);
     if (s) {
         return s;
     }

@@ -18,6 +18,8 @@ typedef struct hwm_feed hwm_feed;
 hwm_status hwm_feed_create(hwm_feed** out, const hwm_controller* controller,
                            const hwm_param_list* list, int kept_max, hwm_error* err);
 void hwm_feed_destroy(hwm_feed** feed);
+// From now on versions follow each other without gaps: schedule rounds.
+void hwm_feed_in_order(hwm_feed* feed);
 // Fetch what has been announced since. HWM_OK: nothing newer, or newer parameters wait. Other: the
 // fetch failed, to be tried again at the next call.
 hwm_status hwm_feed_update(hwm_feed* feed, hwm_client* client, hwm_error* err);

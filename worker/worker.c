@@ -123,6 +123,10 @@ static hwm_status count_environments(worker* w, hwm_error* err) {
     return s;
 }
 
+static bool in_rounds(const worker* w) {
+    return w->now.experiment->run.schedule == HWM_SCHEDULE_ROUNDS;
+}
+
 // Everything that follows from a hello.
 static hwm_status begin(worker* w, hwm_error* err) {
     const hwm_hello* hello = hwm_client_hello(w->client);
@@ -141,6 +145,9 @@ static hwm_status begin(worker* w, hwm_error* err) {
     s = s ? s : hwm_tasks_create(&a->tasks, a->experiment, list, err);
     if (s) {
         return s;
+    }
+    if (in_rounds(w)) {
+        hwm_feed_in_order(a->feed);
     }
     const hwm_worker_config* config = &a->experiment->worker;
     hwm_rollout_config rollout = hwm_rollout_default_config();
@@ -242,6 +249,13 @@ static bool window_open(const worker* w) {
     return w->appended - hwm_client_acknowledged(w->client) < window;
 }
 
+// schedule: rounds. A worker that begins again repeats the rounds that are over: what they gave is
+// stored, and is not sent again.
+static bool repeats(const worker* w) {
+    return in_rounds(w) &&
+           hwm_feed_version(w->now.feed) < hwm_client_announced(w->client, HWM_CONTROLLER_SET);
+}
+
 // Queue the chunk of environment i. Waits while the window or the backlog is full: a worker never
 // drops, it stops stepping.
 static hwm_status send_chunk(worker* w, int i, hwm_error* err) {
@@ -249,10 +263,15 @@ static hwm_status send_chunk(worker* w, int i, hwm_error* err) {
     if (!hwm_chunker_peek(w->now.chunker, i, &chunk)) {
         return HWM_OK;
     }
+    if (repeats(w)) {
+        hwm_chunker_release(w->now.chunker, i);
+        return HWM_OK;
+    }
     int64_t started = 0;
     hwm_status s = HWM_EAGAIN;
     while (s == HWM_EAGAIN) {
-        if (window_open(w)) {
+        // a round's chunks are acknowledged in one order, those of other workers among them
+        if (in_rounds(w) || window_open(w)) {
             s = hwm_client_append(w->client, hwm_chunker_signature(w->now.chunker), &chunk, err);
             if (s != HWM_EAGAIN) {
                 break;
@@ -348,7 +367,7 @@ static hwm_status roll(worker* w, hwm_error* err) {
     for (int i = 0; i < r->E; i++) {
         const hwm_param_ref ref = hwm_feed_ref(a->feed, r->held_coef[i]);
         bool complete = hwm_chunker_record(a->chunker, r, i, &ref);
-        if (r->flags[i] & HWM_FLAG_LAST) {
+        if (r->flags[i] & HWM_FLAG_LAST && !repeats(w)) {
             report_episode(w, i);
         }
         if (complete || (flush_ns && now - hwm_chunker_since_ns(a->chunker, i) > flush_ns)) {
@@ -404,7 +423,7 @@ static void apply_parameters(worker* w) {
 // the end of a chunk, and the next one waits for the next version.
 static bool round_over(const worker* w) {
     const hwm_experiment* e = w->now.experiment;
-    return e->run.schedule == HWM_SCHEDULE_ROUNDS && hwm_feed_version(w->now.feed) > 0 &&
+    return in_rounds(w) && hwm_feed_version(w->now.feed) > 0 &&
            w->now.round_rows >= hwm_experiment_round_rows(e, hwm_feed_version(w->now.feed));
 }
 

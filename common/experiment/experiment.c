@@ -53,9 +53,9 @@ static hwm_status check(const hwm_experiment* e, hwm_error* err) {
                  "at experience\n",
                  e->imagination.fraction_continued);
     if (e->run.schedule == HWM_SCHEDULE_ROUNDS) {
-        if (e->run.workers != 1)
-            COMPLAIN("run.schedule = rounds takes one worker, not %lld: give it more environments "
-                     "(worker.environments) and threads\n",
+        if (e->run.workers < 1)
+            COMPLAIN("run.schedule = rounds must know how many workers there are: run.workers is "
+                     "%lld\n",
                      (long long)e->run.workers);
         if (e->worker.flush_ms != 0)
             COMPLAIN("run.schedule = rounds takes worker.flush_ms = 0, not %lld: time must not "
@@ -143,7 +143,7 @@ void hwm_experiment_destroy(hwm_experiment** experiment) {
 }
 
 int64_t hwm_experiment_round_rows(const hwm_experiment* e, uint64_t version) {
-    const int64_t repeat = e->env.action_repeat, all = e->worker.environments,
+    const int64_t repeat = e->env.action_repeat, all = e->run.workers * e->worker.environments,
                   chunk = e->worker.chunk_steps;
     const int64_t steps = version <= 1 ? e->train.prefill_steps : e->run.round_steps;
     const int64_t rows = (steps + repeat * all - 1) / (repeat * all);

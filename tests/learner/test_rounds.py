@@ -1,18 +1,26 @@
-"""schedule: rounds. Two runs of the real programs with one seed end with the same parameters, optimisers and pool, bit for bit, and with
-as much experience; another seed ends elsewhere; what cannot be repeated is refused."""
+"""schedule: rounds. Two runs of the real programs with one seed end with the same parameters, optimisers and pool and with the same
+experience, bit for bit, however many workers share the environments; another seed ends elsewhere; a run whose programs are all killed
+with kill -9, and one whose worker or learner is killed, resume and end where the run that nobody touched did."""
 
+import hashlib
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["HWM_SOURCE_DIR"], "tests", "e2e"))
-from runs import Scratch, expect, finish, last, small_set  # noqa: E402
+from runs import Scratch, children, expect, finish, hwm, kill, last, small_set, wait_for  # noqa: E402
 
 FILES = ["controller", "model", "critic", "training"]
 
 
+def start(scratch, name, seed, *more):
+    arguments = ["--deterministic", "--seed", str(seed), "--max-env-steps", "1000", "--episodes", "2", *small_set(run__round_steps=64), *more]
+    return scratch.train(*arguments, run_dir=scratch.run_dir(name))
+
+
 def run(scratch, name, seed, *more):
-    arguments = ["--deterministic", "--seed", str(seed), "--max-env-steps", "700", "--episodes", "2", *small_set(run__round_steps=64), *more]
-    return finish(scratch.train(*arguments, run_dir=scratch.run_dir(name)), 100)
+    code, out, err = finish(start(scratch, name, seed, *more), 100)
+    expect(code == 0, name, "exit", code, out, err)
 
 
 def content(scratch, run_name, file):
@@ -20,21 +28,60 @@ def content(scratch, run_name, file):
         return f.read()
 
 
+def replay(scratch, name):
+    """Every stored step with the weights it had, as `hwm materialise` recovers them."""
+    return hashlib.sha256(exported(scratch, name)).hexdigest()
+
+
+def exported(scratch, name):
+    out = os.path.join(scratch.run_dir(name), "all.csv")
+    code, said, err = hwm("replay", os.path.join(scratch.run_dir(name), "replay"), "--out", out)
+    expect(code == 0, "hwm replay", code, said, err)
+    with open(out, "rb") as f:
+        return f.read()
+
+
+def same(scratch, one, other):
+    for file in FILES:
+        expect(content(scratch, one, file) == content(scratch, other, file), f"{file} of {one} and {other} differ")
+    for key in ("env_steps", "updates", "eval_mean", "model_loss", "actor_loss", "replay_steps"):
+        a, b = last(scratch.run_dir(one), key), last(scratch.run_dir(other), key)
+        expect(a == b, key, "of", one, a, "of", other, b)
+
+
+def interrupted(scratch, name, program, at_updates, seed=5):
+    """Kills a program of a run, or all of them, in mid-training; where the run ended with it, starts it again."""
+    process = start(scratch, name, seed)
+    wait_for("training", lambda: last(scratch.run_dir(name), "updates") >= at_updates, 60, process)
+    if program:
+        for pid in children(process, program):
+            kill(pid)
+    else:
+        for one in ("hwm-worker", "hwm-learner", "hwm-server"):
+            for pid in children(process, one):
+                kill(pid)
+        kill(process.pid, signal.SIGKILL)
+    code, out, err = finish(process, 100)
+    if code != 0:
+        run(scratch, name, seed)
+
+
 with Scratch() as s:
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
-        code, out, err = run(s, name, seed)
-        expect(code == 0, name, "exit", code, out, err)
+        run(s, name, seed)
+    same(s, "a", "b")
     for file in FILES:
-        expect(content(s, "a", file) == content(s, "b", file), file, "differs between two runs with one seed")
         expect(content(s, "a", file) != content(s, "c", file), file, "is the same for two seeds")
-    for key in ("env_steps", "updates", "eval_mean", "model_loss", "actor_loss", "replay_steps"):
-        expect(last(s.run_dir("a"), key) == last(s.run_dir("b"), key), key, last(s.run_dir("a"), key), last(s.run_dir("b"), key))
-    expect(last(s.run_dir("a"), "env_steps") >= 700, last(s.run_dir("a"), "env_steps"))
-    # a run of this kind is not resumed, and says so
-    code, out, err = run(s, "a", 5, "--set", "run.max_env_steps=2000")
-    expect(code != 0, "resumed", out, err)
-    with open(os.path.join(s.run_dir("a"), "logs", "learner.log"), encoding="utf-8") as f:
-        expect("cannot be resumed" in f.read(), "learner.log does not say that the run cannot be resumed")
-    code, out, err = run(s, "d", 5, "--set", "worker.flush_ms=5")
+    expect(last(s.run_dir("a"), "env_steps") >= 1000, last(s.run_dir("a"), "env_steps"))
+    # the same environments in the hands of two workers
+    run(s, "two", 5, "--workers", "2", "--set", "worker.environments=2")
+    same(s, "a", "two")
+    interrupted(s, "killed", None, 30)
+    same(s, "a", "killed")
+    interrupted(s, "killed_worker", "hwm-worker", 20)
+    same(s, "a", "killed_worker")
+    interrupted(s, "killed_learner", "hwm-learner", 40)
+    same(s, "a", "killed_learner")
+    code, out, err = finish(start(s, "d", 5, "--set", "worker.flush_ms=5"), 100)
     expect(code == 2 and "flush_ms" in err, "flush_ms", code, err)
 print("ok")
