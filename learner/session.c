@@ -204,8 +204,7 @@ static hwm_status publish(hwm_session* s, uint64_t version, hwm_error* err) {
     nn_params_to_float(s->agent->phi, s->phi);
     // what an agent acts with is needed while it acts; a rule as long as its weights are stored,
     // and everything where workers may have to repeat a run
-    const bool acting =
-        s->agent->latent && s->experiment->run.schedule != HWM_SCHEDULE_ROUNDS;
+    const bool acting = s->agent->latent && s->experiment->run.schedule != HWM_SCHEDULE_ROUNDS;
     const hwm_block_tag tag = acting ? HWM_BLOCK_ACTING : HWM_BLOCK_RULE;
     hwm_status status = hwm_client_publish(s->client, "controller", version, tag,
                                            &s->agent->phi->list, s->phi, err);

@@ -87,6 +87,14 @@ hwm_status hwm_replay_assign(hwm_replay* replay, int table, int environments, ui
         memcpy(used, t->range_used, (size_t)t->n_ranges * sizeof *used);
     }
     hwm_table_state state = t->state;
+    if (at == t->n_ranges && t->order.streams > 0 &&
+        (uint64_t)state.next_env + (uint64_t)environments > t->order.streams) {
+        status = hwm_fail(err, HWM_EAGAIN,
+                          "rounds of %u environments: all are held, by a worker that lives or is "
+                          "not yet taken for dead",
+                          t->order.streams);
+        goto done;
+    }
     if (at == t->n_ranges) {
         range[at] = (hwm_env_range){state.next_env, (uint32_t)environments, 0};
         state.next_env += (uint32_t)environments;

@@ -467,7 +467,8 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
         if (evolves(w)) {
             continue;
         }
-        if (w->now.per_episode || hwm_chunker_empty(w->now.chunker)) {
+        // a worker that repeats a round may know later versions already
+        if (in_rounds(w) ? idle : w->now.per_episode || hwm_chunker_empty(w->now.chunker)) {
             fetch_parameters(w);
             apply_parameters(w);
         }
