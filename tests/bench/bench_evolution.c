@@ -26,8 +26,8 @@ typedef struct bench_case {
 } bench_case;
 
 static const bench_case cases[] = {
-    {"cartpole", "{name: cartpole}", "{hidden: [16]}", 512, 16, 16},
-    {"quadruped", "{name: quadruped}", "{hidden: [32]}", 16, 1, 2},
+    {"cartpole", "{name: cartpole}", "{hidden: [16]}", 128, 16, 16},
+    {"quadruped", "{name: quadruped}", "{hidden: [32]}", 8, 1, 1},
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
