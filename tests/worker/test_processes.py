@@ -63,7 +63,7 @@ def main():
             for how in (signal.SIGSTOP, signal.SIGKILL):
                 os.kill(late.pid, how)
                 before = worker(first.pid)["env_steps"]
-                took = wait(f"R4: progress beside {how.name}", 10, lambda: worker(first.pid)["env_steps"] > before + 300)
+                took = wait(f"R4: progress beside {how.name}", 30, lambda: worker(first.pid)["env_steps"] > before + 300)
                 print(f"R4 300 steps in {took:.2f} s beside {how.name}")
 
             paced = start(folder, "worker-2", "--server", endpoint, "--environments", "2", "--pace-hz", "25")
