@@ -228,7 +228,9 @@ static void take_part(hwm_client* c, const hwm_reply* r, void* context) {
         snprintf(c->call.message, sizeof c->call.message, "%.1023s", e.text);
         return;
     }
-    memcpy((uint8_t*)f->values + p->offset, p->values.data, p->values.size);
+    if (p->values.size > 0) {  // a rule of constants publishes no values
+        memcpy((uint8_t*)f->values + p->offset, p->values.data, p->values.size);
+    }
     f->version = p->version;
     f->size = p->size;
     f->crc = p->crc;
