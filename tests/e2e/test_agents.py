@@ -1,5 +1,5 @@
 """Every kind of agent through the same programs: a short run, then `hwm eval` on its checkpoint, with nothing else running, repeats
-to the last digit; its controls are there.
+to the last digit; where weights change, its controls are there.
 
 usage: test_agents.py latent|dreamer|random
 """
@@ -35,11 +35,13 @@ def main(kind):
         code, out, err = hwm("eval", "--checkpoint", run, "--json", "--controls", timeout_s=200)
         expect(code == 0, err)
         again = json.loads(out)
-        expect(again["mean"] == judged["mean"] and again["controls"] == judged["controls"], again, judged)
-        if kind != "dreamer":
+        expect(again["mean"] == judged["mean"] and again.get("controls") == judged.get("controls"), again, judged)
+        print(f"{kind}: return {again['mean']:.1f}")
+        if kind == "dreamer":  # nothing in it is plastic
+            expect("controls" not in again, again)
+        else:
             # the agent's updates are what is zeroed and frozen
             expect(again["controls"]["zeroed"]["mean"] == again["controls"]["frozen_at_0"]["mean"] != again["mean"], again)
-        print(f"{kind}: return {again['mean']:.1f}, zeroed {again['controls']['zeroed']['mean']:.1f}")
 
 
 main(sys.argv[1])

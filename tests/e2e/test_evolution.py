@@ -1,5 +1,5 @@
-"""A generation whose workers die: half of four workers are killed while they evaluate individuals, and the run ends with the
-same parameters, bit for bit, as one that nobody disturbed. Real processes; 12 generations (40 with HWM_FULL)."""
+"""A generation whose workers die: half of four workers are killed while they hold leases, and the run ends with the
+same parameters, bit for bit, as one that nobody disturbed. Real processes; 8 generations (30 with HWM_FULL)."""
 
 import json
 import os
@@ -12,10 +12,11 @@ from runs import BIN, SOURCE, Scratch, expect, wait_for
 
 FULL = os.environ.get("HWM_FULL") == "1"
 EXPERIMENT = os.path.join(SOURCE, "deploy", "experiments", "cartpole_es.yaml")
-GENERATIONS = 40 if FULL else 12
+GENERATIONS = 30 if FULL else 8
+TASKS = 16  # of a generation
 SETTINGS = [
-    f"run.max_updates={GENERATIONS}", "run.max_env_steps=0", "run.workers=0", "run.report_interval_s=0.2", "evolution.population=64",
-    "evolution.episodes=16", "evolution.task_individuals=2", "evolution.lr=0.05", "evaluation.every_updates=1000",
+    f"run.max_updates={GENERATIONS}", "run.max_env_steps=0", "run.workers=0", "run.report_interval_s=0.2", f"evolution.population={2 * TASKS}",
+    "evolution.episodes=48", "evolution.task_individuals=2", "evolution.lr=0.05", "evaluation.every_updates=1000",
     "evaluation.lease_ms=1500", "evaluation.episodes=4", "evaluation.confirm_episodes=4",
 ]
 
@@ -36,28 +37,18 @@ def tasks_of(endpoint):
     return (stats(endpoint) or {}).get("tasks") or {}
 
 
-def die_holding_leases(endpoint, workers, learner):
-    """Stop them in mid-generation until the others have done all that is left, so that what is leased is theirs; then kill."""
-    for _ in range(50):
+def stopped_with_leases(endpoint, workers):
+    """Only they are there: stop them in mid-generation, when tasks are theirs. Nothing goes on then."""
+    wait_for("the second generation", lambda: tasks_of(endpoint).get("completed", 0) > TASKS, 120)
+    for _ in range(100):
         for worker in workers:
             worker.send_signal(signal.SIGSTOP)
-        held = wait_for("the rest of the generation", lambda: settled(endpoint), 30)
-        if held > 1 or learner.poll() is not None:
-            break
+        if tasks_of(endpoint)["leased"] > 0:
+            return
         for worker in workers:
             worker.send_signal(signal.SIGCONT)
-    for worker in workers:
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-
-
-def settled(endpoint):
-    """How many leases stay as they are while nothing waits, plus 1; None: things still move."""
-    before = tasks_of(endpoint)
-    time.sleep(0.2)
-    after = tasks_of(endpoint)
-    still = before == after and after.get("waiting") == 0
-    return after["leased"] + 1 if still else None
+        time.sleep(0.01)
+    raise AssertionError("they never held a lease")
 
 
 def evolve(scratch, name, workers, kill):
@@ -66,10 +57,14 @@ def evolve(scratch, name, workers, kill):
     server = start(scratch, f"{name}.server.log", os.path.join(BIN, "hwm-server"), "--listen", endpoint, "--dir", os.path.join(scratch.path, name + ".db"))
     sets = [word for item in SETTINGS for word in ("--set", item)]
     learner = start(scratch, f"{name}.learner.log", os.path.join(BIN, "hwm-learner"), "--server", endpoint, "--experiment", EXPERIMENT, "--run-dir", run, *sets)
-    team = [start(scratch, f"{name}.worker{k}.log", os.path.join(BIN, "hwm-worker"), "--server", endpoint, "--environments", "1") for k in range(workers)]
+    worker = lambda k: start(scratch, f"{name}.worker{k}.log", os.path.join(BIN, "hwm-worker"), "--server", endpoint, "--environments", "1")
+    team = [worker(k) for k in range(kill or workers)]
     if kill:
-        wait_for("the third generation", lambda: tasks_of(endpoint).get("completed", 0) > 3 * 32 + 5, 120)
-        die_holding_leases(endpoint, team[:kill], learner)
+        stopped_with_leases(endpoint, team)
+        for process in team:
+            process.kill()
+            process.wait()
+        team += [worker(k) for k in range(kill, workers)]
     wait_for("the end", lambda: learner.poll() is not None, 200)
     expect(learner.returncode == 0, "learner ended with", learner.returncode)
     tasks = stats(endpoint)["tasks"]
