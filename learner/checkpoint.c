@@ -144,8 +144,12 @@ static void training_gather(training* t, hwm_agent* a) {
             hwm_imagination_pool_save(p[i].pool, x);
         else if (p[i].range)
             x[0] = (float)p[i].range->reward_min, x[1] = (float)p[i].range->reward_max;
-        for (size_t j = 0; j < p[i].count; j++)
-            x[j] = p[i].wide ? (float)p[i].wide[j] : (float)p[i].numbers[j];
+        else if (p[i].wide)
+            for (size_t j = 0; j < p[i].count; j++)
+                x[j] = (float)p[i].wide[j];
+        else if (p[i].numbers)
+            for (size_t j = 0; j < p[i].count; j++)
+                x[j] = (float)p[i].numbers[j];
     }
 }
 
@@ -162,10 +166,11 @@ static void training_scatter(const training* t, hwm_agent* a) {
             hwm_imagination_pool_load(p[i].pool, x);
         else if (p[i].range)
             p[i].range->reward_min = (hwm_real)x[0], p[i].range->reward_max = (hwm_real)x[1];
-        for (size_t j = 0; j < p[i].count; j++)
-            if (p[i].wide)
+        else if (p[i].wide)
+            for (size_t j = 0; j < p[i].count; j++)
                 p[i].wide[j] = (double)x[j];
-            else
+        else if (p[i].numbers)
+            for (size_t j = 0; j < p[i].count; j++)
                 p[i].numbers[j] = (hwm_real)x[j];
     }
 }

@@ -133,8 +133,8 @@ static hwm_status play(fit* f, hwm_error* err) {
     for (int t = 0; t < ROWS; t++) {
         hwm_rollout_think(r, f->coef, NULL);
         memcpy(old, r->state, hwm_lanes_size(r->E, state) * sizeof *old);
-        uint8_t ends[ENVIRONMENTS];
-        float reward[ENVIRONMENTS];
+        uint8_t ends[ENVIRONMENTS] = {0};
+        float reward[ENVIRONMENTS] = {0};
         for (int i = 0; i < r->E; i++) {
             ends[i] = r->flags[i] & (HWM_FLAG_LAST | HWM_FLAG_STILL);
             reward[i] = r->flags[i] & HWM_FLAG_FIRST ? 0 : r->mean_reward[i];

@@ -136,7 +136,7 @@ bool hwm_chunker_record(hwm_chunker* w, const hwm_rollout* r, int i, const hwm_p
     } agent[2] = {{w->u, r->agent ? r->agent->u : NULL},
                   {w->view, r->agent ? r->agent->view : NULL}};
     for (int k = 0; k < 2; k++) {
-        if (agent[k].column >= 0) {
+        if (agent[k].column >= 0 && agent[k].rows) {
             const size_t n = bytes[agent[k].column];
             memcpy(o->column[agent[k].column] + t * n, agent[k].rows + e * (n / sizeof(float)), n);
         }

@@ -252,7 +252,7 @@ static uint64_t scan_folder(hwm_keyring* ring, bool load) {
         }
     }
     closedir(d);
-    if (load) {
+    if (load && ring->n > 0) {
         qsort(ring->key, (size_t)ring->n, sizeof *ring->key, by_key);
     }
     return sum;
@@ -318,5 +318,5 @@ const hwm_key_pair* hwm_keyring_find(hwm_keyring* ring, const char* public_key) 
         return NULL;
     }
     memcpy(want.public_key, public_key, HWM_KEY_TEXT);
-    return bsearch(&want, ring->key, (size_t)ring->n, sizeof want, by_key);
+    return ring->n > 0 ? bsearch(&want, ring->key, (size_t)ring->n, sizeof want, by_key) : NULL;
 }

@@ -100,7 +100,7 @@ hwm_status hwm_delta_create(hwm_delta** out, const hwm_controller* c,
         d->basis = malloc((size_t)d->inputs * n * sizeof *d->basis);
     }
     if (basis || d->view != d->synapses) {
-        d->projection = malloc((size_t)d->view * n * sizeof *d->projection);
+        d->projection = calloc((size_t)d->view * n, sizeof *d->projection);
     }
     if ((basis && !d->basis) || (d->view != d->synapses && !d->projection)) {
         hwm_delta_destroy(&d);

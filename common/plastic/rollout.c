@@ -279,7 +279,7 @@ void hwm_rollout_think(hwm_rollout* r, const hwm_real* coef, const hwm_real* del
             continue;
         }
         // the outputs are the last A activations
-        float a[64];
+        float a[64] = {0};
         const hwm_real* block = r->act + (size_t)(i / HWM_LANES) * (size_t)n * HWM_LANES;
         for (int k = 0; k < A; k++) {
             a[k] = (float)block[(size_t)(n - A + k) * HWM_LANES + (size_t)(i % HWM_LANES)];

@@ -96,7 +96,7 @@ class System:
         """Brings the number of workers to `count`, each of which has stored something."""
         while len(self.workers) < count:
             self.workers.append(self.start("worker", "--server", self.endpoint, "--table", self.table, *options))
-        alive = lambda: [w for w in self.stats()["workers"] if w["alive"] and w["chunks"] > 0]
+        alive = lambda: [w for w in self.stats()["workers"] if w["alive"] and w.get("chunks", 0) > 0]
         self.wait(f"{count} workers", lambda: len(alive()) >= count)
 
 

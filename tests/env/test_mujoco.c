@@ -232,7 +232,7 @@ static void test_bodies_are_symmetric(void** state) {
         open_one(&b, &config);
         assert_int_equal(a.spec->init_dim, s->n);
         assert_int_equal(a.spec->action_dim, s->n_action);
-        double start[18], image[18];
+        double start[18], image[18] = {0};
         hwm_envs_get_state(a.envs, 0, a.state);
         memcpy(start, a.state, (size_t)s->n * sizeof *start);
         image_of(s, image, start);

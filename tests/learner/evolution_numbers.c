@@ -37,7 +37,7 @@ int main(void) {
     double fitness[INDIVIDUALS], rank[INDIVIDUALS];
     hwm_ranked order[INDIVIDUALS];
     if (!phi || !out || !wide || !sum || !grad)
-        return 1;
+        abort();
     for (size_t k = 0; k < n; k++)
         phi[k] = (float)sin(3.0 * (double)k);
     printf("{\"sigma\": %.17g, \"tensors\": [", sigma);

@@ -65,6 +65,10 @@ static void fill_batch(const hwm_latent* l, hwm_batch* b, uint32_t row[3], uint3
             x[k] = 0.9f * sinf((float)k + 10.0f * (float)c);
     }
     uint8_t* flags = b->column[HWM_COLUMN_FLAGS];
+    if (!flags) {
+        fail_msg("no memory for a batch");
+        return;
+    }
     flags[0] = HWM_FLAG_FIRST;
     flags[T + 1] = HWM_FLAG_LAST | HWM_FLAG_TERMINAL;
     flags[T + 2] = HWM_FLAG_FIRST;
