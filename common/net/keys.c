@@ -318,5 +318,5 @@ const hwm_key_pair* hwm_keyring_find(hwm_keyring* ring, const char* public_key) 
         return NULL;
     }
     memcpy(want.public_key, public_key, HWM_KEY_TEXT);
-    return ring->n > 0 ? bsearch(&want, ring->key, (size_t)ring->n, sizeof want, by_key) : NULL;
+    return bsearch(&want, ring->key, (size_t)ring->n, sizeof want, by_key);
 }
