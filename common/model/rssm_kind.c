@@ -131,7 +131,7 @@ static void rssm_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng*
     hwm_rssm_bind(&m->rssm, model->tape, model->params, false, &v);
     const hwm_rssm_unrolled u = hwm_rssm_unroll(&v, model->tape, &b);
     hwm_rssm_losses l;
-    hwm_rssm_loss(&v, model->tape, &b, &u, &l);
+    hwm_rssm_loss(&v, model->tape, &b, &u, 1.0, &l);
     l.obs = change_loss(m, model->tape, &b, &u);
     l.total += l.obs;
     nn_tape_backward(model->tape);
