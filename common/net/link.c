@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "net/wire.h"
 
@@ -15,6 +16,7 @@ enum {
     CONNECT_TIMEOUT_MS = 5000,  // of one TCP attempt
     HANDSHAKE_MS = 5000,
     KEEP_BYTES_MIN = 16384,
+    IO_THREADS_MAX = 8,
 };
 #define ZAP_ADDRESS "inproc://zeromq.zap.01"
 #define ZAP_DOMAIN  "hwm"
@@ -26,12 +28,21 @@ static void* context;
 static int context_users;
 static uint64_t links_made;
 
-static void* context_take(uint64_t* number) {
+// Threads of libzmq. Encryption runs in them at about 1 GB/s each, so a server with keys has one
+// for every second processor, and two at least; without keys one carries more than the store takes.
+static int io_threads(bool encrypts) {
+    int n = encrypts ? (int)sysconf(_SC_NPROCESSORS_ONLN) / 2 : 1;
+    n = encrypts && n < 2 ? 2 : n;
+    return n < IO_THREADS_MAX ? n : IO_THREADS_MAX;
+}
+
+static void* context_take(bool encrypts, uint64_t* number) {
     pthread_mutex_lock(&context_lock);
     if (context == NULL) {
         context = zmq_ctx_new();
         if (context != NULL) {
             zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 4096);
+            zmq_ctx_set(context, ZMQ_IO_THREADS, io_threads(encrypts));
         }
     }
     if (context != NULL) {
@@ -124,7 +135,7 @@ static hwm_status link_open(hwm_link** out, const hwm_link_config* config, bool 
             config->endpoint);
     }
     uint64_t number;
-    void* c = context_take(&number);
+    void* c = context_take(router && config->key_dir != NULL, &number);
     if (c == NULL) {
         return hwm_fail(err, HWM_ENOMEM, "no memory for a ZeroMQ context");
     }
