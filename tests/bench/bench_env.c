@@ -1,13 +1,13 @@
 // Steps per second and core of every environment; MuJoCo ones beside a bare mj_step loop of the
 // same model, frame skip, start and actions, the two taking turns so that both meet the same
 // machine. Times are CPU time of this thread.
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/command.h"
 #include "env/mj.h"
 
 enum { E = 64, MUJOCO_E = 4, EPISODE = 100 };
@@ -174,25 +174,29 @@ static figures bench_mujoco(const char* name, double budget_s) {
     return (figures){steps / ours, steps / bare};
 }
 
-int main(int argc, char** argv) {
-    static const struct option long_options[] = {
-        {"quick", no_argument, NULL, 'q'}, {"json", no_argument, NULL, 'j'}, {0}};
-    bool quick = false, json = false;
-    for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
-        if (c == '?') {
-            fprintf(stderr, "usage: bench_env [--quick] [--json]\n");
-            return 2;
-        }
-        quick |= c == 'q';
-        json |= c == 'j';
-    }
+typedef struct options {
+    bool quick, json;
+} options;
+
+static const hwm_option rows[] = {
+    {"--quick", NULL, HWM_OPTION_FLAG, offsetof(options, quick), NULL, 0, 0,
+     "A tenth of the time."},
+    {"--json", NULL, HWM_OPTION_FLAG, offsetof(options, json), NULL, 0, 0,
+     "One JSON object instead of lines."},
+};
+
+static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
+    const options* o = given;
+    (void)operands;
+    (void)n_operands;
+    const bool quick = o->quick, json = o->json;
     double budget_s = quick ? 0.3 : 3.0;
     if (json) {
         printf("{");
     } else {
         printf("%-18s %14s %14s %6s\n", "environment", "steps/s/core", "bare mj_step", "ratio");
     }
-    for (int k = 0, rows = 0; k < hwm_env_count(); k++) {
+    for (int k = 0, printed = 0; k < hwm_env_count(); k++) {
         const char* name = hwm_env_name(k);
         bool mujoco = mj_task_find(name) != NULL;
         if (strcmp(name, "mjcf") == 0 || strcmp(name, "plugin") == 0) {
@@ -200,7 +204,7 @@ int main(int argc, char** argv) {
         }
         figures f = mujoco ? bench_mujoco(name, 2.0 * budget_s) : bench_native(name, budget_s);
         if (json) {
-            printf("%s\"%s_steps_per_s\": %.6g", rows++ ? ", " : "", name, f.steps_per_s);
+            printf("%s\"%s_steps_per_s\": %.6g", printed++ ? ", " : "", name, f.steps_per_s);
             if (mujoco) {
                 printf(", \"%s_over_bare\": %.4f", name, f.steps_per_s / f.bare_per_s);
             }
@@ -215,5 +219,20 @@ int main(int argc, char** argv) {
     if (json) {
         printf("}\n");
     }
-    return 0;
+    return HWM_EXIT_DONE;
+}
+
+static const hwm_command command = {
+    .name = "bench_env",
+    .operands = "",
+    .summary = "Steps per second and core of every environment, beside bare mj_step.",
+    .options = rows,
+    .n_options = sizeof rows / sizeof rows[0],
+    .options_bytes = sizeof(options),
+    .run = run,
+    .is_program = true,
+};
+
+int main(int argc, char** argv) {
+    return hwm_command_main(&command, argc, argv);
 }

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/command.h"
 #include "evolution.h"
 #include "plastic/perturb.h"
 
@@ -191,14 +192,25 @@ static double bare(const bench_case* b, int generations) {
     return median(rate, generations);
 }
 
-int main(int argc, char** argv) {
-    bool quick = false, json = false;
-    for (int k = 1; k < argc; k++) {
-        quick |= strcmp(argv[k], "--quick") == 0;
-        json |= strcmp(argv[k], "--json") == 0;
-    }
+typedef struct options {
+    bool quick, json;
+} options;
+
+static const hwm_option rows[] = {
+    {"--quick", NULL, HWM_OPTION_FLAG, offsetof(options, quick), NULL, 0, 0,
+     "4 generations instead of 20."},
+    {"--json", NULL, HWM_OPTION_FLAG, offsetof(options, json), NULL, 0, 0,
+     "One JSON object instead of lines."},
+};
+
+static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
+    const options* o = given;
+    (void)operands;
+    (void)n_operands;
+    const bool quick = o->quick, json = o->json;
     char folder[4096];
-    snprintf(folder, sizeof folder, "%s", argv[0]);
+    ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    folder[n > 0 ? n : 0] = '\0';
     char* slash = strrchr(folder, '/');
     snprintf(slash ? slash : folder, slash ? 1 : 2, "%s", slash ? "" : ".");
     printf(json ? "{" : "");
@@ -214,5 +226,21 @@ int main(int argc, char** argv) {
             json && k ? ", " : "", name, leased, name, alone, name, leased / alone);
     }
     printf(json ? "}\n" : "");
-    return 0;
+    return HWM_EXIT_DONE;
+}
+
+static const hwm_command command = {
+    .name = "bench_evolution",
+    .operands = "",
+    .summary = "Individuals per second through server and workers, beside bare rollouts of the "
+               "same episodes.",
+    .options = rows,
+    .n_options = sizeof rows / sizeof rows[0],
+    .options_bytes = sizeof(options),
+    .run = run,
+    .is_program = true,
+};
+
+int main(int argc, char** argv) {
+    return hwm_command_main(&command, argc, argv);
 }

@@ -5,7 +5,6 @@
 //   bench_learner [--quick] [--json] [--threads N] [--model NAME] [--set SECTION.NAME=VALUE ...]
 //
 // Prints figures; never fails on time.
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +14,13 @@
 
 #include "agent.h"
 #include "base/clock.h"
+#include "base/command.h"
 #include "batch.h"
 #include "nn/cpu.h"
 #include "nn/gemm.h"
 #include "nn/pool.h"
 
-enum { SHAPES_MAX = 256, SET_MAX = 32 };
+enum { SHAPES_MAX = 256 };
 
 static bool json, quick;
 static bool first_figure = true;
@@ -131,7 +131,7 @@ static const char* text_of(const char* model) {
 static int bench(const char* model, const char* const* set, int n_set) {
     hwm_error err = {0};
     hwm_experiment* e;
-    const char* all[SET_MAX + 4];
+    const char* all[HWM_TEXT_LIST_MAX + 4];
     int n = 0;
     all[n++] = "imagination.horizon=30";
     all[n++] = "imagination.fraction_continued=0.5";
@@ -213,42 +213,64 @@ static int bench(const char* model, const char* const* set, int n_set) {
     return 0;
 }
 
-int main(int argc, char** argv) {
-    static const struct option options[] = {
-        {"quick", no_argument, NULL, 'q'},         {"json", no_argument, NULL, 'j'},
-        {"threads", required_argument, NULL, 't'}, {"model", required_argument, NULL, 'm'},
-        {"set", required_argument, NULL, 's'},     {NULL, 0, NULL, 0}};
-    const char *only = NULL, *set[SET_MAX];
-    int c, n_set = 0, threads = (int)sysconf(_SC_NPROCESSORS_ONLN), code = 0;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'q')
-            quick = true;
-        else if (c == 'j')
-            json = true;
-        else if (c == 't')
-            threads = atoi(optarg);
-        else if (c == 'm')
-            only = optarg;
-        else if (c == 's' && n_set < SET_MAX)
-            set[n_set++] = optarg;
-        else {
-            fprintf(stderr, "usage: bench_learner [--quick] [--json] [--threads N] [--model "
-                            "ensemble|context] [--set SECTION.NAME=VALUE ...]\n");
-            return 2;
-        }
+typedef struct options {
+    bool quick, json;
+    int64_t threads;
+    const char* model;
+    hwm_text_list set;
+} options;
+
+#define OPTION(name, argument, type, field, value, min, max, help)                                 \
+    { name, argument, type, offsetof(options, field), value, min, max, help }
+static const hwm_option rows[] = {
+    OPTION("--quick", NULL, HWM_OPTION_FLAG, quick, NULL, 0, 0, "20 updates instead of 100."),
+    OPTION("--json", NULL, HWM_OPTION_FLAG, json, NULL, 0, 0, "One JSON object instead of lines."),
+    OPTION("--threads", "N", HWM_OPTION_INT, threads, "0", 0, 64,
+           "Threads of the learner; 0: one a processor."),
+    OPTION("--model", "NAME", HWM_OPTION_TEXT, model, NULL, 0, 0,
+           "Only this one: ensemble or context."),
+    OPTION("--set", "SECTION.NAME=VALUE", HWM_OPTION_LIST, set, NULL, 0, 0,
+           "Override one value of the configuration."),
+};
+
+static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
+    const options* o = given;
+    (void)operands;
+    (void)n_operands;
+    static const char* const models[] = {"ensemble", "context"};
+    const int n = sizeof models / sizeof *models;
+    int only = -1, code = 0;
+    for (int k = 0; k < n; k++)
+        only = o->model && strcmp(o->model, models[k]) == 0 ? k : only;
+    if (o->model && only < 0) {
+        fprintf(stderr, "bench_learner: no model \"%s\": ensemble and context are there\n",
+                o->model);
+        return HWM_EXIT_USAGE;
     }
-    if (threads < 1 || threads > 64) {
-        fprintf(stderr, "bench_learner: --threads must be 1 to 64\n");
-        return 2;
-    }
+    quick = o->quick;
+    json = o->json;
     if (json)
         printf("{\"cpu\": \"%s\", ", nn_cpu_name(nn_cpu_current()));
-    nn_threads_set(threads);
-    static const char* const models[] = {"ensemble", "context"};
-    for (size_t i = 0; i < sizeof models / sizeof *models && code == 0; i++)
-        if (!only || strcmp(only, models[i]) == 0)
-            code = bench(models[i], set, n_set);
+    nn_threads_set(o->threads > 0 ? (int)o->threads : (int)sysconf(_SC_NPROCESSORS_ONLN));
+    for (int k = 0; k < n && code == 0; k++)
+        if (only < 0 || only == k)
+            code = bench(models[k], o->set.v, o->set.n);
     if (json)
         printf("}\n");
-    return code;
+    return code == 0 ? HWM_EXIT_DONE : HWM_EXIT_FAILED;
+}
+
+static const hwm_command command = {
+    .name = "bench_learner",
+    .operands = "",
+    .summary = "One update of the learner, beside the speed of its matrix products alone.",
+    .options = rows,
+    .n_options = sizeof rows / sizeof rows[0],
+    .options_bytes = sizeof(options),
+    .run = run,
+    .is_program = true,
+};
+
+int main(int argc, char** argv) {
+    return hwm_command_main(&command, argc, argv);
 }

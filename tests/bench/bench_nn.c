@@ -1,14 +1,11 @@
 // Training engine: kernels beside the machine's peak measured in the same run, and whole updates of
-// the RSSM agent beside their floor: the matrix products that they really do (rows picked by
-// one-hot codes are none), each shape at the rate measured for it alone on one thread, divided by
-// the threads.
+// the RSSM agent beside their floor (their matrix products alone, each shape measured by itself).
 //
 //   bench_nn [--quick] [--json] [--threads N] [--last K] [--preset NAME] [--cpu-time]
 //
 // --cpu-time: seconds of processor time of one thread, for a machine that others use too.
 //
 // Prints figures; never fails on time. With --json one object on stdout.
-#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/command.h"
 #include "model/dreamer.h"
 #include "nn/cpu.h"
 #include "nn/gemm.h"
@@ -231,7 +229,7 @@ static hwm_real* uniform(hwm_rng* rng, size_t n, double lo, double hi) {
     return x;
 }
 
-static void bench_update(int preset, int last, int threads) {
+static void bench_update(int preset, int last) {
     const hwm_rssm_sizes* size = hwm_rssm_preset(preset);
     hwm_dreamer_config config = hwm_dreamer_default(preset, 5, 1);
     config.imagine_last = last < size->length ? last : 0;
@@ -255,12 +253,10 @@ static void bench_update(int preset, int last, int threads) {
     hwm_dreamer_losses losses;
     hwm_error err;
     shape_list* shapes = calloc(1, sizeof *shapes);
-    nn_threads_set(1);  // lanes of an update would count at the same time
     nn_gemm_watch(watch, shapes);
     if (hwm_dreamer_update(d, &b, ends, &rng, &losses, &err) != HWM_OK)
         fprintf(stderr, "bench_nn: %s\n", err.text);
     nn_gemm_watch(NULL, NULL);
-    nn_threads_set(threads);
     double best = INFINITY;
     const int rounds = quick ? 2 : 6;
     for (int i = 0; i < rounds; i++) {
@@ -269,10 +265,9 @@ static void bench_update(int preset, int last, int threads) {
         best = fmin(best, now_s() - start);
     }
     double floor_s = 0.0, flops = 0.0;
-    nn_threads_set(1);
     for (int i = 0; i < shapes->n; i++) {
         const shape* s = &shapes->s[i];
-        floor_s += s->count * product_seconds(s, false, quick ? 0.003 : 0.02) / threads;
+        floor_s += s->count * product_seconds(s, false, quick ? 0.003 : 0.02);
         flops += s->count * 2.0 * s->m * s->n * s->k;
     }
     if (!json)
@@ -283,7 +278,7 @@ static void bench_update(int preset, int last, int threads) {
     snprintf(name, sizeof name, "%s_update_ms", size->name);
     figure(name, 1e3 * best, "ms");
     snprintf(name, sizeof name, "%s_over_floor", size->name);
-    figure(name, floor_s / best, "of the speed of its matrix products on idle threads");
+    figure(name, floor_s / best, "of the speed of its matrix products alone");
     snprintf(name, sizeof name, "%s_gflop", size->name);
     figure(name, 1e-9 * flops, "GFLOP");
     snprintf(name, sizeof name, "%s_gflops", size->name);
@@ -371,57 +366,78 @@ static void bench_imagination(void) {
     hwm_controller_destroy(&c);
 }
 
-int main(int argc, char** argv) {
-    static const struct option options[] = {
-        {"quick", no_argument, NULL, 'q'},         {"json", no_argument, NULL, 'j'},
-        {"threads", required_argument, NULL, 't'}, {"last", required_argument, NULL, 'l'},
-        {"preset", required_argument, NULL, 'p'},  {"cpu-time", no_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
-    int threads = (int)sysconf(_SC_NPROCESSORS_ONLN), last = 0, c;
-    const char* only = NULL;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'q')
-            quick = true;
-        else if (c == 'j')
-            json = true;
-        else if (c == 't')
-            threads = atoi(optarg);
-        else if (c == 'l')
-            last = atoi(optarg);
-        else if (c == 'c')
-            cpu_time = true;
-        else if (c == 'p')
-            only = optarg;
-        else {
-            fprintf(stderr, "usage: bench_nn [--quick] [--json] [--threads N] [--last K] "
-                            "[--preset nano|size1m|size12m|...] [--cpu-time]\n");
-            return c == 'h' ? 0 : 2;
-        }
+typedef struct options {
+    bool quick, json, cpu_time;
+    int64_t threads, last;
+    const char* preset;
+} options;
+
+#define OPTION(name, argument, type, field, value, min, max, help)                                 \
+    { name, argument, type, offsetof(options, field), value, min, max, help }
+static const hwm_option rows[] = {
+    OPTION("--quick", NULL, HWM_OPTION_FLAG, quick, NULL, 0, 0,
+           "Fewer rounds, and only the two smallest agents."),
+    OPTION("--json", NULL, HWM_OPTION_FLAG, json, NULL, 0, 0, "One JSON object instead of lines."),
+    OPTION("--threads", "N", HWM_OPTION_INT, threads, "0", 0, 64, "Threads; 0: one a processor."),
+    OPTION("--last", "K", HWM_OPTION_INT, last, "0", 0, 1e6,
+           "Imagine from the last K rows of each sequence only; 0: from all."),
+    OPTION("--preset", "NAME", HWM_OPTION_TEXT, preset, NULL, 0, 0,
+           "Only the update of this agent: nano, size1m, size12m, ..."),
+    OPTION("--cpu-time", NULL, HWM_OPTION_FLAG, cpu_time, NULL, 0, 0,
+           "Processor time of one thread instead of time."),
+};
+
+static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
+    const options* o = given;
+    (void)operands;
+    (void)n_operands;
+    int only = -1;
+    for (int k = 0; k < hwm_rssm_presets(); k++)
+        only = o->preset && strcmp(o->preset, hwm_rssm_preset(k)->name) == 0 ? k : only;
+    if (o->preset && only < 0) {
+        fprintf(stderr, "bench_nn: no preset \"%s\"; there are", o->preset);
+        for (int k = 0; k < hwm_rssm_presets(); k++)
+            fprintf(stderr, " %s", hwm_rssm_preset(k)->name);
+        fprintf(stderr, "\n");
+        return HWM_EXIT_USAGE;
     }
-    if (cpu_time)
-        threads = 1;
-    if (threads < 1 || threads > 64 || last < 0) {
-        fprintf(stderr, "bench_nn: --threads must be 1 to 64 and --last at least 0\n");
-        return 2;
-    }
+    quick = o->quick;
+    json = o->json;
+    cpu_time = o->cpu_time;
+    const int threads = cpu_time         ? 1
+                        : o->threads > 0 ? (int)o->threads
+                                         : (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (json)
         printf("{\"cpu\": \"%s\", ", nn_cpu_name(nn_cpu_current()));
     else
         printf("kernels for %s\n", nn_cpu_name(nn_cpu_current()));
-    if (!only) {
+    if (only < 0) {
         bench_products();
         bench_rows();
         bench_imagination();
     }
     nn_threads_set(threads);
     figure("threads", threads, "");
-    for (int preset = 0; preset < hwm_rssm_presets(); preset++) {
-        const char* name = hwm_rssm_preset(preset)->name;
-        if (only ? strcmp(only, name) == 0 : preset <= (quick ? 1 : 2))
-            bench_update(preset, last, threads);
-    }
+    for (int k = 0; k < hwm_rssm_presets(); k++)
+        if (only >= 0 ? k == only : k <= (quick ? 1 : 2))
+            bench_update(k, (int)o->last);
     if (json)
         printf("}\n");
     nn_threads_set(1);
-    return 0;
+    return HWM_EXIT_DONE;
+}
+
+static const hwm_command command = {
+    .name = "bench_nn",
+    .operands = "",
+    .summary = "Kernels beside OpenBLAS, and whole updates of the recurrent state-space agent.",
+    .options = rows,
+    .n_options = sizeof rows / sizeof rows[0],
+    .options_bytes = sizeof(options),
+    .run = run,
+    .is_program = true,
+};
+
+int main(int argc, char** argv) {
+    return hwm_command_main(&command, argc, argv);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/command.h"
 #include "experiment/evaluate.h"
 #include "experiment/experiment.h"
 #include "served.h"
@@ -226,12 +227,22 @@ static void rollout(const bench_case* b, double seconds, double* bare, double* w
     hwm_experiment_destroy(&x);
 }
 
-int main(int argc, char** argv) {
-    bool quick = false, json = false;
-    for (int k = 1; k < argc; k++) {
-        quick |= strcmp(argv[k], "--quick") == 0;
-        json |= strcmp(argv[k], "--json") == 0;
-    }
+typedef struct options {
+    bool quick, json;
+} options;
+
+static const hwm_option rows[] = {
+    {"--quick", NULL, HWM_OPTION_FLAG, offsetof(options, quick), NULL, 0, 0,
+     "An eighth of the time."},
+    {"--json", NULL, HWM_OPTION_FLAG, offsetof(options, json), NULL, 0, 0,
+     "One JSON object instead of lines."},
+};
+
+static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
+    const options* o = given;
+    (void)operands;
+    (void)n_operands;
+    const bool quick = o->quick, json = o->json;
     static const bench_case cases[] = {
         {"quadruped",
          "env: {name: quadruped}\ncontroller: {hidden: [128, 64]}\nrule: {eta: 0.001}\n"
@@ -259,5 +270,20 @@ int main(int argc, char** argv) {
         }
     }
     printf(json ? "}\n" : "");
-    return 0;
+    return HWM_EXIT_DONE;
+}
+
+static const hwm_command command = {
+    .name = "bench_rollout",
+    .operands = "",
+    .summary = "Rollouts beside bare environments, and one plastic step a synapse.",
+    .options = rows,
+    .n_options = sizeof rows / sizeof rows[0],
+    .options_bytes = sizeof(options),
+    .run = run,
+    .is_program = true,
+};
+
+int main(int argc, char** argv) {
+    return hwm_command_main(&command, argc, argv);
 }

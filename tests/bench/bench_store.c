@@ -12,7 +12,6 @@
 #include <stddef.h>
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
@@ -21,7 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/command.h"
 #include "net/chunk_codec.h"
 #include "server/replay.h"
 
@@ -211,23 +210,39 @@ static void run_snapshot(double gb, FILE* out) {
     rmdir(to);
 }
 
-int main(int argc, char** argv) {
-    static const struct option options[] = {{"fill-gb", required_argument, NULL, 'f'},
-                                            {"snapshot-gb", required_argument, NULL, 's'},
-                                            {NULL, 0, NULL, 0}};
-    double fill_gb = 10, snapshot_gb = 1;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        fill_gb = o == 'f' ? atof(optarg) : fill_gb;
-        snapshot_gb = o == 's' ? atof(optarg) : snapshot_gb;
-        if (o == '?' || !(fill_gb > 0) || !(snapshot_gb > 0)) {
-            fprintf(stderr, "usage: bench_store [--fill-gb 10] [--snapshot-gb 1]\n");
-            return 2;
-        }
-    }
-    hwm_log_setup("bench_store", HWM_LOG_ERROR, HWM_LOG_TEXT);
+typedef struct options {
+    double fill_gb, snapshot_gb;
+} options;
+
+static const hwm_option rows[] = {
+    {"--fill-gb", "GB", HWM_OPTION_REAL, offsetof(options, fill_gb), "10", 0.01, 10000,
+     "Size of the table that is opened, in GB."},
+    {"--snapshot-gb", "GB", HWM_OPTION_REAL, offsetof(options, snapshot_gb), "1", 0.01, 10000,
+     "Size of the table that is copied, in GB."},
+};
+
+static hwm_exit run(const void* given, const char* const* operands, int n_operands) {
+    const options* o = given;
+    (void)operands;
+    (void)n_operands;
     printf("{");
-    run_open(fill_gb, stdout);
-    run_snapshot(snapshot_gb, stdout);
+    run_open(o->fill_gb, stdout);
+    run_snapshot(o->snapshot_gb, stdout);
     printf("}\n");
-    return 0;
+    return HWM_EXIT_DONE;
+}
+
+static const hwm_command command = {
+    .name = "bench_store",
+    .operands = "",
+    .summary = "Opening a large table, and a snapshot while appends go on: one JSON object.",
+    .options = rows,
+    .n_options = sizeof rows / sizeof rows[0],
+    .options_bytes = sizeof(options),
+    .run = run,
+    .is_program = true,
+};
+
+int main(int argc, char** argv) {
+    return hwm_command_main(&command, argc, argv);
 }

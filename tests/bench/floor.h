@@ -7,10 +7,11 @@
 #include <stddef.h>
 
 // Values per second that LMDB alone stores: one thread, values of `bytes`, groups of at most 4 MiB
-// a transaction, appended in key order. sync: MDB_NOMETASYNC, else MDB_NOSYNC.
-double floor_lmdb(const char* dir, size_t bytes, bool sync, double seconds);
+// a transaction, appended in key order; the oldest go once `kept` are there, and time counts from
+// then on. sync: MDB_NOMETASYNC, else MDB_NOSYNC.
+double floor_lmdb(const char* dir, size_t bytes, size_t kept, bool sync, double seconds);
 // Messages per second of `bytes` that ZeroMQ alone carries over loopback TCP from `senders`
-// processes to one receiver.
+// processes to one receiver, once all of them send.
 double floor_zmq(size_t bytes, int senders, double seconds);
 
 #endif
