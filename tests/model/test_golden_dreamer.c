@@ -160,6 +160,7 @@ static void full_update(const char* name, bool discrete) {
     loss(&f, "replay", l.replay_value);
     loss(&f, "return", l.imagined_return);
     loss(&f, "scale", l.return_scale);
+    assert_true(discrete ? l.return_scale > 1.5 : l.return_scale == 1);
     loss(&f, "model_norm", l.model_norm);
     loss(&f, "behaviour_norm", l.behaviour_norm);
     same(model, model->grad, &after, "grad_model");

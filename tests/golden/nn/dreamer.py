@@ -1,6 +1,7 @@
 """One full update of the DreamerV3 agent from an independent implementation: JAX in double precision with its own
 differentiation. Writes the fixtures that test_golden_dreamer.c compares with: every loss, gradient and parameter change, with
-continuous and with two discrete actions, with a second reward head on some columns of the observation.
+continuous and with two discrete actions, with a second reward head on some columns of the observation; the range of returns is
+below 1 in the one and above it in the other.
 
 usage: dreamer.py DIRECTORY          (needs jax and numpy from PyPI)
 """
@@ -107,14 +108,14 @@ def layer(p, name, fan_in, out, width=None):
     p[name + "/gain"] = 1 + random(out, scale=0.2)
 
 
-def head(p, name, fan_in, layers, out):
+def head(p, name, fan_in, layers, out, slope=0.22):
     for i in range(layers):
         layer(p, f"{name}/{i}", fan_in if i == 0 else U, H if name in ("prior", "posterior") else U)
     if out:
         p[name + "/out/weight"] = random(out, U, scale=0.5)
         p[name + "/out/bias"] = random(out, scale=0.2)
         if out == 255:  # most of it near 0: values of ordinary size
-            p[name + "/out/bias"] -= (0.22 * np.abs(np.arange(255) - 127)).astype(np.float32)
+            p[name + "/out/bias"] -= (slope * np.abs(np.arange(255) - 127)).astype(np.float32)
 
 
 def parameters(discrete):
@@ -134,7 +135,7 @@ def parameters(discrete):
     head(m, "view_reward", VIEW, 1, 255)
     b, slow = {}, {}
     head(b, "policy", F, 3, A if discrete else 2 * A)
-    head(b, "value", F, 3, 255)
+    head(b, "value", F, 3, 255, slope=0.14 if discrete else 0.22)  # a return scale above 1, and one held at 1
     for name in b:
         slow[name] = b[name] + random(*b[name].shape, scale=0.1)
     return m, b, slow
