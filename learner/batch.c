@@ -190,6 +190,7 @@ hwm_status hwm_batcher_sequences(hwm_batcher* b, const hwm_batch* batch, hwm_seq
     if (batch->length != out->length)
         return hwm_fail(err, HWM_EPROTO, "the sampler sent sequences of %d rows, asked for %d",
                         batch->length, out->length);
+    // all of it is taken over, so that what is not finite can be looked at
     for (int i = 0; i < out->n; i++) {
         const uint32_t from = batch->row[i] + batch->prefix[i];
         bool finite = true;
@@ -198,10 +199,10 @@ hwm_status hwm_batcher_sequences(hwm_batcher* b, const hwm_batch* batch, hwm_seq
                              (size_t)i * (size_t)out->length + (size_t)t) &&
                      finite;
         finite = put_hindsight(b, batch, from + (uint32_t)out->length, out, i) && finite;
-        if (!finite)
-            return not_finite(batch, i, err);
+        if (!finite && status == HWM_OK)
+            status = not_finite(batch, i, err);
     }
-    return HWM_OK;
+    return status;
 }
 
 // ---- materialising
@@ -402,9 +403,11 @@ hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, bool late,
         starts->alive[i] = flags_of(batch, r) & HWM_FLAG_TERMINAL ? 0 : 1;
         starts->fresh[i] = begins || (double)hwm_rng_uniform(rng) < fraction_fresh;
         starts->age[i] = 0;
-        if (!finite)
-            return not_finite(batch, i, err);
+        if (!finite && status == HWM_OK)
+            status = not_finite(batch, i, err);
     }
+    if (status != HWM_OK)
+        return status;
     if ((status = materialise(b, batch, b->target, err)) != HWM_OK)
         return status;
     for (int i = 0; i < batch->batch; i++)

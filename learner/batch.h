@@ -27,8 +27,8 @@ hwm_status hwm_sequences_alloc(hwm_sequences* s, int n, int length, int context,
 void hwm_sequences_free(hwm_sequences* s);
 
 // The last `out->length` of the batch's rows, sequence by sequence. HWM_EPROTO: sizes differ from
-// what was asked for; HWM_ENUMERIC: a number is not finite (stream and step named). out is then
-// undefined.
+// what was asked for, out is undefined; HWM_ENUMERIC: a number is not finite (stream and step of
+// the first named), out holds it.
 hwm_status hwm_batcher_sequences(hwm_batcher* batcher, const hwm_batch* batch, hwm_sequences* out,
                                  hwm_error* err);
 

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "latent.h"
 #include "nn/safetensors.h"
+#include "ranges.h"
 
 enum { FORMAT = 1, FILES = 4 };
 static const char* const files[FILES] = {"controller.safetensors", "model.safetensors",
@@ -82,6 +83,7 @@ typedef struct part {
     nn_params* params;
     hwm_imagination* pool;
     hwm_replay_statistics* range;  // of the reward: lowest, highest
+    struct hwm_ranges* rows;
     hwm_real* numbers;
     double* wide;
     size_t count;  // of numbers or wide
@@ -110,6 +112,8 @@ static int parts_of(hwm_agent* a, part p[PARTS_MAX]) {
     p[n++] = (part){"replay.obs_min", .numbers = s->obs_min, .count = O};
     p[n++] = (part){"replay.obs_max", .numbers = s->obs_max, .count = O};
     p[n++] = (part){"replay.reward_range", .range = s};
+    if (a->ranges)
+        p[n++] = (part){"replay.newest_rows", .rows = a->ranges};
     return n;
 }
 
@@ -118,6 +122,7 @@ static size_t part_count(const part* p) {
            : p->params ? p->params->list.count
            : p->pool   ? hwm_imagination_pool_count(p->pool)
            : p->range  ? 2
+           : p->rows   ? hwm_ranges_count(p->rows)
                        : p->count;
 }
 
@@ -144,6 +149,8 @@ static void training_gather(training* t, hwm_agent* a) {
             hwm_imagination_pool_save(p[i].pool, x);
         else if (p[i].range)
             x[0] = (float)p[i].range->reward_min, x[1] = (float)p[i].range->reward_max;
+        else if (p[i].rows)
+            hwm_ranges_save(p[i].rows, x);
         else if (p[i].wide)
             for (size_t j = 0; j < p[i].count; j++)
                 x[j] = (float)p[i].wide[j];
@@ -166,6 +173,8 @@ static void training_scatter(const training* t, hwm_agent* a) {
             hwm_imagination_pool_load(p[i].pool, x);
         else if (p[i].range)
             p[i].range->reward_min = (hwm_real)x[0], p[i].range->reward_max = (hwm_real)x[1];
+        else if (p[i].rows)
+            hwm_ranges_load(p[i].rows, x);
         else if (p[i].wide)
             for (size_t j = 0; j < p[i].count; j++)
                 p[i].wide[j] = (double)x[j];

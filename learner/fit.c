@@ -12,7 +12,7 @@
 
 enum { ENVIRONMENTS = 48, HELD_OUT_FROM = 32, ROWS = 400, PER_ROW = 2, BATCH = 256, INPUTS = 4 };
 
-// Samples of one plastic layer: inputs (pre, post, W, reward) and dW / eta.
+// Samples of one plastic layer: inputs (pre, post, W, running mean of the reward) and dW / eta.
 typedef struct samples {
     int n, max;
     hwm_real* x;  // (max, INPUTS)
@@ -25,7 +25,7 @@ typedef struct fit {
     hwm_rollout* rollout;
     hwm_real* coef;
     float *before, *after, *act;
-    int n_layers;
+    int n_layers, mean;     // mean: of the reward, in a state
     samples *train, *held;  // (n_layers)
     hwm_rng rng;
 } fit;
@@ -76,6 +76,8 @@ static hwm_status fit_open(fit* f, const hwm_experiment* e, const float* phi, hw
         return s;
     const size_t n = hwm_controller_params(c)->count;
     f->n_layers = hwm_controller_layers(c);
+    f->mean = hwm_controller_reward_mean(c);
+    HWM_ASSERT(f->mean >= 0);
     hwm_real* real = calloc(n + 1, sizeof *real);
     f->coef = calloc((size_t)hwm_controller_coef_count(c) + 1, sizeof *f->coef);
     f->before = calloc((size_t)hwm_controller_state_size(c) + 1, sizeof *f->before);
@@ -101,7 +103,8 @@ static hwm_status fit_open(fit* f, const hwm_experiment* e, const float* phi, hw
 }
 
 // What synapses of environment i did in the step from `before` to `after`.
-static void keep(fit* f, int i, float reward) {
+static void keep(fit* f, int i) {
+    const float reward = f->after[f->mean];  // this step's counts already, as for the rule
     for (int l = 0; l < f->n_layers; l++) {
         const hwm_layer_view y = hwm_controller_layer(f->controller, l);
         samples* s = i < HELD_OUT_FROM ? &f->train[l] : &f->held[l];
@@ -134,11 +137,8 @@ static hwm_status play(fit* f, hwm_error* err) {
         hwm_rollout_think(r, f->coef, NULL);
         memcpy(old, r->state, hwm_lanes_size(r->E, state) * sizeof *old);
         uint8_t ends[ENVIRONMENTS] = {0};
-        float reward[ENVIRONMENTS] = {0};
-        for (int i = 0; i < r->E; i++) {
+        for (int i = 0; i < r->E; i++)
             ends[i] = r->flags[i] & (HWM_FLAG_LAST | HWM_FLAG_STILL);
-            reward[i] = r->flags[i] & HWM_FLAG_FIRST ? 0 : r->mean_reward[i];
-        }
         hwm_rollout_step(r, f->coef);
         for (int i = 0; i < r->E; i++) {
             if (ends[i])
@@ -146,7 +146,7 @@ static hwm_status play(fit* f, hwm_error* err) {
             hwm_lanes_get(old, i, state, f->before);
             hwm_lanes_get(r->state, i, state, f->after);
             hwm_lanes_get(r->act, i, hwm_controller_activations(c), f->act);
-            keep(f, i, reward[i]);
+            keep(f, i);
         }
     }
     free(old);

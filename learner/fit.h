@@ -1,10 +1,10 @@
 // data path  [8] learner: the network rule, fitted to naive rollouts
 //
-// Stage 2 of learning a rule: g_phi(pre, post, W, reward) is trained to predict the dW of naive
-// episodes (structured random Hebbian updates, Oja, BCM, whose constants are drawn anew in every
-// episode), so that imagination starts from a rule that is one already. What can be predicted
-// without knowing an episode's constants is their mean; how much that is, held-out episodes say,
-// beside predicting zero.
+// Stage 2 of learning a rule: g_phi(pre, post, W, running mean of the reward) is trained to predict
+// the dW of naive episodes (structured random Hebbian updates, Oja, BCM, whose constants are drawn
+// anew in every episode), so that imagination starts from a rule that is one already. What can be
+// predicted without knowing an episode's constants is their mean; how much that is, held-out
+// episodes say, beside predicting zero.
 #ifndef HWM_LEARNER_FIT_H
 #define HWM_LEARNER_FIT_H
 

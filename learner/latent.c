@@ -119,16 +119,17 @@ hwm_status hwm_latent_gather(hwm_latent* l, const hwm_batch* batch, hwm_error* e
         return hwm_fail(err, HWM_EPROTO,
                         "the sampler sent %d sequences of %d rows, asked for %d of %d",
                         batch->batch, batch->length, b->N, b->T);
+    hwm_status status = HWM_OK;
     for (int n = 0; n < b->N; n++) {
         const uint32_t from = batch->row[n] + batch->prefix[n];
         for (int t = 0; t < b->T; t++)
-            if (!put_row(l, batch, from + (uint32_t)t, t, n))
-                return hwm_fail(err, HWM_ENUMERIC,
-                                "environment %u, step %llu: a number is not finite",
-                                batch->stream[n].env,
-                                (unsigned long long)batch->step[n] + (unsigned long long)t);
+            if (!put_row(l, batch, from + (uint32_t)t, t, n) && status == HWM_OK)
+                status =
+                    hwm_fail(err, HWM_ENUMERIC, "environment %u, step %llu: a number is not finite",
+                             batch->stream[n].env,
+                             (unsigned long long)batch->step[n] + (unsigned long long)t);
     }
-    return HWM_OK;
+    return status;
 }
 
 hwm_status hwm_latent_update(hwm_latent* l, bool warm_up, hwm_dreamer_losses* losses,

@@ -147,7 +147,8 @@ void hwm_run_housekeeping(hwm_run* l) {
         measure(l);
         report_now(l);
     }
-    if (now - l->saved_s >= run->checkpoint_interval_s)
+    // in rounds, only what a round ends with may be resumed from
+    if (run->schedule != HWM_SCHEDULE_ROUNDS && now - l->saved_s >= run->checkpoint_interval_s)
         save_or_warn(l, "latest");
     if (run->checkpoint_every_steps > 0 &&
         l->state.env_steps - l->state.last_step_checkpoint >= run->checkpoint_every_steps) {
@@ -212,11 +213,13 @@ int hwm_learner_run(const hwm_learner_options* options) {
         status = kind == HWM_AGENT_ES       ? hwm_run_evolve(l, &err)
                  : kind == HWM_AGENT_RANDOM ? hwm_run_random(l, &err)
                                             : hwm_run_train(l, &err);
-        // whatever happened, what was learned is kept
+        // whatever happened, what was learned is kept; a round that did not end is done again
+        const bool whole = status == HWM_OK || l->experiment->run.schedule != HWM_SCHEDULE_ROUNDS;
         if (l->state.updates > 0) {
             if (status == HWM_OK)
                 status = hwm_run_last_judgement(l, &err);
-            save_or_warn(l, "latest");
+            if (whole)
+                save_or_warn(l, "latest");
             report_now(l);
         }
         if (status == HWM_ECLOSED && hwm_signals_stop_requested())

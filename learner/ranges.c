@@ -65,3 +65,22 @@ void hwm_ranges_get(hwm_ranges* r, int k, double q, hwm_real* low, hwm_real* hig
     *low = between(r->sorted, n, q * (n - 1));
     *high = between(r->sorted, n, (1 - q) * (n - 1));
 }
+
+size_t hwm_ranges_count(const hwm_ranges* r) {
+    return (size_t)r->values * ROWS + 2;
+}
+
+void hwm_ranges_save(const hwm_ranges* r, float* out) {
+    *out++ = (float)r->rows;
+    *out++ = (float)(r->added % ROWS);  // place of the next row
+    for (size_t i = 0; i < (size_t)r->values * ROWS; i++)
+        *out++ = (float)r->column[i];
+}
+
+void hwm_ranges_load(hwm_ranges* r, const float* in) {
+    r->rows = (int)*in++;
+    // a full ring stays full
+    r->added = (int64_t)*in++ + (r->rows == ROWS ? ROWS : 0);
+    for (size_t i = 0; i < (size_t)r->values * ROWS; i++)
+        r->column[i] = (hwm_real)*in++;
+}

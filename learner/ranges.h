@@ -5,6 +5,8 @@
 #ifndef HWM_LEARNER_RANGES_H
 #define HWM_LEARNER_RANGES_H
 
+#include <stddef.h>
+
 #include "base/real.h"
 #include "base/status.h"
 
@@ -19,5 +21,11 @@ void hwm_ranges_add(hwm_ranges* ranges, const hwm_real* obs, hwm_real reward);
 // Quantiles q and 1 - q (0 <= q < 0.5) of value k, between order statistics; left alone as long as
 // there is no row.
 void hwm_ranges_get(hwm_ranges* ranges, int k, double q, hwm_real* low, hwm_real* high);
+
+// The rows held, for checkpoints: floats, and copies in and out. What is loaded goes on like what
+// was saved.
+size_t hwm_ranges_count(const hwm_ranges* ranges);
+void hwm_ranges_save(const hwm_ranges* ranges, float* out);
+void hwm_ranges_load(hwm_ranges* ranges, const float* in);
 
 #endif

@@ -28,6 +28,7 @@ typedef struct hwm_run {
     double began_s, wall_before_s;
     double reported_s, saved_s;
     int64_t skipped_in_a_row;
+    int dumps;  // of batches, by this process
     // an evaluation that a worker is doing
     uint64_t task, task_version;
     bool task_pending;

@@ -417,6 +417,10 @@ hwm_status hwm_session_starts(hwm_session* s, hwm_error* err) {
     return status;
 }
 
+const hwm_sequences* hwm_session_start_rows(const hwm_session* s) {
+    return &s->start_rows;
+}
+
 const hwm_sequences* hwm_session_long_sequences(hwm_session* s) {
     if (hwm_model_own_starts(s->agent->model))
         return NULL;  // it knows, and cannot be started elsewhere

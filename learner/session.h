@@ -51,6 +51,8 @@ hwm_status hwm_session_model_batch(hwm_session* session, bool uncounted,
 hwm_status hwm_session_latent_batch(hwm_session* session, bool uncounted, hwm_error* err);
 // The next starts, into the agent's imagination.
 hwm_status hwm_session_starts(hwm_session* session, hwm_error* err);
+// The rows that they were made of; borrowed until the next call.
+const hwm_sequences* hwm_session_start_rows(const hwm_session* session);
 // Sequences for measuring the model's open-loop error: asked for once, taken when they are there,
 // so that training never waits for episodes that are long enough. NULL: not yet. Borrowed until the
 // next call.

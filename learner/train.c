@@ -2,32 +2,54 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "dump.h"
 #include "fit.h"
 #include "latent.h"
 #include "run.h"
 
-enum { STATISTICS_BATCHES = 10, SKIPPED_MAX = 100 };
+enum { STATISTICS_BATCHES = 10, SKIPPED_MAX = 100, DUMPS_MAX = 8 };
 
-// A batch or gradient with a number that is not finite is dropped and counted; many in a row end
-// the run.
-static hwm_status forgive(hwm_run* l, hwm_status status, hwm_error* err) {
+// The batch at hand into the run directory; the first few of a process are enough.
+typedef enum kind { MODEL, STARTS, LATENT } kind;
+static void dump(hwm_run* l, kind what, const hwm_sequences* batch, const char* why) {
+    if (l->dumps >= DUMPS_MAX)
+        return;
+    hwm_dump d = {.run_dir = l->options->run_dir, .update = l->agent->model_updates, .why = why};
+    hwm_error err = {0};
+    const hwm_status status = what == MODEL ? hwm_dump_sequences(&d, &l->agent->spec, batch, &err)
+                              : what == STARTS ? hwm_dump_starts(&d, l->agent, batch, &err)
+                                               : hwm_dump_latent(&d, l->agent->latent, &err);
+    if (status != HWM_OK)
+        hwm_log(HWM_LOG_ERROR, "learner", "batch not kept", "reason=\"%s\"", err.text);
+    else
+        hwm_log(HWM_LOG_WARN, "learner", "batch kept", "file=%s", d.path);
+    l->dumps++;
+}
+
+// A batch or gradient with a number that is not finite is dropped, counted and kept to be looked
+// at; many in a row end the run.
+static hwm_status forgive(hwm_run* l, hwm_status status, kind what, const hwm_sequences* batch,
+                          hwm_error* err) {
     if (status == HWM_OK)
         l->skipped_in_a_row = 0;
     if (status != HWM_ENUMERIC)
         return status;
     hwm_log(HWM_LOG_WARN, "learner", "update skipped", "update=%lld reason=\"%s\"",
             (long long)l->state.updates, err->text);
+    dump(l, what, batch, err->text);
     if (++l->skipped_in_a_row < SKIPPED_MAX)
         return HWM_OK;
     return HWM_ENUMERIC;
 }
 
 static hwm_status update_model(hwm_run* l, bool uncounted, hwm_error* err) {
-    const hwm_sequences* batch;
+    const hwm_sequences* batch = NULL;
     hwm_status status = hwm_session_model_batch(l->session, uncounted, &batch, err);
     if (status == HWM_OK)
         status = hwm_agent_update_model(l->agent, batch, &l->update, err);
-    return forgive(l, status, err);
+    else
+        l->agent->skipped += status == HWM_ENUMERIC;
+    return forgive(l, status, MODEL, batch, err);
 }
 
 // World model, policy and value of a recurrent agent; warm_up: the model alone.
@@ -41,7 +63,7 @@ static hwm_status update_latent(hwm_run* l, bool warm_up, hwm_error* err) {
     a->model_updates++;
     a->behaviour_updates += !warm_up;
     a->skipped += status == HWM_ENUMERIC;
-    return forgive(l, status, err);
+    return forgive(l, status, LATENT, NULL, err);
 }
 
 static hwm_status warm_up_latent(hwm_run* l, hwm_error* err) {
@@ -55,13 +77,13 @@ static hwm_status warm_up_latent(hwm_run* l, hwm_error* err) {
 static hwm_status warm_up(hwm_run* l, hwm_error* err) {
     if (l->agent->latent)
         return warm_up_latent(l, err);
-    const hwm_sequences* batch;
+    const hwm_sequences* batch = NULL;
     hwm_status status = HWM_OK;
     for (int i = 0; i < STATISTICS_BATCHES && status == HWM_OK; i++) {
         status = hwm_session_model_batch(l->session, true, &batch, err);
         if (status == HWM_OK)
             hwm_agent_look(l->agent, batch);
-        status = forgive(l, status, err);
+        status = forgive(l, status, MODEL, batch, err);
     }
     if (status != HWM_OK)
         return status;
@@ -91,7 +113,7 @@ static hwm_status update_all(hwm_run* l, hwm_error* err) {
         const double progress = all > 0 ? (double)l->state.env_steps / all : 0;
         status = hwm_agent_update_behaviour(l->agent, progress, &l->update, err);
     }
-    return forgive(l, status, err);
+    return forgive(l, status, STARTS, hwm_session_start_rows(l->session), err);
 }
 
 // One update of everything and what belongs to it.

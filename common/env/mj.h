@@ -41,11 +41,14 @@ typedef struct mj_task {
     void (*adapt)(mjModel* m, const hwm_env_config* config);
     // From mj_resetData to the first state. memory is zeroed.
     void (*reset)(const mj_batch* b, const mjModel* m, mjData* d, double* memory, hwm_rng* rng);
-    bool travels;     // qpos[0] is the way ahead, m
-    bool kinematics;  // bring xpos, xmat and sensors up to date before reward and observe
-    // After the substeps of a control step. ctrl is in d. outcome is ENV_GO_ON on entry.
+    // Where the body is along the world's x, m. NULL: it has no way to go.
+    double (*way)(const mjModel* m, const mjData* d);
+    bool from_origin;  // episodes begin at way 0, to within their noise
+    bool kinematics;   // bring xpos, xmat and sensors up to date before reward and observe
+    // After the substeps of a control step. ctrl is in d; speed is the way made in it, m/s. outcome
+    // is ENV_GO_ON on entry.
     float (*reward)(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,
-                    uint8_t* outcome);
+                    double speed, uint8_t* outcome);
     void (*observe)(const mj_batch* b, const mjModel* m, const mjData* d, const double* memory,
                     float* obs);
 } mj_task;

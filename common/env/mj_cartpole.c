@@ -54,10 +54,11 @@ static double tolerance(double x, double margin) {
 // upright, near the middle, with little force, slowly: each of the last three can take away half, a
 // fifth, half
 static float cartpole_reward(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,
-                             uint8_t* outcome) {
+                             double speed, uint8_t* outcome) {
     (void)b;
     (void)m;
     (void)memory;
+    (void)speed;
     (void)outcome;
     double u = d->ctrl[0];
     double upright = (cos(d->qpos[1]) + 1.0) / 2.0;
@@ -124,10 +125,11 @@ static void pendulum_reset(const mj_batch* b, const mjModel* m, mjData* d, doubl
 
 // 1 within 8 degrees of upright, else 0
 static float pendulum_reward(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,
-                             uint8_t* outcome) {
+                             double speed, uint8_t* outcome) {
     (void)b;
     (void)m;
     (void)memory;
+    (void)speed;
     (void)outcome;
     const double limit = 0.99026806874157;  // cos 8 degrees
     return cos(d->qpos[0]) >= limit ? 1.0f : 0.0f;

@@ -146,19 +146,23 @@ static bool is_limb(const mjModel* m, int g) {
     return fabs(length - m->geom_size[3 * g + 1]) < 1e-6 * (1.0 + length);
 }
 
-// Part k: actuators first, then limbs; only those with a name that fits. Returns the number of
-// parts; NULL: count only.
+// Part k: actuators first, then limbs; only those with a name that fits. A limb whose name an
+// actuator has already is NAME.limb. Returns the number of parts; NULL: count only.
 static int list_parts(const mjModel* m, env_parts* parts, int* kind_of, int* id_of) {
     int n = 0;
     for (int type = 0; type < 2; type++) {
         int count = type == 0 ? m->nu : m->ngeom;
         for (int id = 0; id < count && n < ENV_PARTS_MAX; id++) {
             const char* name = mj_id2name(m, type == 0 ? mjOBJ_ACTUATOR : mjOBJ_GEOM, id);
-            if (!name || strlen(name) >= sizeof parts->name[0] || (type == 1 && !is_limb(m, id))) {
+            const bool taken = name && type == 1 && mj_name2id(m, mjOBJ_ACTUATOR, name) >= 0;
+            const char* suffix = taken ? ".limb" : "";
+            if (!name || strlen(name) + strlen(suffix) >= sizeof parts->name[0] ||
+                (type == 1 && !is_limb(m, id))) {
                 continue;
             }
             if (parts) {
                 strcpy(parts->name[n], name);
+                strcat(parts->name[n], suffix);
             }
             if (kind_of) {
                 kind_of[n] = type;

@@ -15,7 +15,7 @@
 #include "env/mj.h"
 
 enum { JOINTS = 8, LEGS = 4 };
-enum { MEM_X, MEM_FALLEN, MEM_FEET, MEM_HEIGHT, MEM_UP };
+enum { MEM_FALLEN, MEM_FEET, MEM_HEIGHT, MEM_UP };
 
 static void put_joints(hwm_env_spec* spec, const char* prefix, const char* unit, double hip,
                        double ankle) {
@@ -103,7 +103,6 @@ static double feet_on_ground(const mjModel* m, const mjData* d) {
 
 static void remember(const mj_batch* b, const mjModel* m, const mjData* d, double* memory) {
     const double* q = d->qpos + 3;
-    memory[MEM_X] = d->qpos[0];
     memory[MEM_UP] = 1.0 - 2.0 * (q[1] * q[1] + q[2] * q[2]);
     if (b->config.observation == HWM_ENV_ANTBULLET) {
         memory[MEM_FEET] = feet_on_ground(m, d);
@@ -145,9 +144,13 @@ static double bullet_reward(const mjModel* m, const mjData* d, double speed, uin
            0.1 * at_limit;
 }
 
+static double quadruped_way(const mjModel* m, const mjData* d) {
+    (void)m;
+    return d->qpos[0];
+}
+
 static float quadruped_reward(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,
-                              uint8_t* outcome) {
-    double speed = (d->qpos[0] - memory[MEM_X]) / b->dt;
+                              double speed, uint8_t* outcome) {
     remember(b, m, d, memory);
     double effort = 0.0;
     for (int a = 0; a < JOINTS; a++) {
@@ -235,9 +238,10 @@ const mj_task mj_task_quadruped = {
     .model = "quadruped",
     .frame_skip = 5,
     .time_limit = 500,
-    .travels = true,
     .describe = quadruped_describe,
     .reset = quadruped_reset,
+    .way = quadruped_way,
+    .from_origin = true,
     .reward = quadruped_reward,
     .observe = quadruped_observe,
 };

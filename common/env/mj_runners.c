@@ -5,8 +5,6 @@
 
 #include "env/mj.h"
 
-enum { MEM_X };
-
 typedef struct runner {
     bool dies;
     double control;        // reward taken away per summed u^2
@@ -43,6 +41,7 @@ static hwm_status runner_describe(const mjModel* m, const hwm_env_config* config
 
 static void runner_reset(const mj_batch* b, const mjModel* m, mjData* d, double* memory,
                          hwm_rng* rng) {
+    (void)memory;
     const runner* r = b->task->params;
     double noise = b->config.reset_noise >= 0.0 ? b->config.reset_noise : r->noise;
     for (int k = 0; k < m->nq; k++) {
@@ -52,7 +51,6 @@ static void runner_reset(const mj_batch* b, const mjModel* m, mjData* d, double*
         d->qvel[k] = noise * (r->normal_velocity ? (double)hwm_rng_normal(rng)
                                                  : 2.0 * hwm_rng_uniform_double(rng) - 1.0);
     }
-    memory[MEM_X] = d->qpos[0];
 }
 
 static bool healthy(const runner* r, const mjModel* m, const mjData* d) {
@@ -66,11 +64,16 @@ static bool healthy(const runner* r, const mjModel* m, const mjData* d) {
     return ok;
 }
 
+static double runner_way(const mjModel* m, const mjData* d) {
+    (void)m;
+    return d->qpos[0];
+}
+
 static float runner_reward(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,
-                           uint8_t* outcome) {
+                           double speed, uint8_t* outcome) {
+    (void)memory;
     const runner* r = b->task->params;
-    double speed = (d->qpos[0] - memory[MEM_X]) / b->dt, effort = 0.0, alive = 0.0;
-    memory[MEM_X] = d->qpos[0];
+    double effort = 0.0, alive = 0.0;
     for (int a = 0; a < m->nu; a++) {
         effort += d->ctrl[a] * d->ctrl[a];
     }
@@ -101,9 +104,10 @@ static void runner_observe(const mj_batch* b, const mjModel* m, const mjData* d,
         .params = &constants,                                                                      \
         .frame_skip = skip,                                                                        \
         .time_limit = 1000,                                                                        \
-        .travels = true,                                                                           \
         .describe = runner_describe,                                                               \
         .reset = runner_reset,                                                                     \
+        .way = runner_way,                                                                         \
+        .from_origin = true,                                                                       \
         .reward = runner_reward,                                                                   \
         .observe = runner_observe,                                                                 \
     }

@@ -10,8 +10,6 @@
 
 #include "env/mj.h"
 
-enum { MEM_X };
-
 // The body whose joints are the first of the model.
 static int root_body(const mjModel* m) {
     return m->njnt > 0 ? m->jnt_bodyid[0] : 1;
@@ -80,6 +78,7 @@ static hwm_status user_describe(const mjModel* m, const hwm_env_config* config, 
 
 static void user_reset(const mj_batch* b, const mjModel* m, mjData* d, double* memory,
                        hwm_rng* rng) {
+    (void)memory;
     double noise = b->config.reset_noise >= 0.0 ? b->config.reset_noise : 0.01;
     if (m->nkey > 0) {
         mj_resetDataKeyframe(m, d, 0);
@@ -96,16 +95,18 @@ static void user_reset(const mj_batch* b, const mjModel* m, mjData* d, double* m
     if (nv == m->nv) {
         mj_integratePos(m, d->qpos, direction, 1.0);
     }
-    mj_kinematics(m, d);
-    memory[MEM_X] = d->xpos[3 * root_body(m)];
+}
+
+static double user_way(const mjModel* m, const mjData* d) {
+    return d->xpos[3 * root_body(m)];
 }
 
 static float user_reward(const mj_batch* b, const mjModel* m, const mjData* d, double* memory,
-                         uint8_t* outcome) {
+                         double speed, uint8_t* outcome) {
+    (void)memory;
     const hwm_env_config* c = &b->config;
     const double* at = d->xpos + 3 * root_body(m);
-    double speed = (at[0] - memory[MEM_X]) / b->dt, effort = 0.0;
-    memory[MEM_X] = at[0];
+    double effort = 0.0;
     for (int a = 0; a < m->nu; a++) {
         effort += d->ctrl[a] * d->ctrl[a];
     }
@@ -149,6 +150,7 @@ const mj_task mj_task_mjcf = {
     .time_limit = 1000,
     .describe = user_describe,
     .reset = user_reset,
+    .way = user_way,
     .kinematics = true,
     .reward = user_reward,
     .observe = user_observe,

@@ -196,6 +196,7 @@ static void mujoco_step(void* self, int begin, int end, const uint8_t* active, c
             d->ctrl[a] = action[(size_t)i * (size_t)m->nu + (size_t)a];
         }
         outcome[i] = ENV_GO_ON;
+        const double from = b->task->way ? b->task->way(m, d) : 0.0;
         if (!mj_guard(run_substeps, m, d) || diverged(m, d)) {
             mj_resetData(m, d);
             reward[i] = 0.0f;
@@ -205,7 +206,8 @@ static void mujoco_step(void* self, int begin, int end, const uint8_t* active, c
         if (b->task->kinematics) {
             mj_guard(refresh, m, d);
         }
-        reward[i] = b->task->reward(b, m, d, b->memory + (size_t)i * MJ_MEMORY, &outcome[i]);
+        const double speed = b->task->way ? (b->task->way(m, d) - from) / b->dt : 0.0;
+        reward[i] = b->task->reward(b, m, d, b->memory + (size_t)i * MJ_MEMORY, speed, &outcome[i]);
     }
 }
 
@@ -279,7 +281,7 @@ static void mujoco_physics(void* self, int i, const env_physics* physics) {
 
 static double mujoco_ahead(const void* self, int i) {
     const mj_batch* b = self;
-    return b->task->travels ? b->data[i]->qpos[0] : (double)NAN;
+    return b->task->from_origin ? b->task->way(b->model[i], b->data[i]) : (double)NAN;
 }
 
 static hwm_status mujoco_render(void* self, int i, int width, int height, uint8_t* rgb,

@@ -51,6 +51,23 @@ hwm_status hwm_experiment_controller_for(const hwm_experiment* e, const hwm_env_
                                  spec->action_dim, spec->discrete, err);
 }
 
+hwm_status hwm_experiment_rule_acts(const hwm_experiment* e, hwm_error* err) {
+    if (is_dreamer(e)) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "experiment %s has agent.kind = dreamer: a recurrent agent chooses the "
+                        "actions, there is no controller with a rule",
+                        e->run.name);
+    }
+    if (changes_weights(e)) {
+        const bool random = e->agent.kind == HWM_AGENT_RANDOM;
+        return hwm_fail(err, HWM_EINVAL,
+                        "experiment %s has %s: %s changes the weights, and no rule says how",
+                        e->run.name, random ? "agent.kind = random" : "imagination.mode = latent",
+                        random ? "chance" : "a recurrent agent");
+    }
+    return HWM_OK;
+}
+
 static hwm_dreamer_config dreamer_of(const hwm_experiment* e, int obs, int action, bool discrete) {
     hwm_dreamer_config c = hwm_dreamer_default(e->model.preset, obs, action);
     c.sizes.batch = (int)e->model.sequences;

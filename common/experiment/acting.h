@@ -23,6 +23,10 @@ hwm_status hwm_experiment_controller_for(const hwm_experiment* experiment, const
                                          const float* obs_scale, hwm_controller** controller,
                                          hwm_error* err);
 
+// HWM_EINVAL where not the controller's rule but an agent changes its weights, or acts instead of
+// it: what follows from the rule alone cannot be told of such a run.
+hwm_status hwm_experiment_rule_acts(const hwm_experiment* experiment, hwm_error* err);
+
 typedef struct hwm_acting hwm_acting;
 // experiment: borrowed. E: environments it will act in; 0: only its lists and sizes. Caller owns,
 // free with hwm_acting_destroy. HWM_EINVAL: the experiment's parts do not fit together.

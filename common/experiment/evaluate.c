@@ -189,6 +189,45 @@ static hwm_status check_request(const hwm_evaluate_request* request, const hwm_p
     return HWM_OK;
 }
 
+// ---- actions that nobody chose
+
+static void nothing_begins(void* self, const hwm_rollout* r, int i) {
+    (void)self;
+    (void)r;
+    (void)i;
+}
+
+static void act_at_random(void* self, hwm_rollout* r) {
+    (void)self;
+    const int A = r->spec->action_dim;
+    for (int i = 0; i < r->E; i++) {
+        if (r->idle[i] || r->flags[i] & HWM_FLAG_LAST || r->step[i] < r->config.burn_in_steps) {
+            continue;
+        }
+        float* u = r->action + (size_t)i * (size_t)A;
+        hwm_rng rng;
+        hwm_rng_init(&rng, r->seed, HWM_PURPOSE_EXPLORATION, r->first_env + (uint32_t)i,
+                     r->episode[i], r->step[i]);
+        if (r->spec->discrete && A > 1) {
+            memset(u, 0, (size_t)A * sizeof *u);
+            u[hwm_rng_below(&rng, (uint32_t)A)] = 1;
+            continue;
+        }
+        for (int k = 0; k < A; k++) {
+            const float x = 2 * hwm_rng_uniform(&rng) - 1;
+            u[k] = !r->spec->discrete ? x : x < 0 ? -1.0f : 1.0f;
+        }
+    }
+}
+
+static void act_zero(void* self, hwm_rollout* r) {
+    (void)self;
+    memset(r->action, 0, (size_t)r->E * (size_t)r->spec->action_dim * sizeof *r->action);
+}
+
+static const hwm_rollout_agent random_actor = {.begin = nothing_begins, .think = act_at_random};
+static const hwm_rollout_agent zero_actor = {.begin = nothing_begins, .think = act_zero};
+
 // Environment i plays episodes i, i + E, ...
 static hwm_status play(hwm_rollout* r, const hwm_real* coef, const hwm_real* delta, tally* t,
                        hwm_error* err) {
@@ -270,7 +309,15 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
     }
     hwm_acting_load(acting, phi);
     hwm_acting_control(acting, request->zero_rule, request->shuffle_rule, request->seed);
-    hwm_acting_attach(acting, r);
+    if (request->actions == HWM_EVALUATE_LEARNED) {
+        hwm_acting_attach(acting, r);
+    } else if (request->actions == HWM_EVALUATE_ZERO && r->spec->discrete) {
+        s = hwm_fail(err, HWM_EINVAL, "%s has discrete actions: none of them is zero",
+                     r->spec->name);
+        goto done;
+    } else {
+        r->agent = request->actions == HWM_EVALUATE_RANDOM ? &random_actor : &zero_actor;
+    }
     t.dim = r->spec->variant_dim;
     t.gamma = experiment->train.gamma;
     t.total = calloc((size_t)t.n, sizeof *t.total);

@@ -1,13 +1,20 @@
 // Evaluation: whole episodes with given parameters, without exploration, on seeds of their own.
 //
-// Controls of plasticity are part of the request: weights frozen or drawn anew at a step of the
-// episode, coefficients of the rule shuffled among synapses or zeroed.
+// Controls are part of the request: weights frozen or drawn anew at a step of the episode,
+// coefficients of the rule shuffled among synapses or zeroed; actions that nobody chose.
 #ifndef HWM_EXPERIMENT_EVALUATE_H
 #define HWM_EXPERIMENT_EVALUATE_H
 
 #include "experiment/experiment.h"
 #include "plastic/controller.h"
 #include "plastic/rollout.h"
+
+// Whose actions the environment takes.
+typedef enum hwm_evaluate_actions {
+    HWM_EVALUATE_LEARNED,
+    HWM_EVALUATE_RANDOM,  // uniform over the actions, anew at every decision
+    HWM_EVALUATE_ZERO,    // continuous actions only
+} hwm_evaluate_actions;
 
 typedef struct hwm_evaluate_request {
     int episodes;
@@ -17,6 +24,7 @@ typedef struct hwm_evaluate_request {
     bool shuffle_rule;  // coefficients permuted
     bool zero_rule;
     int variant;  // force the k-th of the environment's discrete variants; -1: all, by chance
+    hwm_evaluate_actions actions;
 } hwm_evaluate_request;
 hwm_evaluate_request hwm_evaluate_default_request(void);
 

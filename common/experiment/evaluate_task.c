@@ -10,7 +10,8 @@ enum { REQUEST_FORM = 1, RESULT_FORM = 2 };
 static void walk_request(hwm_cursor* c, hwm_transfer* move, uint32_t* form, hwm_evaluate_request* q,
                          uint64_t* version) {
     int32_t episodes = q->episodes, variant = q->variant;
-    uint8_t control = (uint8_t)((q->shuffle_rule ? 1 : 0) | (q->zero_rule ? 2 : 0));
+    uint8_t control =
+        (uint8_t)((q->shuffle_rule ? 1 : 0) | (q->zero_rule ? 2 : 0) | ((unsigned)q->actions << 2));
     move(c, form, 4);
     move(c, version, 8);
     move(c, &episodes, 4);
@@ -23,6 +24,7 @@ static void walk_request(hwm_cursor* c, hwm_transfer* move, uint32_t* form, hwm_
     q->variant = variant;
     q->shuffle_rule = control & 1;
     q->zero_rule = control & 2;
+    q->actions = (hwm_evaluate_actions)(control >> 2);
 }
 
 size_t hwm_evaluate_request_encode(const hwm_evaluate_request* request, uint64_t version,
@@ -48,6 +50,11 @@ hwm_status hwm_evaluate_request_decode(const void* bytes, size_t size,
     if (c.overrun || c.left) {
         return hwm_fail(err, HWM_EPROTO, "evaluation request of %zu bytes is too %s", size,
                         c.overrun ? "short" : "long");
+    }
+    if (request->actions > HWM_EVALUATE_ZERO) {
+        return hwm_fail(err, HWM_EPROTO,
+                        "evaluation request for actions of kind %d, known are 0 to %d",
+                        (int)request->actions, HWM_EVALUATE_ZERO);
     }
     return HWM_OK;
 }

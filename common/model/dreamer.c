@@ -5,21 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/dreamer_lanes.h"
 #include "nn/layers.h"
-
-enum { HORIZON_MAX = 64 };
-
-struct hwm_dreamer {
-    hwm_dreamer_config config;
-    hwm_rssm rssm;
-    hwm_head policy, value, view;
-    nn_params *model, *behaviour, *slow;  // slow: policy part unused
-    nn_optim *model_optim, *behaviour_optim;
-    nn_tape* tape;
-    hwm_real* sorted;  // scratch for percentiles
-    double range[3];   // EMA of the 5th and 95th percentile of returns; updates of those averages
-    int starts;        // rows of imagination
-};
+#include "nn/pool.h"
+#include "nn/rows.h"
 
 hwm_dreamer_config hwm_dreamer_default(int preset, int obs, int action) {
     return (hwm_dreamer_config){.sizes = *hwm_rssm_preset(preset),
@@ -47,6 +36,9 @@ void hwm_dreamer_destroy(hwm_dreamer** dreamer) {
     nn_optim_destroy(&d->model_optim);
     nn_optim_destroy(&d->behaviour_optim);
     nn_tape_destroy(&d->tape);
+    for (int i = 0; d->lane && i < d->sequence_lanes + d->dream_lanes; i++)
+        hwm_lane_close(&d->lane[i]);
+    free(d->lane);
     free(d->sorted);
     free(d);
     *dreamer = NULL;
@@ -54,7 +46,7 @@ void hwm_dreamer_destroy(hwm_dreamer** dreamer) {
 
 hwm_status hwm_dreamer_create(hwm_dreamer** out, const hwm_dreamer_config* config, uint64_t seed) {
     *out = NULL;
-    HWM_ASSERT(config->horizon >= 1 && config->horizon < HORIZON_MAX);
+    HWM_ASSERT(config->horizon >= 1 && config->horizon < HWM_HORIZON_MAX);
     HWM_ASSERT(config->imagine_last >= 0 && config->imagine_last <= config->sizes.length);
     hwm_dreamer* d = calloc(1, sizeof *d);
     hwm_param_list* lists = malloc(2 * sizeof *lists);
@@ -83,7 +75,7 @@ hwm_status hwm_dreamer_create(hwm_dreamer** out, const hwm_dreamer_config* confi
         nn_params_create(&d->slow, &lists[1]) != HWM_OK ||
         nn_optim_create(&d->model_optim, &optim, &lists[0]) != HWM_OK ||
         nn_optim_create(&d->behaviour_optim, &behaviour, &lists[1]) != HWM_OK ||
-        nn_tape_create(&d->tape, (size_t)1 << 36) != HWM_OK)
+        nn_tape_create(&d->tape, (size_t)1 << 36) != HWM_OK || hwm_lanes_create(d) != HWM_OK)
         goto fail;
     free(lists);
     hwm_rng rng;
@@ -112,7 +104,10 @@ const hwm_rssm* hwm_dreamer_rssm(const hwm_dreamer* d) {
     return &d->rssm;
 }
 size_t hwm_dreamer_memory(const hwm_dreamer* d) {
-    return nn_tape_high_water(d->tape);
+    size_t bytes = nn_tape_high_water(d->tape);
+    for (int i = 0; i < d->sequence_lanes + d->dream_lanes; i++)
+        bytes += nn_tape_high_water(d->lane[i].tape);
+    return bytes;
 }
 
 void hwm_lambda_returns(hwm_real* R, const hwm_real* r, const hwm_real* c, const hwm_real* V, int H,
@@ -126,72 +121,6 @@ void hwm_lambda_returns(hwm_real* R, const hwm_real* r, const hwm_real* c, const
             R[(size_t)t * (size_t)N + (size_t)n] = next;
         }
     }
-}
-
-// ---- imagination
-
-// What one imagined step computes without gradient: the next state, its reward and continuation.
-typedef struct imagined_step {
-    const hwm_rssm_vars* v;
-    hwm_rssm_state state;
-    nn_var action;
-    const hwm_real* draws;
-} imagined_step;
-
-static void step_forward(nn_tape* tape, void* context, nn_var* out) {
-    const imagined_step* k = context;
-    const hwm_rssm_state s = hwm_rssm_imagine(k->v, tape, k->state, k->action, k->draws);
-    out[0] = s.deter;
-    out[1] = s.stoch;
-}
-
-typedef struct judged {
-    const hwm_dreamer_config* config;
-    const hwm_rssm_vars* v;
-    const hwm_head_vars *slow, *view;
-    nn_var feat;
-} judged;
-
-// reward, probability of continuing and slow value of a state
-static void judge_forward(nn_tape* tape, void* context, nn_var* out) {
-    const judged* k = context;
-    const hwm_real* bins = k->v->r->bins;
-    out[0] = nn_twohot_mean(tape, hwm_head_forward(&k->v->reward, tape, k->feat), bins);
-    out[1] = nn_sigmoid(tape, hwm_head_forward(&k->v->cont, tape, k->feat));
-    out[2] = nn_twohot_mean(tape, hwm_head_forward(k->slow, tape, k->feat), bins);
-    const hwm_real share = (hwm_real)k->config->view_reward;
-    if (k->config->view > 0 && share > 0) {
-        // what the weights alone promise, as the model sees them
-        nn_var x = hwm_head_forward(&k->v->decoder, tape, k->feat);
-        nn_var seen = nn_columns(tape, x, k->config->view_from, k->config->view);
-        nn_var more = nn_twohot_mean(tape, hwm_head_forward(k->view, tape, seen), bins);
-        out[0] = nn_add(tape, nn_scale(tape, out[0], 1 - share), nn_scale(tape, more, share));
-    }
-}
-
-// The second head learns from what was really seen, in the decoder's scale.
-static void view_loss(hwm_dreamer* d, const hwm_head_vars* view, const hwm_rssm_batch* b,
-                      hwm_dreamer_losses* losses) {
-    nn_tape* tape = d->tape;
-    const hwm_dreamer_config* c = &d->config;
-    nn_var x = nn_symlog(tape, nn_wrap(tape, b->obs, NULL, b->N * b->T, c->obs));
-    nn_var logits = hwm_head_forward(view, tape, nn_columns(tape, x, c->view_from, c->view));
-    nn_var loss = nn_mean(tape, nn_twohot_loss(tape, logits, b->reward, d->rssm.bins), b->weight);
-    nn_seed(loss, (hwm_real)c->options.reward_weight);
-    losses->view = (double)loss->x[0];
-}
-
-// The rows of the batch from which imagination starts, as constants.
-typedef struct start_rows {
-    const hwm_rssm_unrolled* u;
-    const int* index;
-    int n;
-} start_rows;
-
-static void start_forward(nn_tape* tape, void* context, nn_var* out) {
-    const start_rows* k = context;
-    out[0] = nn_gather(tape, k->u->deter, k->index, k->n);
-    out[1] = nn_gather(tape, k->u->stoch, k->index, k->n);
 }
 
 static int ascending(const void* a, const void* b) {
@@ -211,187 +140,129 @@ static double return_scale(hwm_dreamer* d, const hwm_real* R, int n) {
     return fmax(1.0, (d->range[1] - d->range[0]) / filled);
 }
 
-typedef struct rollout {
-    int H, N;
-    nn_var policy[HORIZON_MAX], value[HORIZON_MAX];  // distribution parameters; logits
-    nn_var action[HORIZON_MAX];
-    // (H+1, N) each
-    hwm_real *reward, *cont, *V, *slow, *weight;
-    hwm_real* R;  // (H, N)
-} rollout;
+// ---- an update
 
-static nn_var act(hwm_dreamer* d, nn_var dist, hwm_rng* rng) {
-    const int N = dist->rows, A = d->config.action;
-    nn_var a = nn_new(d->tape, N, A, false);
-    const size_t n = (size_t)N * (size_t)A;
-    hwm_real* noise = nn_tape_alloc(d->tape, n * sizeof *noise);
-    for (size_t i = 0; i < n; i++)
-        noise[i] = (hwm_real)(d->config.discrete ? hwm_rng_uniform(rng) : hwm_rng_normal(rng));
-    if (!d->config.discrete) {
-        nn_normal_sample(a->x, dist, noise);
-        return a;
-    }
-    for (size_t i = 0; i < n; i++)
-        a->x[i] = noise[i] < (hwm_real)(1.0 / (1.0 + exp(-(double)dist->x[i]))) ? 1 : -1;
-    return a;
-}
-
-static void imagine(hwm_dreamer* d, const hwm_rssm_vars* frozen, const hwm_head_vars* policy,
-                    const hwm_head_vars* value, const hwm_head_vars* slow,
-                    const hwm_head_vars* view, const hwm_rssm_unrolled* u, hwm_rng* rng,
-                    rollout* o) {
+// Numbers of all imagined rows; draws in the order of time: noise of the actions, then of the
+// states.
+static void prepare_dream(hwm_dreamer* d, hwm_rng* rng) {
     nn_tape* tape = d->tape;
+    hwm_dream* o = &d->dream;
     const hwm_dreamer_config* c = &d->config;
-    const int H = c->horizon, N = d->starts, B = c->sizes.batch, T = c->sizes.length;
-    const int S = c->sizes.variables, first = T - N / B;
-    const size_t all = (size_t)(H + 1) * (size_t)N;
-    o->H = H;
-    o->N = N;
+    *o = (hwm_dream){.H = c->horizon, .N = d->starts};
+    const size_t H = (size_t)o->H, N = (size_t)o->N, A = N * (size_t)c->action,
+                 S = N * (size_t)c->sizes.variables;
     hwm_real** arrays[] = {&o->reward, &o->cont, &o->V, &o->slow, &o->weight, &o->R};
     for (int i = 0; i < 6; i++)
-        *arrays[i] = nn_tape_alloc(tape, all * sizeof(hwm_real));
-
-    int* index = nn_tape_alloc(tape, (size_t)N * sizeof *index);
-    for (int i = 0; i < N; i++)
-        index[i] = first * B + i;
-    start_rows rows = {u, index, N};
-    nn_var state[2];
-    nn_constant(tape, start_forward, &rows, 2, state);
-    hwm_real* draws = nn_tape_alloc(tape, (size_t)N * (size_t)S * sizeof *draws);
-    for (int t = 0;; t++) {
-        const hwm_rssm_state s = {state[0], state[1]};
-        nn_var feat = hwm_rssm_features(tape, s);
-        judged j = {c, frozen, slow, view, feat};
-        nn_var judgement[3];
-        nn_constant(tape, judge_forward, &j, 3, judgement);
-        const size_t at = (size_t)t * (size_t)N, bytes = (size_t)N * sizeof(hwm_real);
-        memcpy(o->reward + at, judgement[0]->x, bytes);
-        memcpy(o->cont + at, judgement[1]->x, bytes);
-        memcpy(o->slow + at, judgement[2]->x, bytes);
-        o->value[t] = hwm_head_forward(value, tape, feat);
-        memcpy(o->V + at, nn_twohot_values(tape, o->value[t], d->rssm.bins), bytes);
-        for (int n = 0; n < N; n++)
-            o->weight[at + (size_t)n] =
-                (t ? o->weight[at + (size_t)n - (size_t)N] : 1) * o->cont[at + (size_t)n];
-        if (t == H)
-            break;
-        nn_var dist = hwm_head_forward(policy, tape, feat);
-        o->policy[t] = c->discrete ? dist : nn_bounded_normal(tape, dist);
-        o->action[t] = act(d, o->policy[t], rng);
-        for (size_t i = 0; i < (size_t)N * (size_t)S; i++)
-            draws[i] = (hwm_real)hwm_rng_uniform(rng);
-        imagined_step next = {frozen, s, o->action[t], draws};
-        nn_constant(tape, step_forward, &next, 2, state);
+        *arrays[i] = nn_tape_alloc(tape, (H + 1) * N * sizeof(hwm_real));
+    o->noise = nn_tape_alloc(tape, H * A * sizeof(hwm_real));
+    o->draws = nn_tape_alloc(tape, H * S * sizeof(hwm_real));
+    float* drawn = nn_tape_alloc(tape, (A > S ? A : S) * sizeof *drawn);
+    for (size_t t = 0; t < H; t++) {
+        if (c->discrete)
+            hwm_rng_fill_uniform(rng, drawn, A, 0.0f, 1.0f);
+        else
+            hwm_rng_fill_normal(rng, drawn, A, 0.0f, 1.0f);
+        for (size_t i = 0; i < A; i++)
+            o->noise[t * A + i] = (hwm_real)drawn[i];
+        hwm_rng_fill_uniform(rng, drawn, S, 0.0f, 1.0f);
+        for (size_t i = 0; i < S; i++)
+            o->draws[t * S + i] = (hwm_real)drawn[i];
     }
-    hwm_lambda_returns(o->R, o->reward, o->cont, o->V, H, N, c->lambda);
 }
 
-// ---- losses of the behaviour
-
-static void behaviour_losses(hwm_dreamer* d, rollout* o, hwm_dreamer_losses* losses) {
-    nn_tape* tape = d->tape;
-    const hwm_dreamer_config* c = &d->config;
+// What needs all rows: weights, returns and their range.
+static void judge_dream(hwm_dreamer* d, hwm_dreamer_losses* losses) {
+    hwm_dream* o = &d->dream;
     const int H = o->H, N = o->N;
-    const double scale = return_scale(d, o->R, H * N);
-    losses->return_scale = scale;
-    hwm_real* factor = nn_tape_alloc(tape, (size_t)H * (size_t)N * sizeof *factor);
-    for (int i = 0; i < H * N; i++) {
-        factor[i] = -o->weight[i] * (o->R[i] - o->V[i]) / (hwm_real)scale;
+    for (int i = 0; i < (H + 1) * N; i++)
+        o->weight[i] = (i < N ? 1 : o->weight[i - N]) * o->cont[i];
+    hwm_lambda_returns(o->R, o->reward, o->cont, o->V, H, N, d->config.lambda);
+    o->scale = losses->return_scale = return_scale(d, o->R, H * N);
+    for (int i = 0; i < H * N; i++)
         losses->imagined_return += (double)o->R[i] / (H * N);
-    }
-    const hwm_real each = (hwm_real)1 / (hwm_real)H;  // mean over time of means over rows
-    for (int t = 0; t < H; t++) {
-        const size_t at = (size_t)t * (size_t)N;
-        const hwm_real* w = o->weight + at;
-        nn_var log_prob, entropy;
-        if (c->discrete) {
-            // actions +-1 are the outcomes 1 and 0
-            nn_var outcome = nn_new(tape, N, c->action, false);
-            for (size_t i = 0; i < (size_t)N * (size_t)c->action; i++)
-                outcome->x[i] = (o->action[t]->x[i] + 1) / 2;
-            log_prob = nn_bernoulli_log_prob(tape, o->policy[t], outcome->x);
-            entropy = nn_bernoulli_entropy(tape, o->policy[t]);
-        } else {
-            log_prob = nn_normal_log_prob(tape, o->policy[t], o->action[t]->x);
-            entropy = nn_normal_entropy(tape, o->policy[t]);
+}
+
+static void sequences_forward(void* context, int i) {
+    hwm_dreamer* d = context;
+    hwm_lane_observe(&d->lane[i]);
+}
+
+static void dream_forward(void* context, int i) {
+    hwm_dreamer* d = context;
+    hwm_lane_imagine(&d->lane[d->sequence_lanes + i]);
+}
+
+static void sequences_backward(void* context, int i) {
+    hwm_dreamer* d = context;
+    hwm_lane_learn_sequences(&d->lane[i]);
+}
+
+static void dream_backward(void* context, int i) {
+    hwm_dreamer* d = context;
+    hwm_lane_learn_dream(&d->lane[d->sequence_lanes + i]);
+}
+
+static void all_backward(void* context, int i) {
+    const hwm_dreamer* d = context;
+    if (i < d->sequence_lanes)
+        sequences_backward(context, i);
+    else
+        dream_backward(context, i - d->sequence_lanes);
+}
+
+// Gradients of the lanes, in their order, into those of lane 0, which are the parameter sets'.
+enum { PIECE = 1 << 14 };
+static void sum_piece(void* context, int piece) {
+    const hwm_dreamer* d = context;
+    for (int set = 0; set < 2; set++) {
+        const nn_params* p = set ? d->behaviour : d->model;
+        const size_t from = (size_t)piece * PIECE;
+        const size_t to = from + PIECE < p->list.count ? from + PIECE : p->list.count;
+        for (int l = 1; l < d->sequence_lanes + d->dream_lanes; l++) {
+            const hwm_real* g = set ? d->lane[l].behaviour_grad : d->lane[l].model_grad;
+            if (g && from < to)
+                nn_accumulate(p->grad + from, g + from, (int)(to - from));
         }
-        nn_var policy = nn_mean(tape, log_prob, factor + at);
-        nn_var spread = nn_mean(tape, entropy, w);
-        nn_var value = nn_mean(
-            tape, nn_twohot_loss2(tape, o->value[t], o->R + at, o->slow + at, d->rssm.bins), w);
-        nn_seed(policy, each);
-        nn_seed(spread, -(hwm_real)c->entropy_scale * each);
-        nn_seed(value, each);
-        losses->policy += (double)(policy->x[0] - (hwm_real)c->entropy_scale * spread->x[0]) / H;
-        losses->entropy += (double)spread->x[0] / H;
-        losses->value += (double)value->x[0] / H;
     }
 }
 
-// Value of replayed states: returns over the last rows of each sequence (those that imagination
-// started from), bootstrapped with what was imagined from the last one; a row that ends an episode
-// has no return.
-static void replay_value_loss(hwm_dreamer* d, const hwm_rssm_batch* b, const hwm_real* last,
-                              const hwm_head_vars* value, const hwm_rssm_unrolled* u,
-                              const rollout* o, hwm_dreamer_losses* losses) {
-    nn_tape* tape = d->tape;
-    const hwm_dreamer_config* c = &d->config;
-    const int B = b->N, K = o->N / B, first = b->T - K;
-    if (c->replay_value_scale == 0 || K < 2)
-        return;
-    const int rows = (K - 1) * B;
-    hwm_rssm_state s = {nn_rows(tape, u->deter, first * B, rows),
-                        nn_rows(tape, u->stoch, first * B, rows)};
-    nn_var logits = hwm_head_forward(value, tape, hwm_rssm_features(tape, s));
-    // o->V, o->slow, o->R: their first N numbers belong to the start rows, in the order of the
-    // batch
-    hwm_real* R = nn_tape_alloc(tape, (size_t)rows * sizeof *R);
-    hwm_real* w = nn_tape_alloc(tape, (size_t)rows * sizeof *w);
-    const hwm_real l = (hwm_real)c->lambda;
-    for (int n = 0; n < B; n++) {
-        hwm_real next = o->R[(K - 1) * B + n];
-        for (int k = K - 2; k >= 0; k--) {
-            const int at = k * B + n, after = at + B, row = (first + k) * B + n;
-            // past an episode's end the imagined return takes over again
-            const hwm_real carry = last[row + B] != 0 ? o->R[after] : next;
-            next = b->reward[row + B] + b->cont[row + B] * ((1 - l) * o->V[after] + l * carry);
-            R[at] = next;
-            w[at] = last[row] != 0 ? 0 : b->weight ? b->weight[row] : 1;
-        }
-    }
-    nn_var loss = nn_mean(tape, nn_twohot_loss2(tape, logits, R, o->slow, d->rssm.bins), w);
-    nn_seed(loss, (hwm_real)c->replay_value_scale);
-    losses->replay_value = (double)loss->x[0];
+static void add_losses(hwm_dreamer_losses* sum, const hwm_dreamer_losses* l, double share) {
+    sum->model.total += share * l->model.total;
+    sum->model.obs += share * l->model.obs;
+    sum->model.reward += share * l->model.reward;
+    sum->model.cont += share * l->model.cont;
+    sum->model.kl += share * l->model.kl;
+    sum->policy += share * l->policy;
+    sum->value += share * l->value;
+    sum->replay_value += share * l->replay_value;
+    sum->entropy += share * l->entropy;
+    sum->view += share * l->view;
 }
 
 void hwm_dreamer_gradient(hwm_dreamer* d, const hwm_rssm_batch* b, const hwm_real* last,
                           hwm_rng* rng, hwm_dreamer_losses* losses) {
     HWM_ASSERT(b->N == d->config.sizes.batch && b->T == d->config.sizes.length);
-    nn_tape* tape = d->tape;
     *losses = (hwm_dreamer_losses){0};
-    nn_tape_reset(tape);
-    nn_params_zero_grad(d->model);
-    nn_params_zero_grad(d->behaviour);
-    hwm_rssm_vars v;
-    hwm_head_vars policy, value, slow, view = {0}, frozen_view = {0};
-    hwm_rssm_bind(&d->rssm, tape, d->model, false, &v);
-    hwm_head_bind(&d->policy, tape, d->behaviour, false, &policy);
-    hwm_head_bind(&d->value, tape, d->behaviour, false, &value);
-    hwm_head_bind(&d->value, tape, d->slow, true, &slow);
-
-    const hwm_rssm_unrolled u = hwm_rssm_unroll(&v, tape, b);
-    hwm_rssm_loss(&v, tape, b, &u, &losses->model);
-    if (d->config.view > 0) {
-        hwm_head_bind(&d->view, tape, d->model, false, &view);
-        view_loss(d, &view, b, losses);
-        frozen_view = hwm_head_freeze(&view, tape);
+    nn_tape_reset(d->tape);
+    hwm_lanes_begin(d, b, last);
+    prepare_dream(d, rng);
+    nn_parallel(d->sequence_lanes, sequences_forward, d);
+    nn_parallel(d->dream_lanes, dream_forward, d);
+    judge_dream(d, losses);
+    if (d->sequence_lanes > 1) {
+        nn_parallel(d->sequence_lanes + d->dream_lanes, all_backward, d);
+    } else {  // its products are spread over the threads
+        sequences_backward(d, 0);
+        nn_parallel(d->dream_lanes, dream_backward, d);
     }
-    const hwm_rssm_vars frozen = hwm_rssm_freeze(&v, tape);
-    rollout o = {0};
-    imagine(d, &frozen, &policy, &value, &slow, &frozen_view, &u, rng, &o);
-    behaviour_losses(d, &o, losses);
-    replay_value_loss(d, b, last, &value, &u, &o, losses);
-    nn_tape_backward(tape);
+    const size_t count = d->model->list.count > d->behaviour->list.count ? d->model->list.count
+                                                                         : d->behaviour->list.count;
+    nn_parallel((int)((count + PIECE - 1) / PIECE), sum_piece, d);
+    for (int i = 0; i < d->sequence_lanes + d->dream_lanes; i++) {
+        const hwm_lane* lane = &d->lane[i];
+        add_losses(losses, &lane->losses,
+                   (double)lane->n / (i < d->sequence_lanes ? b->N : d->starts));
+    }
 }
 
 hwm_status hwm_dreamer_update(hwm_dreamer* d, const hwm_rssm_batch* batch, const hwm_real* last,

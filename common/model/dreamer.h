@@ -21,6 +21,9 @@ typedef struct hwm_dreamer_config {
     bool discrete;     // actions +-1 from Bernoulli variables instead of bounded normals
     int horizon;       // H
     int imagine_last;  // imagine from the last so many rows of each sequence; 0: from all
+    // sequences and imagined rows that one thread works on at a time (dreamer_lanes.h); 0: by the
+    // sizes. Results depend on it in their rounding
+    int lane_sequences, lane_rows;
     double lambda, entropy_scale, replay_value_scale, slow_rate, return_rate;
     double lr, behaviour_lr;  // of the world model; of policy and value
     int64_t warmup_updates;   // both rise from 0

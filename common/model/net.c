@@ -42,9 +42,11 @@ hwm_layer_vars hwm_layer_bind(const hwm_layer* l, nn_tape* tape, nn_params* para
 }
 
 nn_var hwm_layer_forward(const hwm_layer_vars* v, nn_tape* tape, nn_var x) {
-    if (v->blocks == 1)
-        return nn_layer(tape, x, v->w, v->b, v->g);
-    return nn_norm_silu(tape, nn_block_linear(tape, x, v->w, v->b, v->blocks), v->g);
+    return hwm_layer_forward_parts(v, tape, x, NULL);
+}
+
+nn_var hwm_layer_forward_parts(const hwm_layer_vars* v, nn_tape* tape, nn_var x, nn_var shared) {
+    return nn_norm_silu(tape, nn_linear_parts(tape, x, shared, v->w, v->b, v->blocks), v->g);
 }
 
 void hwm_head_declare(hwm_head* h, hwm_param_list* list, const char* name, int in, int layers,
@@ -82,26 +84,46 @@ void hwm_head_bind(const hwm_head* h, nn_tape* tape, nn_params* params, bool fro
     }
 }
 
-hwm_layer_vars hwm_layer_freeze(const hwm_layer_vars* v, nn_tape* tape) {
-    return (hwm_layer_vars){nn_stop(tape, v->w), nn_stop(tape, v->b), nn_stop(tape, v->g),
+nn_var hwm_twin_of(hwm_twin to, nn_var v) {
+    return nn_twin(to.tape, v, v->g && to.grad ? to.grad + (v->g - to.from) : NULL);
+}
+
+hwm_layer_vars hwm_layer_twin(const hwm_layer_vars* v, hwm_twin to) {
+    return (hwm_layer_vars){hwm_twin_of(to, v->w), hwm_twin_of(to, v->b), hwm_twin_of(to, v->g),
                             v->blocks};
 }
 
-hwm_head_vars hwm_head_freeze(const hwm_head_vars* v, nn_tape* tape) {
+hwm_head_vars hwm_head_twin(const hwm_head_vars* v, hwm_twin to) {
     hwm_head_vars f = *v;
     for (int i = 0; i < v->layers; i++)
-        f.layer[i] = hwm_layer_freeze(&v->layer[i], tape);
+        f.layer[i] = hwm_layer_twin(&v->layer[i], to);
     if (v->w) {
-        f.w = nn_stop(tape, v->w);
-        f.b = nn_stop(tape, v->b);
+        f.w = hwm_twin_of(to, v->w);
+        f.b = hwm_twin_of(to, v->b);
     }
     return f;
 }
 
-nn_var hwm_head_forward(const hwm_head_vars* v, nn_tape* tape, nn_var x) {
+void hwm_layer_prepare(const hwm_layer_vars* v, nn_tape* tape) {
+    nn_prepare(tape, v->w, v->blocks);
+}
+
+void hwm_head_prepare(const hwm_head_vars* v, nn_tape* tape) {
     for (int i = 0; i < v->layers; i++)
-        x = hwm_layer_forward(&v->layer[i], tape, x);
-    return v->w ? nn_linear(tape, x, v->w, v->b) : x;
+        hwm_layer_prepare(&v->layer[i], tape);
+    if (v->w)
+        nn_prepare(tape, v->w, 1);
+}
+
+nn_var hwm_head_forward_parts(const hwm_head_vars* v, nn_tape* tape, nn_var x, nn_var shared) {
+    nn_var y = hwm_layer_forward_parts(&v->layer[0], tape, x, shared);
+    for (int i = 1; i < v->layers; i++)
+        y = hwm_layer_forward(&v->layer[i], tape, y);
+    return v->w ? nn_linear_parts(tape, y, NULL, v->w, v->b, 1) : y;
+}
+
+nn_var hwm_head_forward(const hwm_head_vars* v, nn_tape* tape, nn_var x) {
+    return hwm_head_forward_parts(v, tape, x, NULL);
 }
 
 double hwm_head_macs(const hwm_head* h) {

@@ -20,6 +20,8 @@ void hwm_layer_declare(hwm_layer* l, hwm_param_list* list, const char* name, int
 void hwm_layer_init(const hwm_layer* l, nn_params* params, hwm_rng* rng);
 hwm_layer_vars hwm_layer_bind(const hwm_layer* l, nn_tape* tape, nn_params* params, bool frozen);
 nn_var hwm_layer_forward(const hwm_layer_vars* v, nn_tape* tape, nn_var x);
+// on [x shared]; block-linear: each block sees its share of x and the whole of shared
+nn_var hwm_layer_forward_parts(const hwm_layer_vars* v, nn_tape* tape, nn_var x, nn_var shared);
 
 // Some layers and a linear output, whose initial scale is `out_scale`
 enum { HWM_HEAD_LAYERS_MAX = 6 };
@@ -41,9 +43,20 @@ void hwm_head_declare(hwm_head* h, hwm_param_list* list, const char* name, int i
 void hwm_head_init(const hwm_head* h, nn_params* params, hwm_rng* rng);
 void hwm_head_bind(const hwm_head* h, nn_tape* tape, nn_params* params, bool frozen,
                    hwm_head_vars* v);
-// The same values as constants, sharing what is already prepared for them.
-hwm_layer_vars hwm_layer_freeze(const hwm_layer_vars* v, nn_tape* tape);
-hwm_head_vars hwm_head_freeze(const hwm_head_vars* v, nn_tape* tape);
+// The same values on another tape or the same: a gradient that lies in a block of gradients `from`
+// goes to the same place of the block `grad` instead; grad NULL: constants. Prepare first what
+// several tapes are going to use.
+typedef struct hwm_twin {
+    nn_tape* tape;
+    const hwm_real* from;
+    hwm_real* grad;
+} hwm_twin;
+nn_var hwm_twin_of(hwm_twin to, nn_var v);
+hwm_layer_vars hwm_layer_twin(const hwm_layer_vars* v, hwm_twin to);
+hwm_head_vars hwm_head_twin(const hwm_head_vars* v, hwm_twin to);
+void hwm_layer_prepare(const hwm_layer_vars* v, nn_tape* tape);
+void hwm_head_prepare(const hwm_head_vars* v, nn_tape* tape);
+nn_var hwm_head_forward_parts(const hwm_head_vars* v, nn_tape* tape, nn_var x, nn_var shared);
 nn_var hwm_head_forward(const hwm_head_vars* v, nn_tape* tape, nn_var x);
 double hwm_head_macs(const hwm_head* h);  // multiply-adds of one row, forward
 

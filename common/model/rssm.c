@@ -86,21 +86,31 @@ void hwm_rssm_bind(const hwm_rssm* r, nn_tape* tape, nn_params* params, bool fro
         v->gates_w->g = v->gates_b->g = NULL;
 }
 
-hwm_rssm_vars hwm_rssm_freeze(const hwm_rssm_vars* v, nn_tape* tape) {
-    hwm_rssm_vars f = {.r = v->r};
-    f.encoder = hwm_head_freeze(&v->encoder, tape);
-    f.decoder = hwm_head_freeze(&v->decoder, tape);
-    f.reward = hwm_head_freeze(&v->reward, tape);
-    f.cont = hwm_head_freeze(&v->cont, tape);
-    f.prior = hwm_head_freeze(&v->prior, tape);
-    f.posterior = hwm_head_freeze(&v->posterior, tape);
-    f.in_deter = hwm_layer_freeze(&v->in_deter, tape);
-    f.in_stoch = hwm_layer_freeze(&v->in_stoch, tape);
-    f.in_action = hwm_layer_freeze(&v->in_action, tape);
-    f.hidden = hwm_layer_freeze(&v->hidden, tape);
-    f.gates_w = nn_stop(tape, v->gates_w);
-    f.gates_b = nn_stop(tape, v->gates_b);
-    return f;
+hwm_rssm_vars hwm_rssm_twin(const hwm_rssm_vars* v, hwm_twin to) {
+    return (hwm_rssm_vars){.r = v->r,
+                           .encoder = hwm_head_twin(&v->encoder, to),
+                           .decoder = hwm_head_twin(&v->decoder, to),
+                           .reward = hwm_head_twin(&v->reward, to),
+                           .cont = hwm_head_twin(&v->cont, to),
+                           .prior = hwm_head_twin(&v->prior, to),
+                           .posterior = hwm_head_twin(&v->posterior, to),
+                           .in_deter = hwm_layer_twin(&v->in_deter, to),
+                           .in_stoch = hwm_layer_twin(&v->in_stoch, to),
+                           .in_action = hwm_layer_twin(&v->in_action, to),
+                           .hidden = hwm_layer_twin(&v->hidden, to),
+                           .gates_w = hwm_twin_of(to, v->gates_w),
+                           .gates_b = hwm_twin_of(to, v->gates_b)};
+}
+
+void hwm_rssm_prepare(const hwm_rssm_vars* v, nn_tape* tape) {
+    const hwm_head_vars* heads[] = {&v->encoder, &v->decoder, &v->reward,
+                                    &v->cont,    &v->prior,   &v->posterior};
+    for (int i = 0; i < 6; i++)
+        hwm_head_prepare(heads[i], tape);
+    const hwm_layer_vars* layers[] = {&v->in_deter, &v->in_stoch, &v->in_action, &v->hidden};
+    for (int i = 0; i < 4; i++)
+        hwm_layer_prepare(layers[i], tape);
+    nn_prepare(tape, v->gates_w, v->r->size.blocks);
 }
 
 // ---- one step
@@ -128,7 +138,7 @@ nn_var hwm_rssm_recur(const hwm_rssm_vars* v, nn_tape* tape, hwm_rssm_state s, n
                              hwm_layer_forward(&v->in_stoch, tape, s.stoch),
                              hwm_layer_forward(&v->in_action, tape, nn_squash(tape, action))});
     const int G = v->r->size.blocks;
-    nn_var h = hwm_layer_forward(&v->hidden, tape, nn_block_input(tape, s.deter, inputs, G));
+    nn_var h = hwm_layer_forward_parts(&v->hidden, tape, s.deter, inputs);
     return nn_gru(tape, nn_block_linear(tape, h, v->gates_w, v->gates_b, G), s.deter, G);
 }
 
@@ -138,9 +148,8 @@ nn_var hwm_rssm_prior(const hwm_rssm_vars* v, nn_tape* tape, nn_var deter) {
 }
 
 nn_var hwm_rssm_posterior(const hwm_rssm_vars* v, nn_tape* tape, nn_var deter, nn_var tokens) {
-    nn_var x = nn_concat(tape, 2, (nn_var[]){deter, tokens});
-    return nn_categorical(tape, hwm_head_forward(&v->posterior, tape, x), v->r->size.classes,
-                          (hwm_real)v->r->options.unimix);
+    nn_var logits = hwm_head_forward_parts(&v->posterior, tape, deter, tokens);
+    return nn_categorical(tape, logits, v->r->size.classes, (hwm_real)v->r->options.unimix);
 }
 
 static void hold_draw(hwm_rssm_hold* h, nn_var y, nn_var p) {
@@ -154,6 +163,7 @@ static void hold_draw(hwm_rssm_hold* h, nn_var y, nn_var p) {
             p0[i] = p->x[i];
         } else {
             y->x[i] = y0[i] + (p->x[i] - p0[i]);
+            y->hot = NULL;
         }
 }
 
@@ -197,21 +207,25 @@ hwm_rssm_unrolled hwm_rssm_unroll(const hwm_rssm_vars* v, nn_tape* tape, const h
 }
 
 void hwm_rssm_loss(const hwm_rssm_vars* v, nn_tape* tape, const hwm_rssm_batch* b,
-                   const hwm_rssm_unrolled* u, hwm_rssm_losses* losses) {
+                   const hwm_rssm_unrolled* u, double share, hwm_rssm_losses* losses) {
     const hwm_rssm* r = v->r;
     const hwm_rssm_options* o = &r->options;
     const int rows = b->N * b->T;
-    nn_var feat = hwm_rssm_features(tape, (hwm_rssm_state){u->deter, u->stoch});
-
     nn_var target = nn_symlog(tape, nn_wrap(tape, b->obs, NULL, rows, r->obs));
     nn_var obs =
-        nn_mean(tape, nn_squared_error(tape, hwm_head_forward(&v->decoder, tape, feat), target->x),
+        nn_mean(tape,
+                nn_squared_error(
+                    tape, hwm_head_forward_parts(&v->decoder, tape, u->deter, u->stoch), target->x),
                 b->weight);
-    nn_var reward = nn_mean(
-        tape, nn_twohot_loss(tape, hwm_head_forward(&v->reward, tape, feat), b->reward, r->bins),
-        b->weight);
+    nn_var reward =
+        nn_mean(tape,
+                nn_twohot_loss(tape, hwm_head_forward_parts(&v->reward, tape, u->deter, u->stoch),
+                               b->reward, r->bins),
+                b->weight);
     nn_var cont =
-        nn_mean(tape, nn_bernoulli_log_prob(tape, hwm_head_forward(&v->cont, tape, feat), b->cont),
+        nn_mean(tape,
+                nn_bernoulli_log_prob(
+                    tape, hwm_head_forward_parts(&v->cont, tape, u->deter, u->stoch), b->cont),
                 b->cont_weight ? b->cont_weight : b->weight);
 
     // KL in both directions of the stopped gradient, free nats on the sum of a step
@@ -222,11 +236,11 @@ void hwm_rssm_loss(const hwm_rssm_vars* v, nn_tape* tape, const hwm_rssm_batch* 
     nn_var dyn = nn_mean(tape, nn_at_least(tape, dynamics, low), b->weight);
     nn_var rep = nn_mean(tape, nn_at_least(tape, posterior, low), b->weight);
 
-    nn_seed(obs, (hwm_real)o->obs_weight);
-    nn_seed(reward, (hwm_real)o->reward_weight);
-    nn_seed(cont, -(hwm_real)o->continue_weight);
-    nn_seed(dyn, (hwm_real)o->dynamics_scale);
-    nn_seed(rep, (hwm_real)o->posterior_scale);
+    nn_seed(obs, (hwm_real)(share * o->obs_weight));
+    nn_seed(reward, (hwm_real)(share * o->reward_weight));
+    nn_seed(cont, -(hwm_real)(share * o->continue_weight));
+    nn_seed(dyn, (hwm_real)(share * o->dynamics_scale));
+    nn_seed(rep, (hwm_real)(share * o->posterior_scale));
     *losses = (hwm_rssm_losses){.obs = obs->x[0],
                                 .reward = reward->x[0],
                                 .cont = -cont->x[0],

@@ -68,8 +68,8 @@ typedef struct hwm_rssm_vars {
 void hwm_rssm_bind(const hwm_rssm* r, nn_tape* tape, nn_params* params, bool frozen,
                    hwm_rssm_vars* v);
 
-// The same values as constants of the same tape.
-hwm_rssm_vars hwm_rssm_freeze(const hwm_rssm_vars* v, nn_tape* tape);
+hwm_rssm_vars hwm_rssm_twin(const hwm_rssm_vars* v, hwm_twin to);
+void hwm_rssm_prepare(const hwm_rssm_vars* v, nn_tape* tape);
 
 typedef struct hwm_rssm_state {
     nn_var deter;  // (N,D)
@@ -112,9 +112,11 @@ hwm_rssm_unrolled hwm_rssm_unroll(const hwm_rssm_vars* v, nn_tape* tape, const h
 typedef struct hwm_rssm_losses {
     double total, obs, reward, cont, kl;  // kl: of posterior and prior, before free nats
 } hwm_rssm_losses;
-// The world model's loss of an unrolled batch, seeded, so that nn_tape_backward follows.
+// The world model's loss of an unrolled batch, seeded, so that nn_tape_backward follows. share: of
+// this batch in the mean over a whole one that it is a part of (1: it is whole); losses are its
+// own.
 void hwm_rssm_loss(const hwm_rssm_vars* v, nn_tape* tape, const hwm_rssm_batch* b,
-                   const hwm_rssm_unrolled* u, hwm_rssm_losses* losses);
+                   const hwm_rssm_unrolled* u, double share, hwm_rssm_losses* losses);
 
 // Multiply-adds of one row, forward: the recurrent step with its prior; posterior, encoder and
 // heads.

@@ -1,13 +1,19 @@
 // data path  [8] learner: world model, kind `rssm`
 //
 // The recurrent state-space model behind the interface of all world models: latent z = [deter ;
-// stoch], trained on sequences, started from posteriors, imagined with draws of the prior whose
+// stoch ; o], trained on sequences, started from posteriors, imagined with draws of the prior whose
 // gradient goes straight through. Observations and rewards that imagination sees stay in the range
 // of the replay.
 //
-// UNITS  It reads and predicts observations in units of ten standard deviations of their one-step
-// changes, taken at the first refresh and kept: a controller reads what changes from step to step,
-// so that is the size of error that matters, whatever the range of a dimension.
+//   o_t = clamp(o_{t-1} + s change([deter_t ; stoch_t ; symlog(o_{t-1} / 10 s)]))
+//   loss of rssm.h + mean_t sum_j (change - (o_t - o_{t-1}) / s)_j^2
+//
+// A controller reads what changes from step to step, and an observation that went through some
+// categorical variables is not known that well; so the last one is carried along, and what is
+// decoded is its change. The decoder of rssm.h, which keeps the whole observation in the latent,
+// takes part in training only.
+//
+// UNITS  s is the std of one-step changes, taken at the first refresh and kept.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +22,15 @@
 #include "model/rssm.h"
 #include "nn/layers.h"
 
+enum { CHANGES = 10 };  // std of one-step changes in the unit of observations
+
 typedef struct rssm_model {
     hwm_model base;
     hwm_rssm rssm;
+    hwm_head change;  // [deter ; stoch ; o before] -> what changes, in std of one-step changes
     const nn_tape* begun[HWM_MODEL_TAPES];
     hwm_rssm_vars frozen[HWM_MODEL_TAPES];  // on the tapes that begin was called for
+    hwm_head_vars frozen_change[HWM_MODEL_TAPES];
     int obs_unit, obs_min, obs_max, reward_range, refreshed;  // entries that refresh sets
     double flops;
 } rssm_model;
@@ -73,6 +83,46 @@ static hwm_rssm_batch by_time(const rssm_model* m, nn_tape* tape, const hwm_sequ
     return b;
 }
 
+// ---- what changes from one observation to the next
+
+// Columns of the same constants in every row.
+static nn_var constants(nn_tape* tape, int rows, int cols, const hwm_real* x, hwm_real scale) {
+    nn_var v = nn_new(tape, rows, cols, false);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++)
+            v->x[(size_t)i * (size_t)cols + (size_t)j] = x[j] * scale;
+    return v;
+}
+
+// before (N,O): the observation before the one of state s, in the decoder's units
+static nn_var change_of(const hwm_head_vars* v, nn_tape* tape, hwm_rssm_state s, nn_var before) {
+    nn_var parts[3] = {s.deter, s.stoch, nn_symlog(tape, before)};
+    return hwm_head_forward(v, tape, nn_concat(tape, 3, parts));
+}
+
+// Loss of the change head over an unrolled batch, seeded.
+static double change_loss(rssm_model* m, nn_tape* tape, const hwm_rssm_batch* b,
+                          const hwm_rssm_unrolled* u) {
+    const size_t rows = (size_t)b->N * (size_t)b->T, O = (size_t)m->rssm.obs, step = (size_t)b->N;
+    nn_var before = nn_new(tape, (int)rows, (int)O, false);
+    hwm_real* target = nn_tape_alloc(tape, rows * O * sizeof *target);
+    hwm_real* weight = nn_tape_alloc(tape, rows * sizeof *weight);
+    for (size_t i = 0; i < rows; i++) {
+        weight[i] = i >= step ? b->weight[i] * b->weight[i - step] * b->keep[i] : 0;
+        for (size_t j = 0; j < O; j++) {
+            const hwm_real o = b->obs[i * O + j], p = i >= step ? b->obs[(i - step) * O + j] : 0;
+            before->x[i * O + j] = p;
+            target[i * O + j] = CHANGES * (o - p);
+        }
+    }
+    hwm_head_vars v;
+    hwm_head_bind(&m->change, tape, m->base.params, false, &v);
+    nn_var y = change_of(&v, tape, (hwm_rssm_state){u->deter, u->stoch}, before);
+    nn_var loss = nn_mean(tape, nn_squared_error(tape, y, target), weight);
+    nn_seed(loss, 1);
+    return loss->x[0];
+}
+
 static void rssm_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
                           hwm_model_losses* losses) {
     rssm_model* m = (rssm_model*)model;
@@ -81,7 +131,9 @@ static void rssm_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng*
     hwm_rssm_bind(&m->rssm, model->tape, model->params, false, &v);
     const hwm_rssm_unrolled u = hwm_rssm_unroll(&v, model->tape, &b);
     hwm_rssm_losses l;
-    hwm_rssm_loss(&v, model->tape, &b, &u, &l);
+    hwm_rssm_loss(&v, model->tape, &b, &u, 1.0, &l);
+    l.obs = change_loss(m, model->tape, &b, &u);
+    l.total += l.obs;
     nn_tape_backward(model->tape);
     *losses = (hwm_model_losses){.total = l.total,
                                  .obs = l.obs,
@@ -96,7 +148,7 @@ static void rssm_refresh(hwm_model* model, const hwm_replay_statistics* statisti
     for (int j = 0; j < m->rssm.obs; j++) {
         if (*entry(m, m->refreshed) == 0)
             entry(m, m->obs_unit)[j] =
-                10 * (statistics->delta_std[j] + (hwm_real)model->config.scale_floor);
+                CHANGES * (statistics->delta_std[j] + (hwm_real)model->config.scale_floor);
         const hwm_real span = statistics->obs_max[j] - statistics->obs_min[j];
         entry(m, m->obs_min)[j] = statistics->obs_min[j] - (hwm_real)margin * span;
         entry(m, m->obs_max)[j] = statistics->obs_max[j] + (hwm_real)margin * span;
@@ -116,7 +168,7 @@ static void rssm_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* r
     hwm_rssm_vars v;
     hwm_rssm_bind(&m->rssm, tape, model->params, true, &v);
     const hwm_rssm_unrolled u = hwm_rssm_unroll(&v, tape, &b);
-    const int D = u.deter->cols, Z = model->latent;
+    const int D = u.deter->cols, S = u.stoch->cols, O = m->rssm.obs, Z = model->latent;
     for (int n = 0; n < b.N; n++) {
         int last = 0;
         for (int t = 0; t < b.T; t++)
@@ -124,8 +176,10 @@ static void rssm_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* r
                 last = t;
         const size_t row = (size_t)last * (size_t)b.N + (size_t)n;
         memcpy(z + (size_t)n * (size_t)Z, u.deter->x + row * (size_t)D, (size_t)D * sizeof *z);
-        memcpy(z + (size_t)n * (size_t)Z + D, u.stoch->x + row * (size_t)(Z - D),
-               (size_t)(Z - D) * sizeof *z);
+        memcpy(z + (size_t)n * (size_t)Z + D, u.stoch->x + row * (size_t)S, (size_t)S * sizeof *z);
+        memcpy(z + (size_t)n * (size_t)Z + D + S,
+               starts->obs + ((size_t)n * (size_t)b.T + (size_t)last) * (size_t)O,
+               (size_t)O * sizeof *z);
     }
     nn_tape_record(tape, true);
 }
@@ -135,6 +189,7 @@ static void rssm_begin(hwm_model* model, nn_tape* tape) {
     const int slot = hwm_model_slot(m->begun, tape);
     m->begun[slot] = tape;
     hwm_rssm_bind(&m->rssm, tape, model->params, true, &m->frozen[slot]);
+    hwm_head_bind(&m->change, tape, model->params, true, &m->frozen_change[slot]);
 }
 
 static nn_var filled(nn_tape* tape, int rows, hwm_real value) {
@@ -149,10 +204,22 @@ static hwm_model_next rssm_step(hwm_model* model, nn_tape* tape, nn_var z, nn_va
     rssm_model* m = (rssm_model*)model;
     (void)t;
     const hwm_rssm_vars* frozen = &m->frozen[hwm_model_slot(m->begun, tape)];
-    const int D = m->rssm.size.deter, S = m->rssm.size.variables, B = z->rows;
-    const hwm_rssm_state s = {nn_columns(tape, z, 0, D), nn_columns(tape, z, D, model->latent - D)};
+    const int D = m->rssm.size.deter, S = m->rssm.size.variables, B = z->rows, O = m->rssm.obs,
+              classes = model->latent - D - O;
+    const hwm_rssm_state s = {nn_columns(tape, z, 0, D), nn_columns(tape, z, D, classes)};
+    nn_var o = nn_columns(tape, z, D + classes, O);
     const hwm_real* draws = draw_uniform(tape, rng, (size_t)B * (size_t)S);
-    nn_var next = hwm_rssm_features(tape, hwm_rssm_imagine(frozen, tape, s, u, draws));
+    const hwm_rssm_state after = hwm_rssm_imagine(frozen, tape, s, u, draws);
+    nn_var next = hwm_rssm_features(tape, after);
+    const hwm_real* unit = entry(m, m->obs_unit);
+    hwm_real* inverse = nn_tape_alloc(tape, (size_t)O * sizeof *inverse);
+    for (int j = 0; j < O; j++)
+        inverse[j] = 1 / unit[j];
+    nn_var before = nn_mul(tape, o, constants(tape, B, O, inverse, 1));
+    nn_var y = change_of(&m->frozen_change[hwm_model_slot(m->begun, tape)], tape, after, before);
+    nn_var later = nn_clamp(
+        tape, nn_add(tape, o, nn_mul(tape, y, constants(tape, B, O, unit, (hwm_real)1 / CHANGES))),
+        entry(m, m->obs_min), entry(m, m->obs_max));
     const hwm_real* range = entry(m, m->reward_range);
     nn_var reward = filled(tape, B, range[1]), cont = filled(tape, B, 1);
     if (model->config.predict_reward)
@@ -161,7 +228,7 @@ static hwm_model_next rssm_step(hwm_model* model, nn_tape* tape, nn_var z, nn_va
             range, range + 1);
     if (model->config.terminals)
         cont = nn_sigmoid(tape, hwm_head_forward(&frozen->cont, tape, next));
-    return (hwm_model_next){next, reward, cont};
+    return (hwm_model_next){nn_concat(tape, 2, (nn_var[]){next, later}), reward, cont};
 }
 
 void hwm_rssm_model_hold(hwm_model* model, hwm_rssm_hold* hold) {
@@ -170,13 +237,7 @@ void hwm_rssm_model_hold(hwm_model* model, hwm_rssm_hold* hold) {
 
 static nn_var rssm_observe(hwm_model* model, nn_tape* tape, nn_var z) {
     rssm_model* m = (rssm_model*)model;
-    nn_var unit = nn_new(tape, z->rows, m->rssm.obs, false);
-    for (int i = 0; i < z->rows; i++)
-        memcpy(unit->x + (size_t)i * (size_t)m->rssm.obs, entry(m, m->obs_unit),
-               (size_t)m->rssm.obs * sizeof(hwm_real));
-    nn_var o = nn_symexp(
-        tape, hwm_head_forward(&m->frozen[hwm_model_slot(m->begun, tape)].decoder, tape, z));
-    return nn_clamp(tape, nn_mul(tape, o, unit), entry(m, m->obs_min), entry(m, m->obs_max));
+    return nn_columns(tape, z, model->latent - m->rssm.obs, m->rssm.obs);
 }
 
 static nn_var rssm_features(hwm_model* model, nn_tape* tape, nn_var z) {
@@ -216,6 +277,8 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
         options.continue_weight = 0;
     hwm_param_list_init(list);
     hwm_rssm_declare(&m->rssm, list, &sizes, &options, dims->obs, dims->action);
+    const int F = sizes.deter + sizes.variables * sizes.classes;
+    hwm_head_declare(&m->change, list, "change", F + dims->obs, 3, sizes.units, dims->obs, 1.0);
     m->obs_unit = hwm_param_list_add(list, hwm_spec("obs_unit", HWM_F32, 1, dims->obs));
     m->obs_min = hwm_param_list_add(list, hwm_spec("obs_min", HWM_F32, 1, dims->obs));
     m->obs_max = hwm_param_list_add(list, hwm_spec("obs_max", HWM_F32, 1, dims->obs));
@@ -225,7 +288,7 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
     m->base.kind = &rssm_kind;
     m->base.config = *config;
     m->base.dims = *dims;
-    m->base.latent = m->base.features = sizes.deter + sizes.variables * sizes.classes;
+    m->base.latent = m->base.features = F + dims->obs;
     m->base.batch_sequences = sizes.batch;
     m->base.batch_length = sizes.length;
     m->base.rollout_groups = 1;
@@ -242,6 +305,7 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
         return NULL;
     }
     hwm_rssm_init(&m->rssm, m->base.params, rng);
+    hwm_head_init(&m->change, m->base.params, rng);
     m->base.reward_range = entry(m, m->reward_range);
     for (int j = 0; j < dims->obs; j++) {
         entry(m, m->obs_unit)[j] = 1;

@@ -51,6 +51,9 @@ nn_var nn_one_hot(nn_tape* t, nn_var p, int C, const hwm_real* u) {
     nn_var y = nn_new(t, p->rows, p->cols, p->g);
     memset(y->x, 0, nn_count(y) * sizeof(hwm_real));
     const size_t groups = nn_count(p) / (size_t)C;
+    int* hot = nn_tape_take(t, groups * sizeof *hot);
+    y->hot = hot;
+    y->classes = C;
     for (size_t i = 0; i < groups; i++) {
         const hwm_real* q = p->x + i * (size_t)C;
         int pick = 0;
@@ -64,6 +67,7 @@ nn_var nn_one_hot(nn_tape* t, nn_var p, int C, const hwm_real* u) {
                 pick = q[c] > q[pick] ? c : pick;
         }
         y->x[i * (size_t)C + (size_t)pick] = 1;
+        hot[i] = pick;
     }
     nn_record(t, one_hot_backward, (call){.y = y, .a = p});
     return y;

@@ -70,79 +70,7 @@ nn_var nn_norm_silu(nn_tape* t, nn_var x, nn_var g) {
     return norm(t, x, g, 1);
 }
 nn_var nn_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var g) {
-    return nn_norm_silu(t, nn_linear(t, x, w, b), g);
-}
-
-// ---- block-linear layers: per block the same three products as a linear layer
-
-static void block_linear_backward(void* context) {
-    const call* k = context;
-    nn_var y = k->y, x = k->a, w = k->b, b = k->c;
-    const int blocks = k->k, in = w->cols, out = w->rows / blocks;
-    for (int g = 0; g < blocks; g++) {
-        const hwm_real* d = y->g + g * out;
-        const size_t at = (size_t)g * (size_t)out * (size_t)in;
-        if (x->g)
-            nn_gemm_nn(y->rows, in, out, d, y->cols, w->x + at, in, x->g + g * in, x->cols, NULL,
-                       true);
-        if (w->g)
-            nn_weight_gradient(k->t, w, at, out, in, y->rows, d, y->cols, x->x + g * in, x->cols);
-    }
-    if (b && b->g)
-        nn_sum_rows(b->g, y->g, y->rows, y->cols);
-}
-
-nn_var nn_block_linear(nn_tape* t, nn_var x, nn_var w, nn_var b, int blocks) {
-    HWM_ASSERT(blocks > 0 && w->rows % blocks == 0 && x->cols == blocks * w->cols);
-    HWM_ASSERT(!b || (b->rows == 1 && b->cols == w->rows));
-    nn_var y = nn_new(t, x->rows, w->rows, x->g || w->g || (b && b->g));
-    const int in = w->cols, out = w->rows / blocks;
-    const hwm_real* wt = nn_transposed(t, w, blocks);
-    for (int g = 0; g < blocks; g++)
-        nn_gemm_nn(x->rows, out, in, x->x + g * in, x->cols,
-                   wt + (size_t)g * (size_t)in * (size_t)out, out, y->x + g * out, y->cols,
-                   b ? b->x + g * out : NULL, false);
-    nn_record(t, block_linear_backward,
-              (call){.y = y, .a = x, .b = w, .c = b, .k = blocks, .t = t});
-    return y;
-}
-
-static void block_input_backward(void* context) {
-    const call* k = context;
-    nn_var y = k->y, h = k->a, s = k->b;
-    const int blocks = k->k, d = h->cols / blocks, n = s->cols;
-    for (int i = 0; i < y->rows; i++) {
-        const hwm_real* dy = y->g + (size_t)i * (size_t)y->cols;
-        for (int g = 0; g < blocks; g++, dy += d + n) {
-            if (h->g)
-                nn_accumulate(h->g + (size_t)i * (size_t)h->cols + g * d, dy, d);
-            if (s->g)
-                nn_accumulate(s->g + (size_t)i * (size_t)n, dy + d, n);
-        }
-    }
-}
-
-static void block_input_piece(void* context, int piece, int from, int to) {
-    const call* k = context;
-    const int d = k->a->cols / k->k, n = k->b->cols;
-    (void)piece;
-    for (int i = from; i < to; i++) {
-        hwm_real* out = k->y->x + (size_t)i * (size_t)k->y->cols;
-        for (int g = 0; g < k->k; g++, out += d + n) {
-            memcpy(out, k->a->x + (size_t)i * (size_t)k->a->cols + g * d, (size_t)d * sizeof *out);
-            memcpy(out + d, k->b->x + (size_t)i * (size_t)n, (size_t)n * sizeof *out);
-        }
-    }
-}
-
-nn_var nn_block_input(nn_tape* t, nn_var h, nn_var shared, int blocks) {
-    HWM_ASSERT(blocks > 0 && h->cols % blocks == 0 && h->rows == shared->rows);
-    const int d = h->cols / blocks, n = shared->cols;
-    nn_var y = nn_new(t, h->rows, blocks * (d + n), h->g || shared->g);
-    call c = {.y = y, .a = h, .b = shared, .k = blocks};
-    nn_over_rows(y->rows, y->cols, block_input_piece, &c);
-    nn_record(t, block_input_backward, c);
-    return y;
+    return nn_norm_silu(t, nn_linear_parts(t, x, NULL, w, b, 1), g);
 }
 
 // ---- recurrent cell
@@ -211,6 +139,15 @@ nn_var nn_gather(nn_tape* t, nn_var x, const int* index, int n) {
         memcpy(y->x + (size_t)i * (size_t)x->cols, x->x + (size_t)index[i] * (size_t)x->cols,
                (size_t)x->cols * sizeof(hwm_real));
     }
+    if (x->hot) {
+        const int groups = x->cols / x->classes;
+        int* hot = nn_tape_take(t, (size_t)n * (size_t)groups * sizeof *hot);
+        for (int i = 0; i < n; i++)
+            memcpy(hot + (size_t)i * (size_t)groups, x->hot + (size_t)index[i] * (size_t)groups,
+                   (size_t)groups * sizeof *hot);
+        y->hot = hot;
+        y->classes = x->classes;
+    }
     if (y->g) {
         gathered* k = nn_tape_alloc(t, sizeof *k);
         *k = (gathered){y, x, index};
@@ -229,6 +166,20 @@ static void mask_rows_backward(void* context) {  // y_n = keep_n x_n
     }
 }
 
+// Codes stay codes where rows are kept or dropped as a whole.
+static void mask_hot(nn_tape* t, nn_var x, const hwm_real* keep, nn_var y) {
+    const int groups = x->cols / x->classes;
+    for (int i = 0; i < x->rows; i++)
+        if (keep[i] != 0 && keep[i] != 1)
+            return;
+    int* hot = nn_tape_take(t, (size_t)x->rows * (size_t)groups * sizeof *hot);
+    for (int i = 0; i < x->rows; i++)
+        for (int j = 0; j < groups; j++)
+            hot[i * groups + j] = keep[i] == 0 ? -1 : x->hot[i * groups + j];
+    y->hot = hot;
+    y->classes = x->classes;
+}
+
 nn_var nn_mask_rows(nn_tape* t, nn_var x, const hwm_real* keep) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
     for (int i = 0; i < x->rows; i++)
@@ -237,6 +188,8 @@ nn_var nn_mask_rows(nn_tape* t, nn_var x, const hwm_real* keep) {
             // a state that is dropped may hold anything
             y->x[at] = keep[i] == 0 ? 0 : keep[i] * x->x[at];
         }
+    if (x->hot)
+        mask_hot(t, x, keep, y);
     nn_record(t, mask_rows_backward, (call){.y = y, .a = x, .p = keep});
     return y;
 }

@@ -13,9 +13,10 @@ nn_var nn_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var g);
 // y = x w' + b block by block: x (N, G*in), w (G*out, in), b (1, G*out): block k of y sees block k
 // of x only
 nn_var nn_block_linear(nn_tape* t, nn_var x, nn_var w, nn_var b, int blocks);
-// Input of a block-linear layer: per block its share of h (N,D), then the whole of shared (N,K):
-// (N, G*(D/G + K))
-nn_var nn_block_input(nn_tape* t, nn_var h, nn_var shared, int blocks);
+// The same of an input in two parts that are never copied together: block k of y sees block k of
+// x (N, G*d) and the whole of shared (N,K), w (G*out, d + K). shared may be NULL; blocks 1: a plain
+// layer on [x shared]. Columns that are one-hot codes cost the sum of the rows they pick.
+nn_var nn_linear_parts(nn_tape* t, nn_var x, nn_var shared, nn_var w, nn_var b, int blocks);
 // New state from the gates z (N, 3D) in blocks (rows.h, nn_gru_forward) and the old state h (N,D)
 nn_var nn_gru(nn_tape* t, nn_var z, nn_var h, int blocks);
 // Row i of y is row index[i] of x; index (n) borrowed until reset, may repeat

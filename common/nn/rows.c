@@ -40,6 +40,13 @@ void nn_softmax_forward(R* p, const R* x, R mix, int rows, int C) {
 void nn_softmax_backward(R* dx, const R* dp, const R* p, R mix, int rows, int C) {
     table->softmax_backward(dx, dp, p, mix, rows, C);
 }
+void nn_hot_forward(R* y, int ldy, const R* w, const R* bias, bool add, const int* hot, int S,
+                    int C, int N, int n) {
+    table->hot_forward(y, ldy, w, bias, add, hot, S, C, N, n);
+}
+void nn_hot_backward(R* g, const R* dy, int ldd, const int* hot, int S, int C, int N, int n) {
+    table->hot_backward(g, dy, ldd, hot, S, C, N, n);
+}
 void nn_accumulate(R* x, const R* y, int n) {
     table->accumulate(x, y, n);
 }

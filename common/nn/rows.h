@@ -7,6 +7,8 @@
 #ifndef HWM_NN_ROWS_H
 #define HWM_NN_ROWS_H
 
+#include <stdbool.h>
+
 #include "base/real.h"
 
 // y = g * x / rms(x), rms(x) = sqrt(mean_d x^2 + eps); silu: y = silu(that) in the same pass
@@ -36,6 +38,15 @@ void nn_softmax_forward(hwm_real* p, const hwm_real* x, hwm_real mix, int rows, 
 //   dx += ; p as computed by forward
 void nn_softmax_backward(hwm_real* dx, const hwm_real* dp, const hwm_real* p, hwm_real mix,
                          int rows, int C);
+
+// One-hot codes times a matrix: y (N,n), rows ldy apart, = bias (n) or 0, or (add) what is there,
+// + per row the sum of the rows s*C + hot[s] of w (S*C,n); hot (N,S), -1: none. In ascending order,
+// one rounding an addition: the bits of the dense product.
+void nn_hot_forward(hwm_real* y, int ldy, const hwm_real* w, const hwm_real* bias, bool add,
+                    const int* hot, int S, int C, int N, int n);
+//   g (S*C,n) += codes' dy (N,n), rows ldd apart
+void nn_hot_backward(hwm_real* g, const hwm_real* dy, int ldd, const int* hot, int S, int C, int N,
+                     int n);
 
 // Derivatives of activations from their results y:  g *= elu'(.), tanh'(.), sigmoid'(.)
 //   elu' = 1 or y + 1   tanh' = 1 - y^2   sigmoid' = y (1 - y)

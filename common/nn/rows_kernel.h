@@ -2,6 +2,8 @@
 #ifndef HWM_NN_ROWS_KERNEL_H
 #define HWM_NN_ROWS_KERNEL_H
 
+#include <stdbool.h>
+
 #include "base/real.h"
 #include "nn/cpu.h"
 
@@ -15,6 +17,9 @@ typedef struct nn_rows_table {
                          const hwm_real*, int, int, int);
     void (*softmax_forward)(hwm_real*, const hwm_real*, hwm_real, int, int);
     void (*softmax_backward)(hwm_real*, const hwm_real*, const hwm_real*, hwm_real, int, int);
+    void (*hot_forward)(hwm_real*, int, const hwm_real*, const hwm_real*, bool, const int*, int,
+                        int, int, int);
+    void (*hot_backward)(hwm_real*, const hwm_real*, int, const int*, int, int, int, int);
     void (*elu_scale)(hwm_real*, const hwm_real*, int);
     void (*tanh_scale)(hwm_real*, const hwm_real*, int);
     void (*sigmoid_scale)(hwm_real*, const hwm_real*, int);

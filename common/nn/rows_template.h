@@ -1,6 +1,7 @@
 // Body of the row kernels, included once per instruction set with ROWS_TABLE, the name of the table
 // that it defines.
 #include <math.h>
+#include <stddef.h>
 
 #include "nn/rows_kernel.h"
 #include "nn/vmath_scalar.h"
@@ -211,6 +212,58 @@ static void softmax_backward(R* restrict dx, const R* restrict dp, const R* rest
     }
 }
 
+// 64 bytes, at any address
+typedef R vec __attribute__((vector_size(64), aligned(sizeof(R)), may_alias));
+enum { VEC = 64 / sizeof(R), WIDE = 4 };
+
+// columns [j, j + count * VEC) of one row, in registers
+INLINE void hot_columns(R* y, const R* w, const R* bias, bool add, const int* hot, int S, int C,
+                        int n, const int count) {
+    vec sum[WIDE];
+    for (int v = 0; v < count; v++)
+        sum[v] = add ? *(const vec*)(y + v * VEC) : bias ? *(const vec*)(bias + v * VEC) : (vec){0};
+    for (int s = 0; s < S; s++, w += (ptrdiff_t)C * n) {
+        if (hot[s] < 0)
+            continue;
+        const R* row = w + (ptrdiff_t)hot[s] * n;
+#pragma GCC unroll 4
+        for (int v = 0; v < count; v++)
+            sum[v] += *(const vec*)(row + v * VEC);
+    }
+    for (int v = 0; v < count; v++)
+        *(vec*)(y + v * VEC) = sum[v];
+}
+
+static void hot_forward(R* y, int ldy, const R* w, const R* bias, bool add, const int* hot, int S,
+                        int C, int N, int n) {
+    for (int i = 0; i < N; i++, y += ldy, hot += S) {
+        int j = 0;
+        for (; j + WIDE * VEC <= n; j += WIDE * VEC)
+            hot_columns(y + j, w + j, bias ? bias + j : NULL, add, hot, S, C, n, WIDE);
+        for (; j + VEC <= n; j += VEC)
+            hot_columns(y + j, w + j, bias ? bias + j : NULL, add, hot, S, C, n, 1);
+        for (; j < n; j++) {
+            R sum = add ? y[j] : bias ? bias[j] : 0;
+            for (int s = 0; s < S; s++)
+                if (hot[s] >= 0)
+                    sum += w[((ptrdiff_t)s * C + hot[s]) * n + j];
+            y[j] = sum;
+        }
+    }
+}
+
+static void hot_backward(R* restrict g, const R* restrict dy, int ldd, const int* restrict hot,
+                         int S, int C, int N, int n) {
+    for (int i = 0; i < N; i++, dy += ldd, hot += S)
+        for (int s = 0; s < S; s++) {
+            if (hot[s] < 0)
+                continue;
+            R* restrict to = g + ((ptrdiff_t)s * C + hot[s]) * n;
+            for (int j = 0; j < n; j++)
+                to[j] += dy[j];
+        }
+}
+
 static void elu_scale(R* restrict g, const R* restrict y, int n) {
     for (int i = 0; i < n; i++)
         g[i] *= y[i] > 0 ? (R)1 : y[i] + (R)1;
@@ -237,6 +290,7 @@ static void sum_rows(R* restrict db, const R* restrict dy, int N, int D) {
             db[i] += dy[i];
 }
 
-const nn_rows_table ROWS_TABLE = {rms_forward,     rms_backward,     gru_forward, gru_backward,
-                                  softmax_forward, softmax_backward, elu_scale,   tanh_scale,
-                                  sigmoid_scale,   accumulate,       sum_rows};
+const nn_rows_table ROWS_TABLE = {rms_forward,     rms_backward,     gru_forward,   gru_backward,
+                                  softmax_forward, softmax_backward, hot_forward,   hot_backward,
+                                  elu_scale,       tanh_scale,       sigmoid_scale, accumulate,
+                                  sum_rows};

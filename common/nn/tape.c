@@ -1,7 +1,6 @@
 // Tape: one reserved block, a bump pointer, and a list of backward calls, newest first.
 #include "nn/tape.h"
 
-#include "nn/gemm.h"
 #include "nn/pool.h"
 #include "nn/tape_inside.h"
 
@@ -17,31 +16,13 @@ typedef struct op {
     void* context;
 } op;
 
-// One product of a weight's gradient that was put off.
-typedef struct product {
-    struct product* next;
-    const hwm_real *dy, *x;
-    int ld_dy, ld_x, rows;
-} product;
-
-// All that was put off for one block of a weight.
-typedef struct block_products {
-    product *first, *last;
-} block_products;
-typedef struct weight_products {
-    struct weight_products* next;
-    nn_var w;
-    int out, in, blocks;
-    block_products block[];
-} weight_products;
-
 struct nn_tape {
     unsigned char* base;
     size_t size, used, high_water;
     size_t top;    // memory from here on outlives segments: what belongs to values made outside
     size_t inner;  // where the innermost segment's memory begins; 0 outside
     op* newest;
-    weight_products *first_weight, *last_weight;
+    nn_put_off put_off;
     bool record;
 };
 
@@ -79,7 +60,7 @@ void nn_tape_reset(nn_tape* t) {
     t->top = t->size;
     t->inner = 0;
     t->newest = NULL;
-    t->first_weight = t->last_weight = NULL;
+    t->put_off = (nn_put_off){0};
 }
 
 void nn_tape_record(nn_tape* t, bool record) {
@@ -112,6 +93,18 @@ static void* take_top(nn_tape* t, size_t bytes) {
     return t->base + t->top;
 }
 
+void* nn_tape_take(nn_tape* t, size_t bytes) {
+    return take(t, bytes);
+}
+
+void nn_tape_give_back(nn_tape* t, size_t mark) {
+    t->used = mark;
+}
+
+nn_put_off* nn_tape_put_off(nn_tape* t) {
+    return &t->put_off;
+}
+
 void* nn_beside(nn_tape* t, nn_var v, size_t bytes) {
     const unsigned char* at = (const unsigned char*)v;
     const bool within = at >= t->base + t->inner && at < t->base + t->used;
@@ -139,11 +132,16 @@ nn_var nn_wrap(nn_tape* t, hwm_real* x, hwm_real* g, int rows, int cols) {
     return v;
 }
 
-nn_var nn_stop(nn_tape* t, nn_var x) {
+nn_var nn_twin(nn_tape* t, nn_var x, hwm_real* g) {
     nn_var v = take(t, sizeof *v);
     *v = *x;
-    v->g = NULL;
+    v->g = g;
+    v->pending = NULL;
     return v;
+}
+
+nn_var nn_stop(nn_tape* t, nn_var x) {
+    return nn_twin(t, x, NULL);
 }
 
 void nn_record(nn_tape* t, nn_backward_fn backward, call c) {
@@ -169,98 +167,11 @@ void nn_seed(nn_var loss, hwm_real weight) {
         loss->g[i] += weight;
 }
 
-// ---- weights
-
-const hwm_real* nn_transposed(nn_tape* t, nn_var w, int blocks) {
-    if (!w->xt) {
-        const int rows = w->rows / blocks;
-        const size_t block = (size_t)rows * (size_t)w->cols;
-        w->xt = nn_beside(t, w, nn_count(w) * sizeof(hwm_real));
-        w->xt_blocks = blocks;
-        for (int b = 0; b < blocks; b++)
-            nn_transpose(rows, w->cols, w->x + (size_t)b * block, w->xt + (size_t)b * block);
-    }
-    HWM_ASSERT(w->xt_blocks == blocks);
-    return w->xt;
-}
-
-void nn_weight_gradient(nn_tape* t, nn_var w, size_t at, int out, int in, int rows,
-                        const hwm_real* dy, int ld_dy, const hwm_real* x, int ld_x) {
-    if (!w->leaf) {  // somebody's backward is going to read it
-        nn_gemm_tn(out, in, rows, dy, ld_dy, x, ld_x, w->g + at, in, true);
-        return;
-    }
-    weight_products* all = w->pending;
-    if (!all) {
-        const int blocks = w->rows / out;
-        all = nn_tape_alloc(t, sizeof *all + (size_t)blocks * sizeof all->block[0]);
-        all->w = w;
-        all->out = out;
-        all->in = in;
-        all->blocks = blocks;
-        w->pending = all;
-        if (t->last_weight)
-            t->last_weight->next = all;
-        else
-            t->first_weight = all;
-        t->last_weight = all;
-    }
-    HWM_ASSERT(all->out == out && all->in == in);
-    block_products* b = &all->block[at / ((size_t)out * (size_t)in)];
-    product* p = take(t, sizeof *p);
-    *p = (product){.dy = dy, .x = x, .ld_dy = ld_dy, .ld_x = ld_x, .rows = rows};
-    if (b->last)
-        b->last->next = p;
-    else
-        b->first = p;
-    b->last = p;
-}
-
-// Products that were put off, in the order in which they came; those of few rows are copied side by
-// side, so that one pass over a large gradient serves many time steps.
-static void finish_block(nn_tape* t, const weight_products* all, int block) {
-    enum { ROWS = 256 };
-    const size_t mark = t->used;
-    hwm_real *dy = NULL, *x = NULL;
-    int rows = 0;
-    hwm_real* g = all->w->g + (size_t)block * (size_t)all->out * (size_t)all->in;
-    for (const product* p = all->block[block].first; p; p = p->next) {
-        const bool copy = p->rows <= ROWS / 4;
-        if (rows > 0 && (!copy || rows + p->rows > ROWS)) {
-            nn_gemm_tn(all->out, all->in, rows, dy, all->out, x, all->in, g, all->in, true);
-            rows = 0;
-        }
-        if (!copy) {
-            nn_gemm_tn(all->out, all->in, p->rows, p->dy, p->ld_dy, p->x, p->ld_x, g, all->in,
-                       true);
-            continue;
-        }
-        if (!dy) {
-            dy = take(t, (size_t)ROWS * (size_t)all->out * sizeof *dy);
-            x = take(t, (size_t)ROWS * (size_t)all->in * sizeof *x);
-        }
-        for (int i = 0; i < p->rows; i++, rows++) {
-            memcpy(dy + (size_t)rows * (size_t)all->out, p->dy + (size_t)i * (size_t)p->ld_dy,
-                   (size_t)all->out * sizeof *dy);
-            memcpy(x + (size_t)rows * (size_t)all->in, p->x + (size_t)i * (size_t)p->ld_x,
-                   (size_t)all->in * sizeof *x);
-        }
-    }
-    if (rows > 0)
-        nn_gemm_tn(all->out, all->in, rows, dy, all->out, x, all->in, g, all->in, true);
-    t->used = mark;
-}
-
 static void run_backward(nn_tape* t) {
     for (op* o = t->newest; o; o = o->older)
         o->backward(o->context);
     t->newest = NULL;
-    for (weight_products* all = t->first_weight; all; all = all->next) {
-        for (int b = 0; b < all->blocks; b++)
-            finish_block(t, all, b);
-        all->w->pending = NULL;
-    }
-    t->first_weight = t->last_weight = NULL;
+    nn_finish_weights(t);
 }
 
 void nn_tape_backward(nn_tape* t) {
@@ -328,8 +239,21 @@ static void segment_backward(void* context) {
     t->used = mark;
 }
 
-// Runs fn without recording and moves its outputs down to where its memory began, by way of a place
-// that neither touches.
+static size_t hot_bytes(const nn_value* v) {
+    return v->hot ? nn_count((nn_var)v) / (size_t)v->classes * sizeof *v->hot : 0;
+}
+
+// The places of kept outputs, made in this order at `used`; x and hot of `from` are copied there.
+static void keep(nn_tape* t, const nn_value* from, bool grad, nn_var* out) {
+    *out = nn_new(t, from->rows, from->cols, grad);
+    memmove((*out)->x, from->x, nn_count(*out) * sizeof(hwm_real));
+    if (from->hot) {
+        (*out)->hot = memmove(take(t, hot_bytes(from)), from->hot, hot_bytes(from));
+        (*out)->classes = from->classes;
+    }
+}
+
+// Runs fn without recording and moves its outputs down to where its memory began.
 static void run_and_compact(nn_tape* t, nn_segment_fn fn, void* context, int n_out, nn_var* out,
                             bool grad) {
     HWM_ASSERT(n_out > 0 && n_out <= OUT_MAX);
@@ -341,21 +265,36 @@ static void run_and_compact(nn_tape* t, nn_segment_fn fn, void* context, int n_o
     fn(t, context, inner);
     t->record = record;
     t->inner = outside;
-    size_t bytes = 0;
-    for (int i = 0; i < n_out; i++)
-        bytes += 2 * (nn_count(inner[i]) * sizeof(hwm_real) + ALIGN) + sizeof(nn_value) + ALIGN;
-    take(t, bytes);
     nn_value kept[OUT_MAX];
+    size_t bytes = 0;  // that the kept outputs take
     for (int i = 0; i < n_out; i++) {
-        const size_t size = nn_count(inner[i]) * sizeof(hwm_real);
         kept[i] = *inner[i];
-        kept[i].x = memcpy(take(t, size), inner[i]->x, size);
+        bytes += (grad ? 2 : 1) * (nn_count(inner[i]) * sizeof(hwm_real) + ALIGN) +
+                 hot_bytes(inner[i]) + sizeof(nn_value) + 2 * ALIGN;
+    }
+    // where an output lies in what the kept ones are going to take, all go by way of a place that
+    // neither touches
+    bool apart = true;
+    for (int i = 0; i < n_out; i++) {
+        const unsigned char *x = (const unsigned char*)kept[i].x,
+                            *hot = (const unsigned char*)kept[i].hot, *from = t->base + mark,
+                            *to = from + bytes;
+        apart = apart && (x >= to || x < from) && (!hot || hot >= to || hot < from);
+    }
+    if (!apart) {
+        if (t->used < mark + bytes)
+            take(t, mark + bytes - t->used);
+        for (int i = 0; i < n_out; i++) {
+            const size_t size = nn_count(inner[i]) * sizeof(hwm_real);
+            kept[i].x = memcpy(take(t, size), kept[i].x, size);
+            if (kept[i].hot)
+                kept[i].hot =
+                    memcpy(take(t, hot_bytes(&kept[i])), kept[i].hot, hot_bytes(&kept[i]));
+        }
     }
     t->used = mark;
-    for (int i = 0; i < n_out; i++) {
-        out[i] = nn_new(t, kept[i].rows, kept[i].cols, grad);
-        memcpy(out[i]->x, kept[i].x, nn_count(out[i]) * sizeof(hwm_real));
-    }
+    for (int i = 0; i < n_out; i++)
+        keep(t, &kept[i], grad, &out[i]);
 }
 
 void nn_constant(nn_tape* t, nn_segment_fn fn, void* context, int n_out, nn_var* out) {

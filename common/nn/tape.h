@@ -29,6 +29,10 @@ typedef struct nn_value {
     hwm_real*
         soft;  // softmax of the rows, made by the first two-hot operation on this value, or NULL
     void* pending;  // products of its gradient that were put off, or NULL
+    // rows are one-hot codes: class of each group of `classes` columns, -1 for a group of zeros,
+    // (rows, cols / classes); NULL: they are not. x holds the codes too
+    const int* hot;
+    int classes;
 } nn_value;
 typedef nn_value* nn_var;  // lives on the tape until reset
 
@@ -55,6 +59,12 @@ nn_var nn_new(nn_tape* tape, int rows, int cols, bool grad);
 nn_var nn_wrap(nn_tape* tape, hwm_real* x, hwm_real* g, int rows, int cols);
 // The same numbers, without gradient: stop-gradient.
 nn_var nn_stop(nn_tape* tape, nn_var x);
+
+// The same numbers on another tape (or this one) with another gradient, NULL: none; a prepared
+// weight stays prepared. Several threads may run tapes with twins of one value.
+nn_var nn_twin(nn_tape* tape, nn_var x, hwm_real* g);
+// Make the transposed copy of a weight in `blocks` blocks of rows now, before its twins are used.
+void nn_prepare(nn_tape* tape, nn_var w, int blocks);
 
 // Segments that are computed again: fn runs forward without recording, only its outputs are kept;
 // the backward run calls it once more with recording and goes on through it, with the same bits as

@@ -32,10 +32,30 @@ void nn_over_rows(int rows, int cols, nn_rows_fn fn, void* context);
 void nn_record(nn_tape* t, nn_backward_fn backward, call c);
 // The transposed copy of a weight in `blocks` blocks of rows, made at the first call.
 const hwm_real* nn_transposed(nn_tape* t, nn_var w, int blocks);
-// w->g[at ..] (out,in) += dy' x over rows. Of weights that are leaves of the tape (wrapped memory)
-// small products are put off and joined into a few large ones at the end of the backward run; the
-// bits are the same, see gemm.h.
-void nn_weight_gradient(nn_tape* t, nn_var w, size_t at, int out, int in, int rows,
-                        const hwm_real* dy, int ld_dy, const hwm_real* x, int ld_x);
+// Columns of a layer's input: x (rows, cols), rows ld apart; hot, classes as in nn_value.
+typedef struct nn_part {
+    const hwm_real* x;
+    int ld, cols;
+    const int* hot;
+    int classes;
+} nn_part;
+// w->g (out,in) of one of its blocks of rows += dy' [a b] over rows; b.cols 0: a alone. Of weights
+// that are leaves of the tape (wrapped memory) products are put off to the end of the backward run,
+// and small ones joined into a few large ones; the bits are the same, see gemm.h.
+void nn_weight_gradient(nn_tape* t, nn_var w, int block, int blocks, int rows, const hwm_real* dy,
+                        int ld_dy, nn_part a, nn_part b);
+static inline nn_part nn_whole(nn_var x) {
+    return (nn_part){x->x, x->cols, x->cols, x->hot, x->classes};
+}
+// All that was put off, in the order in which it came.
+typedef struct nn_put_off {
+    struct weight_products *first, *last;
+} nn_put_off;
+nn_put_off* nn_tape_put_off(nn_tape* t);
+void nn_finish_weights(nn_tape* t);
+
+// Memory of the tape whose contents are undefined, and giving back what was taken after a mark.
+void* nn_tape_take(nn_tape* t, size_t bytes);
+void nn_tape_give_back(nn_tape* t, size_t mark);
 
 #endif

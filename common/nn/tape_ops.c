@@ -44,7 +44,7 @@ static void dense_backward(void* context) {
         nn_gemm_nn(y->rows, w->cols, w->rows, y->g, y->cols, w->x, w->cols, x->g, x->cols, NULL,
                    true);
     if (w->g)
-        nn_weight_gradient(k->t, w, 0, w->rows, w->cols, y->rows, y->g, y->cols, x->x, x->cols);
+        nn_weight_gradient(k->t, w, 0, 1, y->rows, y->g, y->cols, nn_whole(x), (nn_part){0});
     if (b && b->g)
         nn_sum_rows(b->g, y->g, y->rows, y->cols);
 }
@@ -307,6 +307,10 @@ nn_var nn_rows(nn_tape* t, nn_var x, int from, int n) {
     const size_t at = (size_t)from * (size_t)x->cols;
     nn_var y = nn_wrap(t, x->x + at, x->g ? x->g + at : NULL, n, x->cols);
     y->leaf = x->leaf;
+    if (x->hot) {
+        y->hot = x->hot + at / (size_t)x->classes;
+        y->classes = x->classes;
+    }
     return y;
 }
 
@@ -320,6 +324,20 @@ static void stack_backward(void* context) {
                 m->part[p]->g[i] += d[i];
         d += n;
     }
+}
+
+// Classes of stacked codes, NULL where a part has none.
+static const int* stack_hot(nn_tape* t, int n, const nn_var* parts, size_t groups) {
+    for (int p = 0; p < n; p++)
+        if (!parts[p]->hot || parts[p]->classes != parts[0]->classes)
+            return NULL;
+    int* hot = nn_tape_take(t, groups * sizeof *hot);
+    for (int p = 0, at = 0; p < n; p++) {
+        const int count = (int)nn_count(parts[p]) / parts[p]->classes;
+        memcpy(hot + at, parts[p]->hot, (size_t)count * sizeof *hot);
+        at += count;
+    }
+    return hot;
 }
 
 nn_var nn_stack(nn_tape* t, int n, const nn_var* parts) {
@@ -336,6 +354,10 @@ nn_var nn_stack(nn_tape* t, int n, const nn_var* parts) {
     for (int p = 0; p < n; p++) {
         memcpy(to, parts[p]->x, nn_count(parts[p]) * sizeof(hwm_real));
         to += nn_count(parts[p]);
+    }
+    if (parts[0]->hot) {
+        y->hot = stack_hot(t, n, parts, nn_count(y) / (size_t)parts[0]->classes);
+        y->classes = parts[0]->classes;
     }
     if (y->g)
         nn_custom(t, stack_backward, keep_parts(t, y, n, parts));

@@ -81,6 +81,10 @@ hwm_layer_view hwm_controller_layer(const hwm_controller* c, int l) {
                             .w = y->w_f};
 }
 
+int hwm_controller_reward_mean(const hwm_controller* c) {
+    return c->mean_f == HWM_NONE ? -1 : (int)c->mean_f;
+}
+
 const hwm_real* hwm_controller_planes(const hwm_controller* c, const hwm_real* coef, int l) {
     const hwm_layer* y = &c->layer[l];
     return y->rule_c == HWM_NONE ? NULL : coef + y->rule_c;

@@ -31,6 +31,9 @@ typedef struct hwm_layer_view {
 // Layers, then recurrent connections.
 int hwm_controller_layers(const hwm_controller* c);
 hwm_layer_view hwm_controller_layer(const hwm_controller* c, int l);
+// Where the running mean of the reward stands in the state, that the network rule and modulator
+// `reward` read; -1 where there is none.
+int hwm_controller_reward_mean(const hwm_controller* c);
 // (P,Q,4) coefficients a, b, c, d of a plastic layer inside coef (miconi: W, alpha, eta, 0); NULL
 // where the rule has none.
 const hwm_real* hwm_controller_planes(const hwm_controller* c, const hwm_real* coef, int l);

@@ -162,20 +162,23 @@ static int largest(const float* x, int n) {
 static void choose(hwm_rollout* r, int i, const float* a, float* u) {
     const int A = r->spec->action_dim;
     const bool explore = r->config.explore == HWM_EXPLORE_NOISE;
+    // an agent that changes the weights explores with them: what they choose is done
+    const bool sharp = r->agent && r->agent->learn;
     hwm_rng rng;
     if (explore) {
         hwm_rng_init(&rng, r->seed, HWM_PURPOSE_EXPLORATION, r->first_env + (uint32_t)i,
                      r->episode[i], r->step[i]);
     }
     if (r->spec->discrete && A == 1) {
-        float p = 0.5f * (1.0f + a[0] * (1.0f - (float)r->config.eps));
+        float wanted = !sharp ? a[0] : a[0] >= 0 ? 1.0f : -1.0f;
+        float p = 0.5f * (1.0f + wanted * (1.0f - (float)r->config.eps));
         bool plus = explore ? hwm_rng_uniform(&rng) < p : a[0] >= 0;
         u[0] = plus ? 1.0f : -1.0f;
     } else if (r->spec->discrete) {
         bool any = explore && hwm_rng_uniform(&rng) < (float)r->config.eps;
-        int k = any       ? (int)hwm_rng_below(&rng, (uint32_t)A)
-                : explore ? hwm_controller_choose(a, A, hwm_rng_uniform(&rng))
-                          : largest(a, A);
+        int k = any                 ? (int)hwm_rng_below(&rng, (uint32_t)A)
+                : explore && !sharp ? hwm_controller_choose(a, A, hwm_rng_uniform(&rng))
+                                    : largest(a, A);
         memset(u, 0, (size_t)A * sizeof *u);
         u[k] = 1.0f;
     } else {

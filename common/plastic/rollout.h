@@ -21,7 +21,8 @@
 typedef enum hwm_explore {
     HWM_EXPLORE_NONE,   // u = sign(a), argmax, or a
     HWM_EXPLORE_NOISE,  // p(+1) = (1 + a (1 - eps)) / 2; one of A: p_k = (1 - eps) w_k / sum w +
-                        // eps / A, w = HWM_CHOICE_FLOOR + a; clip(a + std n)
+                        // eps / A, w = HWM_CHOICE_FLOOR + a; clip(a + std n). Beside an agent that
+                        // changes the weights: sign(a) instead of a, the largest instead of a draw
 } hwm_explore;
 
 // What acts beside, or instead of, the controller and its rule: an agent with a state of its own in

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "commands.h"
+#include "experiment/acting.h"
 #include "experiment/evaluate.h"
 #include "export_header.h"
 #include "judge.h"
@@ -91,7 +92,8 @@ static hwm_exit run(const void* options, const char* const* operands, int n_oper
     hwm_error err = {0};
     hwm_status s = hwm_checkpoint_open(&c, path, &err);
     if (s == HWM_OK) {
-        s = o->safetensors ? write_safetensors(&c, o->safetensors, &err) : HWM_OK;
+        s = hwm_experiment_rule_acts(c.experiment, &err);
+        s = s == HWM_OK && o->safetensors ? write_safetensors(&c, o->safetensors, &err) : s;
         s = s == HWM_OK && o->header ? write_header(&c, o, &err) : s;
         hwm_checkpoint_close(&c);
     }

@@ -111,15 +111,20 @@ typedef struct control {
     const char* label;
     int64_t freeze_at, reset_at;
     bool shuffle, zero;
+    bool untrained;  // parameters as training began with them
+    hwm_evaluate_actions actions;
 } control;
 static const control controls[] = {
-    {"zeroed", "coefficients zeroed", -1, -1, false, true},
-    {"shuffled", "coefficients shuffled", -1, -1, true, false},
-    {"frozen_at_0", "plasticity frozen from the start", 0, -1, false, false},
-    {"frozen_at_5", "plasticity frozen at decision 5", 5, -1, false, false},
-    {"frozen_at_20", "plasticity frozen at decision 20", 20, -1, false, false},
-    {"frozen_at_100", "plasticity frozen at decision 100", 100, -1, false, false},
-    {"reset_at_100", "weights drawn again at decision 100", -1, 100, false, false},
+    {"untrained", "before any training", -1, -1, .untrained = true},
+    {"random_actions", "random actions", -1, -1, .actions = HWM_EVALUATE_RANDOM},
+    {"zero_actions", "zero actions", -1, -1, .actions = HWM_EVALUATE_ZERO},
+    {"zeroed", "coefficients zeroed", -1, -1, .zero = true},
+    {"shuffled", "coefficients shuffled", -1, -1, .shuffle = true},
+    {"frozen_at_0", "plasticity frozen from the start", 0, -1, .zero = false},
+    {"frozen_at_5", "plasticity frozen at decision 5", 5, -1, .zero = false},
+    {"frozen_at_20", "plasticity frozen at decision 20", 20, -1, .zero = false},
+    {"frozen_at_100", "plasticity frozen at decision 100", 100, -1, .zero = false},
+    {"reset_at_100", "weights drawn again at decision 100", -1, 100, .zero = false},
 };
 
 enum { CONTROLS = sizeof controls / sizeof controls[0] };
@@ -128,7 +133,7 @@ enum { CONTROLS = sizeof controls / sizeof controls[0] };
 typedef struct judgement {
     hwm_evaluate_request request;
     hwm_evaluate_result result;
-    int n_controls;
+    bool controlled[CONTROLS];  // has control[k]
     hwm_evaluate_score control[CONTROLS];
 } judgement;
 
@@ -145,41 +150,75 @@ static hwm_evaluate_request evaluate_request(const hwm_judge_request* r, const h
     return q;
 }
 
-// Whether anything in the controller changes while it acts: without, the controls have nothing to
-// take away.
-static bool is_plastic(const hwm_checkpoint* c) {
-    hwm_controller* controller;
-    hwm_error ignored = {0};
-    bool plastic = hwm_experiment_controller(c->experiment, &controller, &ignored) == HWM_OK &&
-                   hwm_controller_state_size(controller) > 0;
-    hwm_controller_destroy(&controller);
-    return plastic;
+// Which controls have something to take away from what acts in the experiment, and the parameters
+// that training began with (list.count; NULL where it is not the controller alone that learns).
+// Caller frees.
+static hwm_status find_controls(const hwm_checkpoint* c, judgement* j, float** initial,
+                                hwm_error* err) {
+    hwm_acting* acting;
+    hwm_status s = hwm_acting_create(&acting, c->experiment, 0, err);
+    if (s != HWM_OK) {
+        return s;
+    }
+    const hwm_controller* controller = hwm_acting_controller(acting);
+    hwm_env_spec* spec = calloc(1, sizeof *spec);
+    *initial = hwm_acting_latent(acting) ? NULL : malloc(c->list.count * sizeof **initial);
+    if (!spec || (!*initial && !hwm_acting_latent(acting))) {
+        s = hwm_fail(err, HWM_ENOMEM, "out of memory");
+    } else {
+        s = hwm_env_describe(&c->experiment->env, spec, err);
+    }
+    if (s == HWM_OK) {
+        if (*initial) {
+            hwm_rng rng;
+            hwm_rng_init(&rng, (uint64_t)c->experiment->run.seed, HWM_PURPOSE_PARAMETERS, 0, 0, 0);
+            hwm_controller_init(controller, &rng, *initial);
+        }
+        for (int i = 0; i < CONTROLS; i++) {
+            const control* k = &controls[i];
+            const bool of_rule = !k->untrained && k->actions == HWM_EVALUATE_LEARNED;  // all others
+            j->controlled[i] = of_rule        ? hwm_controller_state_size(controller) > 0
+                               : k->untrained ? *initial != NULL
+                                              : k->actions != HWM_EVALUATE_ZERO || !spec->discrete;
+        }
+    }
+    free(spec);
+    hwm_acting_destroy(&acting);
+    return s;
 }
 
 // Rows of the table appear as they are known.
 static hwm_status evaluate_controls(const hwm_checkpoint* c, judgement* j, FILE* table,
                                     hwm_error* err) {
-    for (int i = 0; i < CONTROLS; i++) {
+    float* initial = NULL;
+    hwm_status s = find_controls(c, j, &initial, err);
+    for (int i = 0; i < CONTROLS && s == HWM_OK; i++) {
+        if (!j->controlled[i]) {
+            continue;
+        }
         hwm_evaluate_request q = j->request;
         q.freeze_at = controls[i].freeze_at;
         q.reset_at = controls[i].reset_at;
         q.shuffle_rule = controls[i].shuffle;
         q.zero_rule = controls[i].zero;
+        q.actions = controls[i].actions;
         hwm_evaluate_result result;
-        hwm_status s = hwm_evaluate(c->experiment, c->phi, &q, &result, err);
-        if (s != HWM_OK) {
-            return s;
-        }
-        j->control[j->n_controls++] = result.all;
-        if (table) {
+        s = hwm_evaluate(c->experiment, controls[i].untrained ? initial : c->phi, &q, &result, err);
+        j->control[i] = result.all;
+        if (s == HWM_OK && table) {
             score_row(table, controls[i].label, &result.all);
             fflush(table);
         }
     }
-    return HWM_OK;
+    free(initial);
+    return s;
 }
 
 static void judgement_json(FILE* out, const hwm_checkpoint* c, const judgement* j) {
+    bool controlled = false;
+    for (int i = 0; i < CONTROLS; i++) {
+        controlled |= j->controlled[i];
+    }
     hwm_json_writer w = hwm_json_writer_of(out, 0, 9);
     hwm_json_open(&w, NULL, '{');
     put_score(&w, &j->result.all);
@@ -189,9 +228,12 @@ static void judgement_json(FILE* out, const hwm_checkpoint* c, const judgement* 
     hwm_json_put_whole(&w, "run_seed", c->experiment->run.seed);
     hwm_json_put_text(&w, "checkpoint", c->path);
     put_variants(&w, &j->result);
-    if (j->n_controls > 0) {
+    if (controlled) {
         hwm_json_open(&w, "controls", '{');
-        for (int i = 0; i < j->n_controls; i++) {
+        for (int i = 0; i < CONTROLS; i++) {
+            if (!j->controlled[i]) {
+                continue;
+            }
             hwm_json_open(&w, controls[i].key, '{');
             put_score(&w, &j->control[i]);
             hwm_json_close(&w);
@@ -271,7 +313,7 @@ hwm_status hwm_judge_checkpoint(const char* path, const hwm_judge_request* reque
         variant_rows(table, &j.result);
         fflush(table);
     }
-    if (s == HWM_OK && request->controls && is_plastic(&c)) {
+    if (s == HWM_OK && request->controls) {
         s = evaluate_controls(&c, &j, table, err);
     }
     if (s == HWM_OK && request->json) {

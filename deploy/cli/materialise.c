@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "commands.h"
+#include "experiment/acting.h"
 #include "experiment/evaluate.h"
 #include "net/client.h"
 #include "npz.h"
@@ -112,6 +113,7 @@ static hwm_status open_table(job* j, hwm_error* err) {
                         j->o->table ? j->o->table : "");
     }
     s = hwm_experiment_load(&j->experiment, NULL, hello->experiment, NULL, 0, err);
+    s = s ? s : hwm_experiment_rule_acts(j->experiment, err);
     s = s ? s : hwm_experiment_controller(j->experiment, &j->controller, err);
     s = s ? s : hwm_env_describe(&j->experiment->env, &j->spec, err);
     s = s ? s : hwm_materialiser_create(&j->materialiser, j->controller, err);

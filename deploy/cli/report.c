@@ -18,7 +18,7 @@ typedef struct report_options {
 // What a row is made of; NAN where the run has not written it.
 typedef struct row {
     char experiment[64];
-    double seed, env_steps, wall_s, mean, std, passed_at;
+    double seed, env_steps, eval_env_steps, wall_s, mean, std, passed_at;
     double zeroed, shuffled, frozen, reset;
 } row;
 
@@ -47,6 +47,7 @@ static bool read_metrics(const char* dir, double threshold, row* r) {
     while (follow && hwm_follow_next(follow, &json, &line)) {
         any = true;
         r->env_steps = hwm_json_number(json, "env_steps", r->env_steps);
+        r->eval_env_steps = hwm_json_number(json, "eval_env_steps", r->eval_env_steps);
         r->wall_s = hwm_json_number(json, "wall_s", r->wall_s);
         if (isnan(r->passed_at) && hwm_json_number(json, "eval_mean", -INFINITY) >= threshold) {
             r->passed_at = r->env_steps;
@@ -58,7 +59,7 @@ static bool read_metrics(const char* dir, double threshold, row* r) {
 }
 
 static bool read_run(const char* dir, double threshold, row* r) {
-    *r = (row){"", NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    *r = (row){"", NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     bool any = read_metrics(dir, threshold, r);
     hwm_json* j = read_json(dir, "evaluation.json");
     if (j) {
@@ -170,7 +171,9 @@ static bool read_summary(const char* operand, double threshold, hwm_summary_run*
     if (!j) {
         return false;
     }
-    *s = (hwm_summary_run){.wall_s = r.wall_s, .passed_at = other ? (double)NAN : r.passed_at};
+    *s = (hwm_summary_run){.wall_s = r.wall_s,
+                           .eval_env_steps = r.eval_env_steps,
+                           .passed_at = other ? (double)NAN : r.passed_at};
     snprintf(s->experiment, sizeof s->experiment, "%s", hwm_json_text(j, "experiment", ""));
     s->velocity = isfinite(hwm_json_number(j, "velocity", NAN));
     s->value = value_of(j, "", s->velocity);

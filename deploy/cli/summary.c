@@ -10,14 +10,14 @@
 typedef struct control {
     const char *key, *title;
 } control;
+// The first ones share a column: what nobody has learned.
+enum { UNLEARNED = 3 };
 static const control controls[HWM_SUMMARY_CONTROLS] = {
-    {"zeroed", "zeroed"},
-    {"shuffled", "shuffled"},
-    {"frozen_at_0", "frozen at 0"},
-    {"frozen_at_5", "at 5"},
-    {"frozen_at_20", "at 20"},
-    {"frozen_at_100", "at 100"},
-    {"reset_at_100", "drawn again at 100"},
+    {"untrained", "untrained"},       {"random_actions", "random"},
+    {"zero_actions", "zero actions"}, {"zeroed", "zeroed"},
+    {"shuffled", "shuffled"},         {"frozen_at_0", "frozen at 0"},
+    {"frozen_at_5", "at 5"},          {"frozen_at_20", "at 20"},
+    {"frozen_at_100", "at 100"},      {"reset_at_100", "drawn again at 100"},
 };
 
 const char* hwm_summary_control(int k) {
@@ -27,12 +27,12 @@ const char* hwm_summary_control(int k) {
 void hwm_summary_head(void) {
     printf(
         "| experiment | seeds | 100 fresh episodes | worst variant | env steps: median (range) | "
-        "wall s |");
+        "of evaluation | wall s |");
     for (int k = 0; k < HWM_SUMMARY_CONTROLS; k++) {
-        printf(" %s |", controls[k].title);
+        printf(" %s%s", controls[k].title, k + 1 < UNLEARNED ? "," : " |");
     }
-    printf(" repeats it |\n|---|---|---|---|---|---|");
-    for (int k = 0; k < HWM_SUMMARY_CONTROLS; k++) {
+    printf(" repeats it |\n|---|---|---|---|---|---|---|");
+    for (int k = UNLEARNED - 1; k < HWM_SUMMARY_CONTROLS; k++) {
         printf("---|");
     }
     printf("---|\n");
@@ -58,6 +58,21 @@ static int collect(const double* first, size_t stride, int n, double* out) {
 
 static void print_value(double x, bool velocity) {
     printf(velocity ? "%.2f" : "%.0f", x);
+}
+
+// Mean alone.
+static void mean_of(const double* first, int n, bool velocity, double* scratch) {
+    const int m = collect(first, sizeof(hwm_summary_run), n, scratch);
+    double sum = 0;
+    for (int i = 0; i < m; i++) {
+        sum += scratch[i];
+    }
+    printf(" ");
+    if (m > 0) {
+        print_value(sum / m, velocity);
+    } else {
+        printf("-");
+    }
 }
 
 // Mean, and the range where it is wider than the last digit shown.
@@ -116,13 +131,25 @@ void hwm_summary_row(const hwm_summary_run* run, int n, double threshold, const 
     value_cell(&run->value, n, velocity, true, scratch);
     value_cell(&run->worst, n, velocity, false, scratch);
     steps_cell(run, n, threshold, scratch);
-    const int m = collect(&run->wall_s, sizeof *run, n, scratch);
+    int m = collect(&run->eval_env_steps, sizeof *run, n, scratch);
+    if (m > 0) {
+        char middle[32];
+        hwm_display_count(scratch[m / 2], middle, sizeof middle);
+        printf(" %s |", middle);
+    } else {
+        printf(" - |");
+    }
+    m = collect(&run->wall_s, sizeof *run, n, scratch);
     if (m > 0) {
         printf(" %.0f |", scratch[m / 2]);
     } else {
         printf(" - |");
     }
-    for (int k = 0; k < HWM_SUMMARY_CONTROLS; k++) {
+    for (int k = 0; k < UNLEARNED; k++) {
+        mean_of(&run->control[k], n, velocity, scratch);
+        printf(k + 1 < UNLEARNED ? "," : velocity ? " m/s |" : " |");
+    }
+    for (int k = UNLEARNED; k < HWM_SUMMARY_CONTROLS; k++) {
         value_cell(&run->control[k], n, velocity, false, scratch);
     }
     if (command) {

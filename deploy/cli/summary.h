@@ -7,10 +7,11 @@
 
 // What a run has to tell; NAN where it has not written it. Where the task has a way to go, figures
 // of episodes are forward velocities in m/s, otherwise returns.
-enum { HWM_SUMMARY_CONTROLS = 7 };
+enum { HWM_SUMMARY_CONTROLS = 10 };
 typedef struct hwm_summary_run {
     char experiment[64];
     double wall_s, passed_at;  // s; env steps after which evaluation first reached the threshold
+    double eval_env_steps;     // simulated to judge checkpoints while training; never trained on
     double value;              // mean over the episodes
     double worst;              // mean of the worst hidden variant; NAN without variants
     double control[HWM_SUMMARY_CONTROLS];

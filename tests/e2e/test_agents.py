@@ -1,5 +1,6 @@
 """Every kind of agent through the same programs: a short run, then `hwm eval` on its checkpoint, with nothing else running, repeats
-to the last digit; where weights change, its controls are there.
+to the last digit; where weights change, its controls are there. What only a rule has, as a header or weights recovered from key
+frames, is refused with a sentence.
 
 usage: test_agents.py latent|dreamer|random
 """
@@ -49,6 +50,12 @@ def main(kind):
         else:
             # the agent's updates are what is zeroed and frozen
             expect(again["controls"]["zeroed"]["mean"] == again["controls"]["frozen_at_0"]["mean"] != again["mean"], again)
+        said = {"latent": "imagination.mode = latent", "dreamer": "agent.kind = dreamer", "random": "agent.kind = random"}[kind]
+        for name, words in (("c.h", ["export", run, "--header"]), ("steps.npz", ["replay", "materialise", "--dir", run, "--out"])):
+            path = os.path.join(scratch.path, name)
+            code, out, err = hwm(*words, path, timeout_s=60)
+            expect(code in (1, 2) and said in err and err.count("\n") == 1, words[0], code, out, err)
+            expect(not os.path.exists(path), "it wrote", path)
 
 
 main(sys.argv[1])

@@ -20,10 +20,10 @@ def known_run(folder, name, mean, passes, velocity=None):
     """A finished run with figures of our own."""
     def score(x):
         return {"mean": x, **({"velocity": x / 1000} if velocity else {})}
-    controls = {key: score(mean - 10 * i) for i, key in enumerate(("zeroed", "shuffled", "frozen_at_0"))}
+    controls = {key: score(mean - 10 * i) for i, key in enumerate(("zeroed", "shuffled", "frozen_at_0", "untrained", "random_actions"))}
     variants = [score(mean - 1), score(mean + 1)]
     write(f"{folder}/evaluation.json", json.dumps({**score(mean), "experiment": name, "run_seed": 0, "controls": controls, "variants": variants}))
-    lines = [{"env_steps": 1000, "wall_s": 5, "eval_mean": 1}, {"env_steps": passes, "wall_s": 60, "eval_mean": 500}]
+    lines = [{"env_steps": 1000, "wall_s": 5, "eval_mean": 1}, {"env_steps": passes, "eval_env_steps": 9000, "wall_s": 60, "eval_mean": 500}]
     write(f"{folder}/metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -32,13 +32,13 @@ def summary(s):
     known_run(a, "task", 400, 2000)
     known_run(b, "task", 480, 30000)
     code, out, err = hwm("report", a, b, "--summary", "--threshold", "450", "--command", "again")
-    want = "| `task` | 2 | **440 (400-480)** | 439 (399-479) | 30,000 (2,000-30,000) to 450 | 60 | 440 (400-480) | 430 (390-470) | 420 (380-460) | - | - | - | - | `again` |\n"
+    want = "| `task` | 2 | **440 (400-480)** | 439 (399-479) | 30,000 (2,000-30,000) to 450 | 9,000 | 60 | 410, 400, - | 440 (400-480) | 430 (390-470) | 420 (380-460) | - | - | - | - | `again` |\n"
     expect(code == 0 and out == want, out, "instead of", want, err)
     code, out, err = hwm("report", a, b, "--summary", "--threshold", "600", "--name", "other", "--head")
     expect(code == 0 and out.startswith("| experiment | seeds |") and "| `other` | 2 |" in out and "| never 600 |" in out, out, err)
     known_run(a, "walk", 1200, 2000, velocity=True)
     code, out, err = hwm("report", a, "--summary")
-    expect(code == 0 and "**1.20 m/s**" in out and " 1.20 m/s |" in out and " 1.18 m/s |" in out, out, err)
+    expect(code == 0 and "**1.20 m/s**" in out and " 1.20 m/s |" in out and " 1.18 m/s |" in out and "| 1.17, 1.16, - m/s |" in out, out, err)
     code, out, err = hwm("report", a, s.run_dir("none"), "--summary")
     expect(code == 1 and "is not a run" in err, code, out, err)
 

@@ -23,7 +23,7 @@ def test_short_run_trains_and_ends():
         # the last line is the evaluation, and `hwm eval` repeats it to the last digit
         judged = lines[-1]
         expect(judged["episodes"] == 5 and judged["mean"] >= 1, judged)
-        expect(set(judged["controls"]) >= {"zeroed", "shuffled", "frozen_at_0", "reset_at_100"}, judged)
+        expect(set(judged["controls"]) >= {"zeroed", "shuffled", "frozen_at_0", "reset_at_100", "untrained", "random_actions"}, judged)
         again = [hwm("eval", "--checkpoint", s.run_dir(), "--episodes", "5", "--json") for _ in range(2)]
         expect(again[0][0] == 0, again[0])
         expect(again[0] == again[1], "two evaluations with one seed differ", again)

@@ -5,7 +5,7 @@
 #include "base/metrics.h"
 #include "env_fixture.h"
 
-enum { E = 9 };
+enum { E = 9, LONG_E = 64 };
 
 // Long enough for several episodes where a step is cheap.
 static int steps_of(const char* name) {
@@ -18,10 +18,22 @@ static int steps_of(const char* name) {
     return 1200;
 }
 
+// The last kind is a plug-in: test_plugin.py builds one and runs this program again for it alone.
+static int first_kind(void) {
+    return getenv("HWM_PLUGIN_DIR") ? hwm_env_count() - 1 : 0;
+}
+
+static int kinds_end(void) {
+    return hwm_env_count() - (getenv("HWM_PLUGIN_DIR") == NULL);
+}
+
 static hwm_env_config config_of(int k) {
     hwm_env_config config = fixture_config(hwm_env_name(k));
     if (strcmp(config.name, "mjcf") == 0) {
         strcpy(config.mjcf, MODELS "/quadruped.xml");
+    }
+    if (strcmp(config.name, "plugin") == 0) {
+        strcpy(config.plugin, "spring");
     }
     return config;
 }
@@ -29,26 +41,32 @@ static hwm_env_config config_of(int k) {
 typedef struct rollout {
     hwm_envs* envs;
     const hwm_env_spec* spec;
-    float* obs;     // (E,O)
-    float* action;  // (E,A)
-    float reward[E];
-    uint8_t terminated[E], truncated[E];
-    uint32_t episode[E];
+    float* obs;     // (n,O)
+    float* action;  // (n,A)
+    int n;          // environments: E, or LONG_E
+    float reward[LONG_E];
+    uint8_t terminated[LONG_E], truncated[LONG_E];
+    uint32_t episode[LONG_E];
     hwm_rng rng;
 } rollout;
 
-static rollout start(const hwm_env_config* config, uint64_t seed, uint32_t first, int threads) {
-    rollout r = {.envs = fixture_envs(config, seed, first, E, threads)};
+static rollout start_of(const hwm_env_config* config, uint64_t seed, uint32_t first, int n,
+                        int threads) {
+    rollout r = {.envs = fixture_envs(config, seed, first, n, threads), .n = n};
     r.spec = hwm_envs_spec(r.envs);
-    r.obs = calloc((size_t)(E * r.spec->obs_dim), sizeof(float));
-    r.action = calloc((size_t)(E * r.spec->action_dim), sizeof(float));
+    r.obs = calloc((size_t)(n * r.spec->obs_dim), sizeof(float));
+    r.action = calloc((size_t)(n * r.spec->action_dim), sizeof(float));
     assert_non_null(r.obs);
     assert_non_null(r.action);
     hwm_rng_init(&r.rng, 99, HWM_PURPOSE_TEST, 0, 0, 0);
-    for (int i = 0; i < E; i++) {
+    for (int i = 0; i < n; i++) {
         hwm_envs_reset(r.envs, i, 0, r.obs + i * r.spec->obs_dim);
     }
     return r;
+}
+
+static rollout start(const hwm_env_config* config, uint64_t seed, uint32_t first, int threads) {
+    return start_of(config, seed, first, E, threads);
 }
 
 static void finish(rollout* r) {
@@ -59,21 +77,22 @@ static void finish(rollout* r) {
 
 // One random decision; what ended begins its next episode. Returns the hash over everything seen.
 static uint64_t advance(rollout* r, uint64_t h) {
-    size_t O = (size_t)r->spec->obs_dim, A = (size_t)r->spec->action_dim;
-    for (size_t k = 0; k < E * A; k++) {
+    size_t n = (size_t)r->n, O = (size_t)r->spec->obs_dim, A = (size_t)r->spec->action_dim;
+    for (size_t k = 0; k < n * A; k++) {
         r->action[k] = 2.0f * hwm_rng_uniform(&r->rng) - 1.0f;
     }
     hwm_envs_step(r->envs, NULL, r->action, r->obs, r->reward, r->terminated, r->truncated);
-    h = fixture_hash(h, r->obs, E * O * sizeof(float));
-    h = fixture_hash(h, r->reward, sizeof r->reward);
-    h = fixture_hash(h, r->terminated, E);
-    h = fixture_hash(h, r->truncated, E);
-    for (int i = 0; i < E; i++) {
+    h = fixture_hash(h, r->obs, n * O * sizeof(float));
+    h = fixture_hash(h, r->reward, n * sizeof *r->reward);
+    h = fixture_hash(h, r->terminated, n);
+    h = fixture_hash(h, r->truncated, n);
+    for (size_t i = 0; i < n; i++) {
         for (size_t o = 0; o < O; o++) {
-            assert_true(isfinite(r->obs[(size_t)i * O + o]));
+            assert_true(isfinite(r->obs[i * O + o]));
         }
+        assert_true(isfinite(r->reward[i]));
         if (r->terminated[i] || r->truncated[i]) {
-            hwm_envs_reset(r->envs, i, ++r->episode[i], r->obs + (size_t)i * O);
+            hwm_envs_reset(r->envs, (int)i, ++r->episode[i], r->obs + i * O);
         }
     }
     return h;
@@ -91,7 +110,7 @@ static uint64_t run(const hwm_env_config* config, uint64_t seed, int threads) {
 
 static void test_same_seed_same_rollout_with_any_threads(void** state) {
     (void)state;
-    for (int k = 0; k < hwm_env_count() - 1; k++) {  // the last one is `plugin`: test_plugin.py
+    for (int k = first_kind(); k < kinds_end(); k++) {
         hwm_env_config config = config_of(k);
         uint64_t h = run(&config, 5, 1);
         assert_true(h == run(&config, 5, 1));
@@ -100,43 +119,112 @@ static void test_same_seed_same_rollout_with_any_threads(void** state) {
     }
 }
 
-// Random actions for a long time: everything finite, within the declared ranges, episodes as long
-// as the spec says. HWM_FULL: 10^6 decisions of every environment.
-static void test_random_steps_keep_the_spec(void** state) {
-    (void)state;
-    const char* full = getenv("HWM_FULL");
-    for (int k = 0; k < hwm_env_count() - 1; k++) {
-        hwm_env_config config = config_of(k);
-        bool native = steps_of(config.name) > 100;
-        int64_t steps = full && strcmp(full, "1") == 0 ? 1000000 : native ? 100000 : 600;
-        rollout r = start(&config, 8, 0, 2);
-        int O = r.spec->obs_dim, length[E] = {0}, longest = 0, ends = 0;
-        for (int64_t t = 0; t < steps; t += E) {
-            uint32_t before[E];
-            memcpy(before, r.episode, sizeof before);
-            advance(&r, 0);
-            for (int i = 0; i < E; i++) {
-                assert_true(isfinite(r.reward[i]));
-                for (int o = 0; o < O; o++) {
-                    float v = r.obs[i * O + o];
-                    if (!(v >= r.spec->obs_low[o] && v <= r.spec->obs_high[o])) {
-                        fail_msg("%s: %s = %g", config.name, r.spec->obs_name[o], (double)v);
-                    }
-                }
-                length[i]++;
-                longest = length[i] > longest ? length[i] : longest;
-                if (r.episode[i] != before[i]) {
-                    ends++;
-                    length[i] = 0;
-                }
+// Move every environment of one batch into another; its next observations are the same.
+static void move(rollout* from, rollout* to) {
+    const int O = from->spec->obs_dim, S = from->spec->state_dim;
+    double* saved = calloc((size_t)S * 2, sizeof *saved);
+    assert_non_null(saved);
+    for (int i = 0; i < from->n; i++) {
+        hwm_envs_get_state(from->envs, i, saved);
+        hwm_envs_set_state(to->envs, i, saved, to->obs + i * O);
+        // bit for bit, whatever is derived from it on the way
+        hwm_envs_get_state(to->envs, i, saved + S);
+        assert_memory_equal(saved, saved + S, (size_t)S * sizeof *saved);
+    }
+    assert_memory_equal(from->obs, to->obs, (size_t)(from->n * O) * sizeof(float));
+    memcpy(to->episode, from->episode, sizeof to->episode);
+    to->rng = from->rng;
+    free(saved);
+}
+
+static void in_range(const rollout* r) {
+    for (int i = 0; i < r->n; i++) {
+        for (int o = 0; o < r->spec->obs_dim; o++) {
+            float v = r->obs[i * r->spec->obs_dim + o];
+            if (!(v >= r->spec->obs_low[o] && v <= r->spec->obs_high[o])) {
+                fail_msg("%s: %s = %g", r->spec->name, r->spec->obs_name[o], (double)v);
             }
         }
-        assert_true(longest <= r.spec->time_limit);
-        assert_true(ends > 0 || steps / E < r.spec->time_limit);
-        finish(&r);
+    }
+}
+
+// `steps` random decisions of n environments, three times over: on one thread; on four; and those
+// on four go over into another batch every 97 decisions.
+static void long_run(const hwm_env_config* config, int n, int64_t steps, bool plain) {
+    rollout a = start_of(config, 8, 0, n, 1), b = start_of(config, 8, 0, n, 4),
+            c = start_of(config, 8, 1000, n, 4);
+    int length[LONG_E] = {0}, longest = 0, ends = 0;
+    for (int64_t t = 0; t * n < steps; t++) {
+        uint32_t before[LONG_E];
+        memcpy(before, a.episode, sizeof before);
+        if (advance(&a, 0) != advance(&b, 0)) {
+            fail_msg("%s: one thread and four differ at decision %lld", config->name, (long long)t);
+        }
+        if (t % 97 == 96) {
+            move(&b, &c);
+            rollout swap = b;
+            b = c;
+            c = swap;
+        }
+        if (plain) {
+            in_range(&a);
+        }
+        for (int i = 0; i < n; i++) {
+            length[i]++;
+            longest = length[i] > longest ? length[i] : longest;
+            if (a.episode[i] != before[i]) {
+                ends++;
+                length[i] = 0;
+            }
+        }
+    }
+    assert_true(longest <= a.spec->time_limit);
+    assert_true(ends > 0 || steps / n < a.spec->time_limit);
+    finish(&a);
+    finish(&b);
+    finish(&c);
+}
+
+// Every variant that the environment can have, in some of the episodes.
+static hwm_env_config varied(hwm_env_config config) {
+    static const char* const items[] = {"flip p=0.5",         "delay=1..3 p=0.5",
+                                        "sensor_noise=0.05",  "obs_sign p=0.5",
+                                        "gain=0.5..1.5 t=20", "mass=0.8..1.2",
+                                        "friction=0.5..2",    "damage:*=0.5 p=0.5 t=5..50"};
+    for (size_t k = 0; k < sizeof items / sizeof *items; k++) {
+        hwm_env_spec spec;
+        hwm_error err;
+        strcpy(config.variants.v[config.variants.n++], items[k]);
+        if (hwm_env_describe(&config, &spec, &err) != HWM_OK) {
+            config.variants.n--;
+        }
+    }
+    return config;
+}
+
+// Random actions for a long time: everything finite and within the declared ranges, episodes as
+// long as the spec says, the same bits on any number of threads and from a saved state. HWM_FULL:
+// 10^6 decisions of every environment, 10^5 with every variant; otherwise a tenth where a step is
+// cheap, 600 where it is not.
+static void test_long_random_runs(void** state) {
+    (void)state;
+    const char* full = getenv("HWM_FULL");
+    const bool whole = full && strcmp(full, "1") == 0;
+    for (int k = first_kind(); k < kinds_end(); k++) {
+        hwm_env_config config = config_of(k), changing = varied(config);
+        assert_true(changing.variants.n >= 4);
+        const bool dear = steps_of(config.name) < 100;
+        const int64_t steps = whole ? 1000000 : dear ? 600 : 100000;
+        if (whole) {
+            print_message("%s\n", config.name);
+        }
+        long_run(&config, whole ? LONG_E : E, steps, true);
+        long_run(&changing, whole ? LONG_E : E, whole || !dear ? steps / 10 : steps, false);
     }
     // nothing diverged and no action was refused
     assert_true(hwm_metric_value(hwm_counter("hwm_env_diverged_total", NULL, "as registered")) ==
+                0.0);
+    assert_true(hwm_metric_value(hwm_counter("hwm_env_nan_actions_total", NULL, "as registered")) ==
                 0.0);
 }
 
@@ -158,29 +246,16 @@ static void test_first_index_names_the_streams(void** state) {
 
 static void test_saved_state_continues_identically(void** state) {
     (void)state;
-    for (int k = 0; k < hwm_env_count() - 1; k++) {  // the last one is `plugin`: test_plugin.py
+    for (int k = first_kind(); k < kinds_end(); k++) {
         hwm_env_config config = config_of(k);
         rollout a = start(&config, 5, 0, 1), b = start(&config, 5, 100, 1);
         for (int t = 0; t < 7; t++) {
             advance(&a, 0);
         }
-        double* saved = calloc((size_t)a.spec->state_dim, sizeof *saved);
-        assert_non_null(saved);
-        for (int i = 0; i < E; i++) {
-            hwm_envs_get_state(a.envs, i, saved);
-            hwm_envs_set_state(b.envs, i, saved, b.obs + i * b.spec->obs_dim);
-            b.episode[i] = a.episode[i];
-            // bit for bit, whatever is derived from it on the way
-            double again[512];
-            hwm_envs_get_state(b.envs, i, again);
-            assert_memory_equal(saved, again, (size_t)a.spec->state_dim * sizeof *saved);
-        }
-        assert_memory_equal(a.obs, b.obs, (size_t)(E * a.spec->obs_dim) * sizeof(float));
-        b.rng = a.rng;
+        move(&a, &b);
         for (int t = 0; t < steps_of(config.name) / 3; t++) {
             assert_true(advance(&a, 1) == advance(&b, 1));
         }
-        free(saved);
         finish(&a);
         finish(&b);
     }
@@ -331,7 +406,7 @@ static void test_unknown_environment_is_a_sentence(void** state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_steps_keep_the_spec),
+        cmocka_unit_test(test_long_random_runs),
         cmocka_unit_test(test_same_seed_same_rollout_with_any_threads),
         cmocka_unit_test(test_first_index_names_the_streams),
         cmocka_unit_test(test_saved_state_continues_identically),

@@ -89,8 +89,18 @@ def test_what_is_not_finite_ends_the_episode(folder):
     assert "diverged" in done.stderr
 
 
+# What every environment must do (test_env.c), the plug-in does: seeds, threads, saved states, and long
+# random runs, with every variant that it can have as well. HWM_FULL makes them 10^6 decisions long.
+def test_is_an_environment_like_any_other(folder):
+    program = os.path.join(os.environ["HWM_BIN_DIR"], "../tests/test_env")
+    done = subprocess.run([program], capture_output=True, text=True,
+                          env={**os.environ, "HWM_PLUGIN_DIR": folder})
+    assert done.returncode == 0 and "PASSED" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
 with tempfile.TemporaryDirectory() as folder:
     build(folder)
+    test_is_an_environment_like_any_other(folder)
     test_runs(folder)
     test_refusals(folder)
     test_what_is_not_finite_ends_the_episode(folder)

@@ -63,6 +63,25 @@ def test_flip_is_the_other_action(folder):
         assert all(p[k] == f[k] for k in p if k.startswith("obs."))
 
 
+# Where on the floor an episode is made to begin changes no reward: the first speed counts from there.
+def test_rewards_count_from_the_given_start():
+    models = os.path.join(os.environ["HWM_SOURCE_DIR"], "common/env/models")
+    bodies = [["quadruped"], ["mjcf", "--set", f"env.mjcf={models}/quadruped.xml"], ["halfcheetah"], ["hopper"],
+              ["walker"], ["mjcf", "--set", f"env.mjcf={models}/walker.xml"]]
+    for body in bodies:
+        legged = body[0] == "quadruped" or body[-1].endswith("quadruped.xml")
+        size = json.loads(run("envs", *body, "--json"))["init_dim"]
+        rewards = []
+        for x in (0.0, 7.0):
+            start = [x] + (size - 1) * [0.0]
+            start[1:4] = [0.0, 1.0, 1.0] if legged else [1.25, 0.0, 0.0]
+            text = ",".join(str(v) for v in start)
+            rows = trace("--env", *body, f"--init-state={text}", "--steps", "4")
+            rewards.append([float(row["reward"]) for row in rows[:-1]])
+        assert len(rewards[0]) >= 1 and len(rewards[0]) == len(rewards[1])
+        assert all(abs(a - b) < 2e-4 and abs(a) < 20 for a, b in zip(*rewards)), (body, rewards)
+
+
 def test_seed_and_steps():
     one = run("trace", "--env", "quadruped", "--seed", "3", "--steps", "4")
     assert one == run("trace", "--env", "quadruped", "--seed", "3", "--steps", "4")
@@ -107,6 +126,7 @@ def test_envs():
 with tempfile.TemporaryDirectory() as folder:
     test_golden(folder)
     test_flip_is_the_other_action(folder)
+    test_rewards_count_from_the_given_start()
     test_seed_and_steps()
     test_bad_input(folder)
     test_envs()

@@ -7,11 +7,15 @@
 // cmocka wants the four above first
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "batch.h"
+#include "dump.h"
 #include "experiment/experiment.h"
+#include "nn/safetensors.h"
 
 enum { STEPS = 24, CHUNK = 8, SEQUENCES = 20, LENGTH = 2, CONTEXT = 3 };
 
@@ -308,6 +312,44 @@ static void test_lost_version_costs_its_sequences_only(void** state) {
     buffers_destroy(&b);
 }
 
+// The batch on disk, as somebody who looks for the reason finds it: obs[4][0][2] is not a number.
+static void check_dump(const fixture* f, const hwm_sequences* s, const char* why) {
+    char dir[] = "/tmp/hwm-dump-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    hwm_error err = {0};
+    hwm_dump d = {.run_dir = dir, .update = 17, .why = why};
+    for (int again = 0; again < 2; again++)
+        assert_int_equal(hwm_dump_sequences(&d, &f->spec, s, &err), HWM_OK);
+    assert_non_null(strstr(d.path, "/dumps/model-17.safetensors"));
+    static hwm_param_list list;
+    nn_meta meta[2];
+    int n_meta = 2;
+    assert_int_equal(nn_safetensors_list(d.path, &list, meta, &n_meta, &err), HWM_OK);
+    assert_int_equal(n_meta, 2);
+    assert_string_equal(meta[1].text, why);
+    float* values = calloc(list.count, sizeof *values);
+    assert_int_equal(nn_safetensors_read(d.path, &list, values, &err), HWM_OK);
+    const int obs = hwm_param_list_find(&list, "obs"), u = hwm_param_list_find(&list, "action"),
+              seen = hwm_param_list_find(&list, "hindsight");
+    assert_int_equal(hwm_tensor_count(&list.entry[obs].spec), SEQUENCES * LENGTH * 4);
+    for (int i = 0; i < SEQUENCES * LENGTH * 4; i++) {
+        const float x = values[list.entry[obs].offset + (size_t)i];
+        assert_true(i == 4 * LENGTH * 4 + 2 ? isnan(x) : x == (float)s->obs[i]);
+    }
+    for (int i = 0; i < SEQUENCES * LENGTH; i++)
+        assert_true(values[list.entry[u].offset + (size_t)i] == (float)s->action[i]);
+    assert_int_equal(list.entry[seen].spec.shape[2], 2 * 4 + 1);
+    free(values);
+    assert_int_equal(unlink(d.path), 0);
+    // a folder that cannot be: a sentence, no crash
+    d.run_dir = "/proc/none";
+    assert_int_equal(hwm_dump_sequences(&d, &f->spec, s, &err), HWM_EIO);
+    assert_non_null(strstr(err.text, "/proc/none/dumps"));
+    snprintf(d.path, sizeof d.path, "%s/dumps", dir);
+    assert_int_equal(rmdir(d.path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void test_bad_batches_are_refused(void** state) {
     fixture* f = *state;
     hwm_error err = {0};
@@ -322,6 +364,7 @@ static void test_bad_batches_are_refused(void** state) {
     obs[row * 4 + 2] = NAN;
     assert_int_equal(hwm_batcher_sequences(f->batcher, &f->batch, &s, &err), HWM_ENUMERIC);
     assert_non_null(strstr(err.text, "environment 5, step 4"));
+    check_dump(f, &s, err.text);
     obs[row * 4 + 2] = kept;
     f->batch.length = 3;
     assert_int_equal(hwm_batcher_sequences(f->batcher, &f->batch, &s, &err), HWM_EPROTO);

@@ -14,9 +14,10 @@
 
 #include "checkpoint.h"
 #include "local.h"
+#include "ranges.h"
 
 static const char* const text = "controller: {hidden: [4]}\n"
-                                "model: {units: 8, batch: 8, members: 2}\n"
+                                "model: {units: 8, batch: 8, members: 2, refresh_updates: 4}\n"
                                 "imagination: {batch: 8, horizon: 4, fraction_continued: 0.5}\n"
                                 "train: {critic_units: 8, prefill_steps: 100}\n"
                                 "worker: {environments: 4}\n";
@@ -108,23 +109,27 @@ static const hwm_progress_state progress = {.version = 9,
                                             .stop_streak = 1,
                                             .last_step_checkpoint = 200};
 
-static void test_a_resumed_agent_goes_on_as_the_other(void** state) {
+// set: of the settings that keep something more
+static void resumed_as_the_other(const char* dir, const char* set) {
     hwm_error err = {0};
-    run a = run_create(NULL), b = run_create(NULL);
+    run a = run_create(set), b = run_create(set);
     hwm_agent_look(a.agent, local_model_batch(a.replay));
     hwm_agent_look(b.agent, local_model_batch(b.replay));
     hwm_agent_refresh(a.agent, true);
     hwm_agent_refresh(b.agent, true);
     update(&a, 6);
-    assert_int_equal(hwm_checkpoint_save(*state, "latest", a.agent, &progress, &err), HWM_OK);
+    assert_int_equal(hwm_checkpoint_save(dir, "latest", a.agent, &progress, &err), HWM_OK);
     update(&b, 6);
     assert_same_agents(&a, &b);
     // b's parameters are spoilt, then loaded
     for (size_t i = 0; i < b.agent->phi->list.count; i++)
         b.agent->phi->value[i] = 7;
     nn_params_fill(hwm_model_params(b.agent->model), 0, 3.0);
+    const hwm_real far[4] = {99, 99, 99, 99};
+    for (int i = 0; b.agent->ranges && i < 1000; i++)
+        hwm_ranges_add(b.agent->ranges, far, 99);
     hwm_progress_state loaded = {0};
-    assert_int_equal(hwm_checkpoint_resume(*state, b.agent, &loaded, &err), HWM_OK);
+    assert_int_equal(hwm_checkpoint_resume(dir, b.agent, &loaded, &err), HWM_OK);
     assert_same_agents(&a, &b);
     assert_int_equal(loaded.version, progress.version);
     assert_true(loaded.draws == progress.draws && loaded.env_steps == progress.env_steps &&
@@ -138,6 +143,16 @@ static void test_a_resumed_agent_goes_on_as_the_other(void** state) {
     assert_same_agents(&a, &b);
     run_destroy(&a);
     run_destroy(&b);
+}
+
+static void test_a_resumed_agent_goes_on_as_the_other(void** state) {
+    resumed_as_the_other(*state, NULL);
+}
+
+// Ranges from quantiles of the newest rows: those rows are part of what a run was. A refresh falls
+// between the updates before and after the checkpoint.
+static void test_quantiles_of_the_newest_rows_go_along(void** state) {
+    resumed_as_the_other(*state, "imagination.clamp_quantile=0.1");
 }
 
 static void test_corrupt_newest_falls_back(void** state) {
@@ -208,6 +223,7 @@ int main(void) {
 #define CASE(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(test_a_resumed_agent_goes_on_as_the_other),
+        CASE(test_quantiles_of_the_newest_rows_go_along),
         CASE(test_corrupt_newest_falls_back),
         CASE(test_other_settings_and_newer_formats_are_refused),
         CASE(test_a_failed_save_leaves_the_old_one),

@@ -28,17 +28,22 @@ typedef struct fixture {
     hwm_agent* agent;
 } fixture;
 
-static void open_fixture(fixture* f, const char* imagination, const char* agent) {
+static void open_fixture_with(fixture* f, const char* hidden, const char* imagination,
+                              const char* agent) {
     char yaml[512];
     hwm_error err = {0};
     snprintf(yaml, sizeof yaml,
-             "env: {name: cartpole}\ncontroller: {hidden: []}\nrule: {bound: clip}\n" MODEL,
+             "env: {name: cartpole}\ncontroller: {hidden: %s}\nrule: {bound: clip}\n" MODEL, hidden,
              imagination, agent);
     if (hwm_experiment_load(&f->experiment, NULL, yaml, NULL, 0, &err) != HWM_OK ||
         hwm_env_describe(&f->experiment->env, &f->spec, &err) != HWM_OK ||
         hwm_agent_create(&f->agent, f->experiment, &f->spec, &err) != HWM_OK)
         fail_msg("%s", err.text);
     assert_non_null(f->agent->latent);
+}
+
+static void open_fixture(fixture* f, const char* imagination, const char* agent) {
+    open_fixture_with(f, "[]", imagination, agent);
 }
 
 static void close_fixture(fixture* f) {
@@ -191,6 +196,89 @@ static void test_acts_as_the_model_says(void** state) {
     close_fixture(&f);
 }
 
+// Every parametrisation acts, and its agent learns: the weights of a controller with a hidden layer
+// change in every step as it chose, and after one update of such rows it chooses otherwise.
+static void acts_and_learns(const char* kind, int K, int V) {
+    fixture f;
+    char agent[64];
+    snprintf(agent, sizeof agent, "parametrisation: %s, basis: 5, lr_warmup_updates: 1", kind);
+    open_fixture_with(&f, "[3]", "mode: latent,", agent);
+    hwm_latent* l = f.agent->latent;
+    assert_int_equal(hwm_acting_dreamer(l->acting)->action, K);
+    assert_int_equal(hwm_acting_dreamer(l->acting)->view, V);
+
+    enum { E = 2, STEPS = 4 };
+    hwm_error err = {0};
+    hwm_acting* acting = NULL;
+    hwm_rollout* r = NULL;
+    hwm_rollout_config config = hwm_rollout_default_config();
+    assert_int_equal(hwm_acting_create(&acting, f.experiment, E, &err), HWM_OK);
+    const hwm_controller* c = hwm_acting_controller(acting);
+    assert_int_equal(hwm_rollout_create(&r, &f.experiment->env, c, &config, 3, 0, E, &err), HWM_OK);
+    hwm_acting_attach(acting, r);
+    const size_t n = f.agent->phi->list.count;
+    float* phi = calloc(n, sizeof *phi);
+    hwm_real* real = calloc(n, sizeof *real);
+    hwm_real* coef = calloc((size_t)hwm_controller_coef_count(c) + 1, sizeof *coef);
+    float u[2][STEPS * E * 64], before[64], after[64];
+    assert_true(K <= 64 && hwm_controller_state_size(c) <= 64);
+    for (int round = 0; round < 2; round++) {
+        nn_params_to_float(f.agent->phi, phi);
+        for (size_t k = 0; k < n; k++)
+            real[k] = (hwm_real)phi[k];
+        hwm_controller_prepare(c, real, coef);
+        hwm_acting_load(acting, phi);
+        for (int i = 0; i < E; i++)
+            hwm_rollout_begin(r, coef, i, 0);
+        for (int t = 0; t < STEPS; t++) {
+            hwm_rollout_think(r, coef, NULL);
+            memcpy(u[round] + t * E * K, r->agent->u, (size_t)(E * K) * sizeof(float));
+            hwm_lanes_get(r->state, 1, hwm_controller_state_size(c), before);
+            hwm_rollout_step(r, coef);
+            hwm_lanes_get(r->state, 1, hwm_controller_state_size(c), after);
+            double changed = 0;
+            for (int k = 0; k < hwm_controller_state_size(c); k++)
+                changed = fmax(changed, fabs((double)after[k] - (double)before[k]));
+            assert_true(changed > 0 && changed < 10 * f.experiment->rule.eta);
+        }
+        if (round == 1)
+            break;
+        hwm_batch batch;
+        uint32_t row[3], prefix[2];
+        hwm_dreamer_losses losses;
+        fill_batch(l, &batch, row, prefix);
+        assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_OK);
+        if (hwm_latent_update(l, false, &losses, &err) != HWM_OK)
+            fail_msg("%s: %s", kind, err.text);
+        assert_true(losses.model_norm > 0 && losses.behaviour_norm > 0 && losses.view > 0);
+        hwm_latent_export(l, f.agent->phi);
+        free_batch(l, &batch);
+    }
+    for (int k = 0; k < K; k++) {  // each of its numbers
+        double moved = 0;
+        for (int t = 0; t < STEPS * E; t++)
+            moved = fmax(moved, fabs((double)u[1][t * K + k] - (double)u[0][t * K + k]));
+        if (!(moved > 1e-7))
+            fail_msg("%s: number %d is not learned", kind, k);
+    }
+    free(phi);
+    free(real);
+    free(coef);
+    hwm_rollout_destroy(&r);
+    hwm_acting_destroy(&acting);
+    close_fixture(&f);
+}
+
+// 4-3-1: 15 synapses, 4 neurons, 2 layers, 7 + 4 sides
+static void test_every_parametrisation_acts_and_learns(void** state) {
+    (void)state;
+    acts_and_learns("direct", 15, 15);
+    acts_and_learns("basis", 5, 5);
+    acts_and_learns("layer", 8, 15);
+    acts_and_learns("neuron", 4, 15);
+    acts_and_learns("lowrank", 11, 15);
+}
+
 // Evaluation without a learner: repeats, and zeroed updates leave the weights as they were drawn.
 static void test_evaluation_of_an_agent(void** state) {
     (void)state;
@@ -289,6 +377,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_in_the_order_of_time),
         cmocka_unit_test(test_acts_as_the_model_says),
+        cmocka_unit_test(test_every_parametrisation_acts_and_learns),
         cmocka_unit_test(test_evaluation_of_an_agent),
         cmocka_unit_test(test_checkpoint_brings_all_back),
         cmocka_unit_test(test_misfits_are_refused),

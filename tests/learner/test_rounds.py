@@ -1,6 +1,6 @@
 """schedule: rounds. Two runs of the real programs with one seed end with the same parameters, optimisers and pool and with the same
 experience, bit for bit, however many workers share the environments; another seed ends elsewhere; a run whose programs are all killed
-with kill -9, and one whose worker or learner is killed, resume and end where the run that nobody touched did."""
+with kill -9, and one whose worker, learner or server is killed, resume and end where the run that nobody touched did."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ FILES = ["controller", "model", "critic", "training"]
 
 
 def start(scratch, name, seed, *more):
-    arguments = ["--deterministic", "--seed", str(seed), "--max-env-steps", "1000", "--episodes", "2", *small_set(run__round_steps=64), *more]
+    arguments = ["--deterministic", "--seed", str(seed), "--max-env-steps", "1000", "--episodes", "2", *small_set(run__round_steps=64, imagination__clamp_quantile=0.01, model__refresh_updates=7), *more]
     return scratch.train(*arguments, run_dir=scratch.run_dir(name))
 
 
@@ -48,20 +48,20 @@ def same(scratch, one, other):
     expect(replay(scratch, one) == replay(scratch, other), "replay of", one, "and", other, "differ")
 
 
-def interrupted(scratch, name, program, at_updates, seed=5):
+def interrupted(scratch, name, program, at_updates, number=signal.SIGKILL, seed=5):
     """Kills a program of a run, or all of them, in mid-training; where the run ended with it, starts it again."""
     process = start(scratch, name, seed)
     wait_for("training", lambda: last(scratch.run_dir(name), "updates") >= at_updates, 60, process)
     if program:
         for pid in children(process, program):
-            kill(pid)
+            kill(pid, number)
     else:
         for one in ("hwm-worker", "hwm-learner", "hwm-server"):
             for pid in children(process, one):
                 kill(pid)
         kill(process.pid, signal.SIGKILL)
     code, out, err = finish(process, 100)
-    if code != 0:
+    if code != 0 or last(scratch.run_dir(name), "env_steps") < 1000:
         run(scratch, name, seed)
 
 
@@ -81,6 +81,11 @@ with Scratch() as s:
     same(s, "a", "killed_worker")
     interrupted(s, "killed_learner", "hwm-learner", 40)
     same(s, "a", "killed_learner")
+    # the learner outlives the server and ends in the middle of a round
+    interrupted(s, "killed_server", "hwm-server", 50)
+    same(s, "a", "killed_server")
+    interrupted(s, "stopped", "hwm-learner", 35, signal.SIGTERM)
+    same(s, "a", "stopped")
     code, out, err = finish(start(s, "d", 5, "--set", "worker.flush_ms=5"), 100)
     expect(code == 2 and "flush_ms" in err, "flush_ms", code, err)
 print("ok")

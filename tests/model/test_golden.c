@@ -119,7 +119,7 @@ static void test_rssm_and_its_losses(void** state) {
     same("reward_mean", nn_twohot_mean(t, hwm_head_forward(&v.reward, t, feat), rssm.bins)->x,
          &expected, ROWS);
     hwm_rssm_losses l;
-    hwm_rssm_loss(&v, t, &b, &u, &l);
+    hwm_rssm_loss(&v, t, &b, &u, 1.0, &l);
     const hwm_real losses[4] = {(hwm_real)l.obs, (hwm_real)l.reward, (hwm_real)l.cont,
                                 (hwm_real)l.kl},
                    total = (hwm_real)l.total;

@@ -100,13 +100,16 @@ static void same_step(const nn_params* p, const hwm_real* before, const fixture*
     assert_true(compared > p->list.count / 4);
 }
 
-static void full_update(const char* name, bool discrete) {
+// lanes: sequences and imagined rows of one lane, 0: as the sizes have it
+static void full_update(const char* name, bool discrete, const int lanes[2]) {
     static fixture f, after;
     load(&f, name, "");
     load(&after, name, "_after");
     hwm_dreamer_config c = hwm_dreamer_default(0, O, A);
     c.sizes = (hwm_rssm_sizes){"golden", 8, 4, 3, 4, 2, 2, B, T};
     c.discrete = discrete;
+    c.lane_sequences = lanes[0];
+    c.lane_rows = lanes[1];
     c.horizon = 3;
     c.imagine_last = 2;
     c.lambda = 0.9;
@@ -176,14 +179,20 @@ static void full_update(const char* name, bool discrete) {
     free(after.value);
 }
 
+// One lane each; lanes of unequal size; a lane for every sequence and every row.
+enum { LANES = 3 };
+static const int lanes[LANES][2] = {{0, 0}, {2, 4}, {1, 1}};
+
 static void test_full_update_continuous(void** state) {
     (void)state;
-    full_update("continuous", false);
+    for (int i = 0; i < LANES; i++)
+        full_update("continuous", false, lanes[i]);
 }
 
 static void test_full_update_discrete(void** state) {
     (void)state;
-    full_update("discrete", true);
+    for (int i = 0; i < LANES; i++)
+        full_update("discrete", true, lanes[i]);
 }
 
 // Three steps by hand: r = 1, 2, 4 arrive at states 1, 2, 3; the second state ends the episode.

@@ -69,7 +69,7 @@ static hwm_model* create(void) {
     hwm_error err;
     assert_int_equal(hwm_model_create(&m, &config, &dims, 1, &err), HWM_OK);
     assert_int_equal(hwm_model_start_length(m), 4);
-    assert_int_equal(hwm_model_latent(m), 96 + 64);
+    assert_int_equal(hwm_model_latent(m), 96 + 64 + O);
     return m;
 }
 
@@ -124,6 +124,11 @@ static void test_start_is_the_posterior_of_the_last_valid_row(void** state) {
                 sum += (double)whole[n * Z + 96 + v * 8 + c];
             assert_true(sum == 1.0);
         }
+    // and the observation of that row is carried along
+    const int last[N] = {T - 1, 5, T - 1, T - 1};
+    for (int n = 0; n < N; n++)
+        assert_memory_equal(again + n * Z + Z - O, a.obs + (n * T + last[n]) * O,
+                            sizeof *a.obs * O);
     free(whole);
     free(again);
     hwm_model_destroy(&m);

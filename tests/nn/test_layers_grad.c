@@ -5,9 +5,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "base/rng.h"
 #include "gradient.h"
 #include "nn/dist.h"
 #include "nn/layers.h"
@@ -35,7 +37,12 @@ static void test_normalised_layers(void** state) {
 
 static nn_var block(nn_tape* t, const nn_var* in, void* c) {
     (void)c;
-    return nn_block_linear(t, nn_block_input(t, in[0], in[1], 3), in[2], in[3], 3);
+    return nn_linear_parts(t, in[0], in[1], in[2], in[3], 3);
+}
+static nn_var parts(nn_tape* t, const nn_var* in, void* c) {
+    (void)c;
+    nn_var y = nn_linear_parts(t, in[0], in[1], in[2], in[3], 1);
+    return nn_linear_parts(t, nn_tanh(t, y), in[1], in[2], NULL, 1);
 }
 static nn_var block_twice(nn_tape* t, const nn_var* in, void* c) {
     (void)c;
@@ -46,7 +53,74 @@ static nn_var block_twice(nn_tape* t, const nn_var* in, void* c) {
 static void test_block_linear(void** state) {
     (void)state;
     CASE(.build = block, .n = 4, .rows = {4, 4, 12, 1}, .cols = {6, 3, 5, 12}, .seed = 5);
+    CASE(.build = parts, .n = 4, .rows = {4, 4, 6, 1}, .cols = {6, 3, 9, 6}, .seed = 22);
+    CASE(.build = parts, .n = 4, .rows = {4, 4, 6, 1}, .cols = {6, 3, 9, 6},
+         .constant = {true, false, false, true}, .seed = 23);
     CASE(.build = block_twice, .n = 2, .rows = {3, 6}, .cols = {6, 3}, .seed = 6);
+}
+
+// Layers on one-hot codes: the numbers and gradients of the same rows as plain numbers, whichever
+// part of the input they are, in one product or joined over steps, with groups that are zero.
+enum { CODES = 5, GROUPS = 3, CLASSES = 4, WIDE = GROUPS * CLASSES, PLAIN = 7, OUT = 21 };
+
+static void codes_run(bool hot, bool first, hwm_real* w, hwm_real* gw, hwm_real* gx, hwm_real* y) {
+    nn_tape* t;
+    assert_int_equal(nn_tape_create(&t, 1 << 20), HWM_OK);
+    hwm_rng rng;
+    hwm_rng_init(&rng, 31, HWM_PURPOSE_TEST, 0, 0, 0);
+    nn_var wv = nn_wrap(t, w, gw, OUT, WIDE + PLAIN);
+    const hwm_real some[CODES] = {1, 0, 1, 1, 0};
+    for (int step = 0; step < 3; step++) {
+        hwm_real* p = nn_tape_alloc(t, CODES * WIDE * sizeof *p);
+        for (int i = 0; i < CODES * WIDE; i++)
+            p[i] = (hwm_real)0.25;
+        hwm_real* u = nn_tape_alloc(t, CODES * GROUPS * sizeof *u);
+        for (int i = 0; i < CODES * GROUPS; i++)
+            u[i] = (hwm_real)hwm_rng_uniform(&rng);
+        nn_var z = nn_one_hot(t, nn_wrap(t, p, gx + step * CODES * WIDE, CODES, WIDE), CLASSES, u);
+        nn_var halves[2] = {nn_rows(t, z, 0, 2), nn_rows(t, z, 2, CODES - 2)};
+        z = nn_mask_rows(t, nn_stack(t, 2, halves), some);
+        assert_true(z->hot && z->classes == CLASSES && z->hot[0] >= 0 && z->hot[GROUPS] == -1);
+        if (!hot)
+            z->hot = NULL;
+        nn_var x = nn_new(t, CODES, PLAIN, false);
+        for (int i = 0; i < CODES * PLAIN; i++)
+            x->x[i] = (hwm_real)hwm_rng_normal(&rng);
+        nn_var out =
+            first ? nn_linear_parts(t, z, x, wv, NULL, 1) : nn_linear_parts(t, x, z, wv, NULL, 1);
+        for (int i = 0; i < CODES * OUT; i++) {
+            y[step * CODES * OUT + i] = out->x[i];
+            out->g[i] = (hwm_real)hwm_rng_normal(&rng);
+        }
+    }
+    nn_tape_backward(t);
+    nn_tape_destroy(&t);
+}
+
+static void test_layers_on_codes(void** state) {
+    (void)state;
+    enum { COUNT = OUT * (WIDE + PLAIN) };
+    static hwm_real w[COUNT], g[2][COUNT], gx[2][3 * CODES * WIDE], y[2][3 * CODES * OUT];
+    hwm_rng rng;
+    hwm_rng_init(&rng, 30, HWM_PURPOSE_TEST, 0, 0, 0);
+    for (int i = 0; i < COUNT; i++)
+        w[i] = (hwm_real)hwm_rng_normal(&rng);
+    for (int first = 0; first < 2; first++) {
+        memset(g, 0, sizeof g);
+        memset(gx, 0, sizeof gx);
+        for (int hot = 0; hot < 2; hot++)
+            codes_run(hot == 1, first == 1, w, g[hot], gx[hot], y[hot]);
+        double moved = 0;
+        for (int i = 0; i < COUNT; i++) {
+            assert_true(fabs((double)(g[0][i] - g[1][i])) < 1e-12);
+            moved = fmax(moved, fabs((double)g[1][i]));
+        }
+        assert_true(moved > 0.5);
+        for (int i = 0; i < 3 * CODES * WIDE; i++)
+            assert_true(fabs((double)(gx[0][i] - gx[1][i])) < 1e-12);
+        for (int i = 0; i < 3 * CODES * OUT; i++)
+            assert_true(fabs((double)(y[0][i] - y[1][i])) < 1e-12);
+    }
 }
 
 static nn_var gru(nn_tape* t, const nn_var* in, void* c) {
@@ -225,6 +299,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_normalised_layers),
         cmocka_unit_test(test_block_linear),
+        cmocka_unit_test(test_layers_on_codes),
         cmocka_unit_test(test_gru),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_elementwise),

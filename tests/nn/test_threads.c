@@ -101,7 +101,7 @@ static void one_step(nn_tape* t, net* n) {
     nn_var x = nn_wrap(t, n->inputs + (size_t)n->step * N * A, NULL, N, A);
     nn_var in = nn_concat(t, 2, (nn_var[]){n->z, x});
     nn_var e = nn_layer(t, in, n->w_in, n->b_in, n->g_in);
-    n->h = nn_gru(t, nn_block_linear(t, nn_block_input(t, n->h, e, 2), n->w_z, n->b_z, 2), n->h, 2);
+    n->h = nn_gru(t, nn_linear_parts(t, n->h, e, n->w_z, n->b_z, 2), n->h, 2);
     nn_var p = nn_categorical(t, nn_linear(t, n->h, n->w_p, NULL), C, 0.01f);
     n->z = nn_one_hot(t, p, C, n->draws + (size_t)n->step * N * S);
     n->step++;

@@ -90,6 +90,33 @@ static void test_controls(void** state) {
     rig_close(&r);
 }
 
+// Actions that nobody chose owe nothing to the parameters.
+static void test_unlearned_actions(void** state) {
+    (void)state;
+    rig r;
+    hwm_evaluate_result result;
+    hwm_error err;
+    hwm_evaluate_request learned = hwm_evaluate_default_request(), random = learned, zero = learned;
+    random.actions = HWM_EVALUATE_RANDOM;
+    zero.actions = HWM_EVALUATE_ZERO;
+    rig_open(&r, yaml, 0, 1, 1);
+    const double chance = evaluate(&r, random).all.mean;
+    assert_true(chance > 15 && chance < 30);  // of cart-pole under a fair coin: about 22
+    r.phi[0] += 0.5f;
+    assert_true(evaluate(&r, random).all.mean == chance);
+    assert_int_equal(hwm_evaluate(r.experiment, r.phi, &zero, &result, &err), HWM_EINVAL);
+    assert_non_null(strstr(err.text, "cartpole has discrete actions"));
+    rig_close(&r);
+
+    rig_open(&r, "env: {name: cartpole_swingup, time_limit: 50}\ncontroller: {hidden: [4]}\n", 0, 1,
+             1);
+    const double still = evaluate(&r, zero).all.mean;
+    assert_true(evaluate(&r, zero).all.mean == still);
+    assert_true(evaluate(&r, random).all.mean != still);
+    assert_true(evaluate(&r, learned).all.mean != still);
+    rig_close(&r);
+}
+
 static void test_refusals(void** state) {
     (void)state;
     rig r;
@@ -138,7 +165,8 @@ static void test_task_wire_form(void** state) {
                               .freeze_at = -1,
                               .reset_at = 12,
                               .shuffle_rule = true,
-                              .variant = -1};
+                              .variant = -1,
+                              .actions = HWM_EVALUATE_RANDOM};
     hwm_evaluate_request p;
     hwm_error err;
     uint8_t bytes[HWM_EVALUATE_PAYLOAD_MAX], reply[HWM_EVALUATE_REPLY_MAX];
@@ -147,7 +175,14 @@ static void test_task_wire_form(void** state) {
     assert_int_equal(hwm_evaluate_request_decode(bytes, n, &p, &version, &err), HWM_OK);
     assert_int_equal(version, 42);
     assert_true(p.episodes == 7 && p.seed == q.seed && p.freeze_at == -1 && p.reset_at == 12 &&
-                p.shuffle_rule && !p.zero_rule && p.variant == -1);
+                p.shuffle_rule && !p.zero_rule && p.variant == -1 &&
+                p.actions == HWM_EVALUATE_RANDOM);
+    q.actions = HWM_EVALUATE_ZERO + 1;
+    uint8_t unknown[HWM_EVALUATE_PAYLOAD_MAX];
+    assert_int_equal(hwm_evaluate_request_decode(
+                         unknown, hwm_evaluate_request_encode(&q, 42, unknown), &p, &version, &err),
+                     HWM_EPROTO);
+    assert_non_null(strstr(err.text, "kind 3"));
     for (size_t k = 0; k < n; k++) {
         assert_int_not_equal(hwm_evaluate_request_decode(bytes, k, &p, &version, &err), HWM_OK);
     }
@@ -174,8 +209,9 @@ static void test_task_wire_form(void** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repeats_and_counts), cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_controls),           cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_velocity),           cmocka_unit_test(test_task_wire_form),
+        cmocka_unit_test(test_controls),           cmocka_unit_test(test_unlearned_actions),
+        cmocka_unit_test(test_refusals),           cmocka_unit_test(test_velocity),
+        cmocka_unit_test(test_task_wire_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

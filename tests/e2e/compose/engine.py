@@ -26,10 +26,13 @@ def image():
     if not run("docker", "images", "-q", BASE).strip():
         run(os.path.join(DEPLOY, "base-image.sh"), BASE, timeout_s=400)
     environment = dict(os.environ, DOCKER_BUILDKIT="0")
-    run("docker", "build", "-q", "--build-arg", f"BASE={BASE}", "-f", os.path.join(DEPLOY, "Dockerfile"), "-t", IMAGE, SOURCE,
+    run("docker", "build", "-q", "--build-arg", f"BASE={BASE}", "--build-arg", "REVISION=tested", "-f", os.path.join(DEPLOY, "Dockerfile"), "-t", IMAGE, SOURCE,
         timeout_s=900, env=environment)
     size = int(run("docker", "image", "inspect", "-f", "{{.Size}}", IMAGE))
     assert size < 250e6, f"the image has {size / 1e6:.0f} MB, 250 are allowed"
+    labels = json.loads(run("docker", "image", "inspect", "-f", "{{json .Config.Labels}}", IMAGE))
+    assert labels["org.opencontainers.image.base.name"] == BASE and labels["org.opencontainers.image.revision"] == "tested", labels
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0", labels
     print(f"image: {size / 1e6:.0f} MB")
 
 

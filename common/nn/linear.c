@@ -1,0 +1,259 @@
+// Linear layers in blocks on the tape: their products, transposed copies of weights, and gradients
+// of weights, which wait until the end of the backward run.
+#include <string.h>
+
+#include "nn/gemm.h"
+#include "nn/layers.h"
+#include "nn/rows.h"
+#include "nn/tape_inside.h"
+
+// ---- transposed copies
+
+const hwm_real* nn_transposed(nn_tape* t, nn_var w, int blocks) {
+    if (!w->xt) {
+        const int rows = w->rows / blocks;
+        const size_t block = (size_t)rows * (size_t)w->cols;
+        w->xt = nn_beside(t, w, nn_count(w) * sizeof(hwm_real));
+        w->xt_blocks = blocks;
+        for (int b = 0; b < blocks; b++)
+            nn_transpose(rows, w->cols, w->x + (size_t)b * block, w->xt + (size_t)b * block);
+    }
+    HWM_ASSERT(w->xt_blocks == blocks);
+    return w->xt;
+}
+
+void nn_prepare(nn_tape* t, nn_var w, int blocks) {
+    nn_transposed(t, w, blocks);
+}
+
+// ---- gradients of weights
+
+// One product that was put off: rows of dy and of the input's two parts.
+typedef struct product {
+    struct product* next;
+    const hwm_real* dy;
+    int ld_dy, rows;
+    nn_part part[2];
+} product;
+
+typedef struct block_products {
+    product *first, *last;
+} block_products;
+typedef struct weight_products {
+    struct weight_products* next;
+    nn_var w;
+    int out, in, blocks;
+    block_products block[];
+} weight_products;
+
+// Where the gradients of one block go: straight into g (out,in), and those of one-hot columns by
+// way of scatter (in,out), of which columns [low,high) of the input are in use.
+typedef struct target {
+    hwm_real *g, *scatter;
+    int out, in, low, high;
+} target;
+
+static void add_product(const target* to, int rows, const hwm_real* dy, int ld_dy,
+                        const hwm_real* x, int ld_x, int at, int cols) {
+    nn_gemm_tn(to->out, cols, rows, dy, ld_dy, x, ld_x, to->g + at, to->in, true);
+}
+
+static void add_hot(nn_tape* t, target* to, const product* p, int part, int at) {
+    const nn_part* x = &p->part[part];
+    if (!to->scatter) {
+        to->scatter = nn_tape_take(t, (size_t)to->in * (size_t)to->out * sizeof *to->scatter);
+        to->low = to->high = at;
+    }
+    // columns are cleared when they are first used
+    if (at < to->low || at + x->cols > to->high) {
+        HWM_ASSERT(to->low == to->high);
+        to->low = at;
+        to->high = at + x->cols;
+        memset(to->scatter + (size_t)at * (size_t)to->out, 0,
+               (size_t)x->cols * (size_t)to->out * sizeof *to->scatter);
+    }
+    nn_hot_backward(to->scatter + (size_t)at * (size_t)to->out, p->dy, p->ld_dy, x->hot,
+                    x->cols / x->classes, x->classes, p->rows, to->out);
+}
+
+static void finish_hot(const target* to) {
+    for (int j = to->low; to->scatter && j < to->high; j++)
+        for (int i = 0; i < to->out; i++)
+            to->g[(size_t)i * (size_t)to->in + (size_t)j] +=
+                to->scatter[(size_t)j * (size_t)to->out + (size_t)i];
+}
+
+// Products in the order in which they came. Those of few rows are copied side by side, so that one
+// pass over a large gradient serves many time steps.
+static void finish_block(nn_tape* t, const weight_products* all, int block) {
+    enum { ROWS = 256 };
+    const size_t mark = nn_tape_used(t), size = (size_t)all->out * (size_t)all->in;
+    target to = {.g = all->w->g + (size_t)block * size, .out = all->out, .in = all->in};
+    hwm_real *dy = NULL, *x = NULL;
+    int rows = 0, at[3] = {0};       // rows that wait, first columns of their parts
+    bool dense[2] = {false, false};  // which of their parts wait
+    for (const product* p = all->block[block].first;; p = p->next) {
+        const bool copy = p && p->rows <= ROWS / 4;
+        const bool same = p && at[1] == p->part[0].cols && dense[0] == !p->part[0].hot &&
+                          dense[1] == (p->part[1].cols > 0 && !p->part[1].hot);
+        if (rows > 0 && (!copy || !same || rows + p->rows > ROWS)) {
+            for (int i = 0; i < 2; i++)
+                if (dense[i])
+                    add_product(&to, rows, dy, to.out, x + at[i], to.in, at[i], at[i + 1] - at[i]);
+            rows = 0;
+        }
+        if (!p)
+            break;
+        at[1] = p->part[0].cols;
+        at[2] = at[1] + p->part[1].cols;
+        for (int i = 0; i < 2; i++) {
+            const nn_part* part = &p->part[i];
+            dense[i] = part->cols > 0 && !part->hot;
+            if (part->hot)
+                add_hot(t, &to, p, i, at[i]);
+            else if (dense[i] && !copy)
+                add_product(&to, p->rows, p->dy, p->ld_dy, part->x, part->ld, at[i], part->cols);
+        }
+        if (!copy || !(dense[0] || dense[1]))
+            continue;
+        if (!dy) {
+            dy = nn_tape_take(t, (size_t)ROWS * (size_t)to.out * sizeof *dy);
+            x = nn_tape_take(t, (size_t)ROWS * (size_t)to.in * sizeof *x);
+        }
+        for (int n = 0; n < p->rows; n++, rows++) {
+            memcpy(dy + (size_t)rows * (size_t)to.out, p->dy + (size_t)n * (size_t)p->ld_dy,
+                   (size_t)to.out * sizeof *dy);
+            for (int i = 0; i < 2; i++)
+                if (dense[i])
+                    memcpy(x + (size_t)rows * (size_t)to.in + at[i],
+                           p->part[i].x + (size_t)n * (size_t)p->part[i].ld,
+                           (size_t)p->part[i].cols * sizeof *x);
+        }
+    }
+    finish_hot(&to);
+    nn_tape_give_back(t, mark);
+}
+
+void nn_finish_weights(nn_tape* t) {
+    nn_put_off* off = nn_tape_put_off(t);
+    for (weight_products* all = off->first; all; all = all->next) {
+        for (int b = 0; b < all->blocks; b++)
+            finish_block(t, all, b);
+        all->w->pending = NULL;
+    }
+    *off = (nn_put_off){0};
+}
+
+void nn_weight_gradient(nn_tape* t, nn_var w, int block, int blocks, int rows, const hwm_real* dy,
+                        int ld_dy, nn_part a, nn_part b) {
+    const int out = w->rows / blocks, in = w->cols;
+    HWM_ASSERT(a.cols + b.cols == in);
+    if (!w->leaf) {  // somebody's backward is going to read it
+        hwm_real* g = w->g + (size_t)block * (size_t)out * (size_t)in;
+        nn_gemm_tn(out, a.cols, rows, dy, ld_dy, a.x, a.ld, g, in, true);
+        if (b.cols > 0)
+            nn_gemm_tn(out, b.cols, rows, dy, ld_dy, b.x, b.ld, g + a.cols, in, true);
+        return;
+    }
+    weight_products* all = w->pending;
+    if (!all) {
+        all = nn_tape_alloc(t, sizeof *all + (size_t)blocks * sizeof all->block[0]);
+        all->w = w;
+        all->out = out;
+        all->in = in;
+        all->blocks = blocks;
+        w->pending = all;
+        nn_put_off* off = nn_tape_put_off(t);
+        if (off->last)
+            off->last->next = all;
+        else
+            off->first = all;
+        off->last = all;
+    }
+    HWM_ASSERT(all->blocks == blocks);
+    block_products* list = &all->block[block];
+    product* p = nn_tape_take(t, sizeof *p);
+    *p = (product){.dy = dy, .ld_dy = ld_dy, .rows = rows, .part = {a, b}};
+    if (list->last)
+        list->last->next = p;
+    else
+        list->first = p;
+    list->last = p;
+}
+
+// ---- the layer
+
+// y (rows, G*out) = [a_g b] w_g' + bias_g per block g: block g sees block g of a and the whole of b
+typedef struct affine {
+    nn_tape* t;
+    nn_var y, a, b, w, bias;
+    int blocks;
+} affine;
+
+static nn_part block_of(const affine* k, int g) {
+    const int cols = k->a->cols / k->blocks;
+    return (nn_part){k->a->x + g * cols, k->a->cols, cols, k->a->hot, k->a->classes};
+}
+
+// to (rows, out) = or += columns x of the input times their rows of the transposed weight
+static void add_part(const affine* k, int g, const nn_part* x, const hwm_real* wt, bool add) {
+    const int out = k->y->cols / k->blocks;
+    hwm_real* to = k->y->x + g * out;
+    const hwm_real* bias = k->bias && !add ? k->bias->x + g * out : NULL;
+    if (x->hot)
+        nn_hot_forward(to, k->y->cols, wt, bias, add, x->hot, x->cols / x->classes, x->classes,
+                       k->y->rows, out);
+    else
+        nn_gemm_nn(k->y->rows, out, x->cols, x->x, x->ld, wt, out, to, k->y->cols, bias, add);
+}
+
+static void affine_backward(void* context) {
+    const affine* k = context;
+    nn_var y = k->y, a = k->a, b = k->b, w = k->w;
+    const int in = w->cols, out = w->rows / k->blocks;
+    for (int g = 0; g < k->blocks; g++) {
+        const hwm_real* d = y->g + g * out;
+        const hwm_real* wg = w->x + (size_t)g * (size_t)out * (size_t)in;
+        const nn_part part = block_of(k, g);
+        if (a->g)
+            nn_gemm_nn(y->rows, part.cols, out, d, y->cols, wg, in, a->g + g * part.cols, a->cols,
+                       NULL, true);
+        if (b && b->g)
+            nn_gemm_nn(y->rows, b->cols, out, d, y->cols, wg + part.cols, in, b->g, b->cols, NULL,
+                       true);
+        if (w->g)
+            nn_weight_gradient(k->t, w, g, k->blocks, y->rows, d, y->cols, part,
+                               b ? nn_whole(b) : (nn_part){0});
+    }
+    if (k->bias && k->bias->g)
+        nn_sum_rows(k->bias->g, y->g, y->rows, y->cols);
+}
+
+nn_var nn_linear_parts(nn_tape* t, nn_var a, nn_var b, nn_var w, nn_var bias, int blocks) {
+    HWM_ASSERT(blocks > 0 && w->rows % blocks == 0 && a->cols % blocks == 0);
+    HWM_ASSERT(a->cols / blocks + (b ? b->cols : 0) == w->cols && (!b || b->rows == a->rows));
+    HWM_ASSERT(!a->hot || blocks == 1);
+    HWM_ASSERT(!bias || (bias->rows == 1 && bias->cols == w->rows));
+    const bool grad = a->g || (b && b->g) || w->g || (bias && bias->g);
+    affine k = {t, nn_new(t, a->rows, w->rows, grad), a, b, w, bias, blocks};
+    const hwm_real* wt = nn_transposed(t, w, blocks);
+    const size_t out = (size_t)(w->rows / blocks);
+    for (int g = 0; g < blocks; g++, wt += (size_t)w->cols * out) {
+        const nn_part part = block_of(&k, g);
+        add_part(&k, g, &part, wt, false);
+        if (b) {
+            const nn_part whole = nn_whole(b);
+            add_part(&k, g, &whole, wt + (size_t)part.cols * out, true);
+        }
+    }
+    if (k.y->g) {
+        affine* kept = nn_tape_take(t, sizeof *kept);
+        *kept = k;
+        nn_custom(t, affine_backward, kept);
+    }
+    return k.y;
+}
+
+nn_var nn_block_linear(nn_tape* t, nn_var x, nn_var w, nn_var b, int blocks) {
+    return nn_linear_parts(t, x, NULL, w, b, blocks);
+}
