@@ -284,12 +284,14 @@ hwm_status hwm_agent_update_behaviour(hwm_agent* agent, double progress, hwm_age
     const double middle = hwm_clock_s();
     agent->seconds_imagination += middle - began;
 
-    const int rows =
-        (int)(agent->experiment->imagination.batch * agent->experiment->imagination.horizon);
-    hwm_status critic = hwm_critic_update(
-        agent->critic, rows, hwm_imagination_features(agent->imagination),
-        hwm_imagination_returns(agent->imagination), hwm_imagination_weights(agent->imagination),
-        &report->critic_loss, status == HWM_OK ? err : NULL);
+    const hwm_imagination_config* im = &agent->experiment->imagination;
+    hwm_critic_batch batch = {.rows = (int)(im->batch * im->horizon),
+                              .features = hwm_imagination_features(agent->imagination),
+                              .target = hwm_imagination_returns(agent->imagination),
+                              .weight = hwm_imagination_weights(agent->imagination),
+                              .scale = 1};
+    hwm_status critic = hwm_critic_update(agent->critic, &batch, 1, status == HWM_OK ? err : NULL);
+    report->critic_loss = batch.loss;
     agent->seconds_critic += hwm_clock_s() - middle;
     agent->behaviour_updates++;
     if (status == HWM_OK)

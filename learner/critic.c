@@ -2,8 +2,10 @@
 #include "critic.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "nn/layers.h"
+#include "nn/pool.h"
 
 hwm_status hwm_critic_create(hwm_critic** out, const hwm_train_config* config, int features,
                              int rows_max, uint64_t seed) {
@@ -26,12 +28,18 @@ hwm_status hwm_critic_create(hwm_critic** out, const hwm_train_config* config, i
                        (size_t)(features + 4 + 4 * layers * units + (twohot ? 8 * NN_BINS : 0)) *
                        2 * sizeof(hwm_real) +
                    (1u << 20);
-    c->raw = calloc((size_t)rows_max + 1, sizeof *c->raw);
-    c->slow_raw = calloc((size_t)rows_max + 1, sizeof *c->slow_raw);
-    if (!c->raw || !c->slow_raw || nn_params_create(&c->params, &list) != HWM_OK ||
-        nn_params_create(&c->slow, &list) != HWM_OK ||
-        nn_optim_create(&c->optim, &adam, &list) != HWM_OK ||
-        nn_tape_create(&c->tape, bytes) != HWM_OK) {
+    bool made = nn_params_create(&c->params, &list) == HWM_OK &&
+                nn_params_create(&c->slow, &list) == HWM_OK &&
+                nn_optim_create(&c->optim, &adam, &list) == HWM_OK;
+    for (int k = 0; k < HWM_CRITIC_SHARES; k++) {
+        hwm_critic_share* s = &c->share[k];
+        s->raw = calloc((size_t)rows_max + 1, sizeof *s->raw);
+        s->slow_raw = calloc((size_t)rows_max + 1, sizeof *s->slow_raw);
+        s->grad = calloc(list.count + 1, sizeof *s->grad);
+        made =
+            made && s->raw && s->slow_raw && s->grad && nn_tape_create(&s->tape, bytes) == HWM_OK;
+    }
+    if (!made) {
         hwm_critic_destroy(&c);
         return HWM_ENOMEM;
     }
@@ -50,9 +58,12 @@ void hwm_critic_destroy(hwm_critic** critic) {
     nn_params_destroy(&c->params);
     nn_params_destroy(&c->slow);
     nn_optim_destroy(&c->optim);
-    nn_tape_destroy(&c->tape);
-    free(c->raw);
-    free(c->slow_raw);
+    for (int k = 0; k < HWM_CRITIC_SHARES; k++) {
+        nn_tape_destroy(&c->share[k].tape);
+        free(c->share[k].raw);
+        free(c->share[k].slow_raw);
+        free(c->share[k].grad);
+    }
     free(c);
     *critic = NULL;
 }
@@ -66,42 +77,73 @@ nn_var hwm_critic_value(hwm_critic* critic, nn_tape* tape, nn_var features) {
     return nn_scale(tape, nn_twohot_mean(tape, y, critic->bins), (hwm_real)critic->unit);
 }
 
-// Seeded loss of twohot: the return and what the slow copy says are both targets.
-static nn_var twohot_loss(hwm_critic* c, nn_var x, nn_var logits, int rows, const hwm_real* target,
-                          const hwm_real* weight) {
+// Loss of twohot: the return and what the slow copy says are both targets. at: of the share's raw.
+static nn_var twohot_loss(hwm_critic* c, hwm_critic_share* s, size_t at, nn_var x, nn_var logits,
+                          const hwm_real* target, const hwm_real* weight) {
     hwm_mlp_vars slow;
-    hwm_mlp_bind(&c->mlp, c->tape, c->slow, true, &slow);
+    hwm_mlp_bind(&c->mlp, s->tape, c->slow, true, &slow);
     const hwm_real* v =
-        nn_twohot_values(c->tape, hwm_mlp_forward(&c->mlp, &slow, c->tape, x), c->bins);
-    for (int i = 0; i < rows; i++) {
-        c->raw[i] = target[i] / (hwm_real)c->unit;
-        c->slow_raw[i] = v[i];
+        nn_twohot_values(s->tape, hwm_mlp_forward(&c->mlp, &slow, s->tape, x), c->bins);
+    hwm_real *raw = s->raw + at, *slow_raw = s->slow_raw + at;
+    for (int i = 0; i < x->rows; i++) {
+        raw[i] = target[i] / (hwm_real)c->unit;
+        slow_raw[i] = v[i];
     }
-    nn_var each = nn_twohot_loss2(c->tape, logits, c->raw, c->slow_raw, c->bins);
-    nn_var l = nn_mean(c->tape, each, weight);
-    nn_seed(l, 1);
-    return l;
+    nn_var each = nn_twohot_loss2(s->tape, logits, raw, slow_raw, c->bins);
+    return nn_mean(s->tape, each, weight);
 }
 
-hwm_status hwm_critic_update(hwm_critic* critic, int rows, hwm_real* features,
-                             const hwm_real* target, const hwm_real* weight, double* loss,
-                             hwm_error* err) {
-    nn_tape_reset(critic->tape);
-    nn_params_zero_grad(critic->params);
-    nn_var x = nn_wrap(critic->tape, features, NULL, rows, critic->mlp.in);
+// Losses and gradient of rows [from, to) of every batch.
+static void share_gradient(void* context, int k) {
+    hwm_critic* c = context;
+    hwm_critic_share* s = &c->share[k];
+    nn_tape_reset(s->tape);
+    memset(s->grad, 0, c->params->list.count * sizeof *s->grad);
     hwm_mlp_vars vars;
-    hwm_mlp_bind(&critic->mlp, critic->tape, critic->params, false, &vars);
-    nn_var v = hwm_mlp_forward(&critic->mlp, &vars, critic->tape, x);
-    nn_var l;
-    if (critic->kind == HWM_CRITIC_TWOHOT) {
-        l = twohot_loss(critic, x, v, rows, target, weight);
-    } else {
-        l = nn_mse(critic->tape, v, target, weight);
-        // errors are small (values in [0, 1]): keeps the gradient far above Adam's epsilon
-        nn_seed(l, 100);
+    hwm_mlp_bind(&c->mlp, s->tape, c->params, false, &vars);
+    for (int l = 0; l <= c->mlp.layers; l++) {  // the gradient goes into the share's own
+        vars.w[l]->g = s->grad + (vars.w[l]->g - c->params->grad);
+        vars.b[l]->g = s->grad + (vars.b[l]->g - c->params->grad);
     }
-    nn_tape_backward(critic->tape);
-    *loss = l->x[0];
+    size_t at = 0;
+    for (int j = 0; j < c->batches; j++) {
+        const hwm_critic_batch* b = &c->batch[j];
+        const int from = b->rows * k / HWM_CRITIC_SHARES,
+                  rows = b->rows * (k + 1) / HWM_CRITIC_SHARES - from;
+        s->loss[j] = 0;
+        if (rows == 0)
+            continue;
+        nn_var x =
+            nn_wrap(s->tape, b->features + (size_t)from * (size_t)c->mlp.in, NULL, rows, c->mlp.in);
+        nn_var v = hwm_mlp_forward(&c->mlp, &vars, s->tape, x);
+        const bool twohot = c->kind == HWM_CRITIC_TWOHOT;
+        nn_var l = twohot ? twohot_loss(c, s, at, x, v, b->target + from, b->weight + from)
+                          : nn_mse(s->tape, v, b->target + from, b->weight + from);
+        // means of shares to the mean of all; the plain critic's errors are small (values in
+        // [0, 1]): 100 keeps the gradient far above Adam's epsilon
+        const double part = (double)rows / b->rows;
+        nn_seed(l, (hwm_real)(part * b->scale * (twohot ? 1 : 100)));
+        s->loss[j] = part * (double)l->x[0];
+        at += (size_t)rows;
+    }
+    nn_tape_backward(s->tape);
+}
+
+hwm_status hwm_critic_update(hwm_critic* critic, hwm_critic_batch* batch, int n, hwm_error* err) {
+    HWM_ASSERT(n >= 1 && n <= HWM_CRITIC_BATCHES);
+    critic->batch = batch;
+    critic->batches = n;
+    nn_parallel(HWM_CRITIC_SHARES, share_gradient, critic);
+    nn_params_zero_grad(critic->params);
+    for (int j = 0; j < n; j++)
+        batch[j].loss = 0;
+    for (int k = 0; k < HWM_CRITIC_SHARES; k++) {
+        const hwm_critic_share* s = &critic->share[k];
+        for (size_t i = 0; i < critic->params->list.count; i++)
+            critic->params->grad[i] += s->grad[i];
+        for (int j = 0; j < n; j++)
+            batch[j].loss += s->loss[j];
+    }
     hwm_status status = nn_optim_apply(critic->optim, critic->params, NULL, err);
     if (status == HWM_OK)
         nn_params_ema(critic->slow, critic->params, critic->rate);

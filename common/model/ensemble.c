@@ -23,14 +23,26 @@
 #include "model/memory.h"
 #include "model/mlp.h"
 #include "nn/layers.h"
+#include "nn/pool.h"
 
-enum { MEMBERS_MAX = 64 };
+enum { MEMBERS_MAX = 64, PARTS = 2 };
+
+// Some of the members with their share of an update's batch: on a tape and into a gradient of its
+// own, so that parts may run on any thread. How many there are follows from sizes alone.
+typedef struct part {
+    nn_tape* tape;
+    hwm_real* grad;  // (parameters)
+    hwm_sequences batch;
+    hwm_model_losses losses;
+} part;
 
 typedef struct ensemble {
     hwm_model base;
     hwm_mlp member[MEMBERS_MAX];
     hwm_mlp encoder;    // context
     hwm_memory memory;  // gru
+    part part[PARTS];   // of an update; the first has the model's own tape and gradient
+    int parts;
     // on the tapes of the rollouts that begin was called for
     const nn_tape* begun[HWM_MODEL_TAPES];
     hwm_mlp_vars frozen[HWM_MODEL_TAPES][MEMBERS_MAX];
@@ -117,12 +129,28 @@ static void restandardise(ensemble* e, const hwm_replay_statistics* statistics) 
 }
 
 static void ensemble_destroy(hwm_model* model) {
-    free(model);
+    ensemble* e = (ensemble*)model;
+    for (int k = 1; k < PARTS; k++) {
+        nn_tape_destroy(&e->part[k].tape);
+        free(e->part[k].grad);
+    }
+    free(e);
+}
+
+// The network's parameters with their gradient in `grad`; NULL: constants.
+static void bind(const ensemble* e, const hwm_mlp* mlp, nn_tape* tape, hwm_real* grad,
+                 hwm_mlp_vars* vars) {
+    const nn_params* params = e->base.params;
+    hwm_mlp_bind(mlp, tape, e->base.params, grad == NULL, vars);
+    for (int l = 0; grad && l <= mlp->layers; l++) {
+        vars->w[l]->g = grad + (vars->w[l]->g - params->grad);
+        vars->b[l]->g = grad + (vars->b[l]->g - params->grad);
+    }
 }
 
 // context: tanh(mean over the K transitions of each sequence of enc([o ; u ; (o' - o) / s])): (n,
 // C)
-static nn_var encode(ensemble* e, nn_tape* tape, const hwm_sequences* batch, bool frozen) {
+static nn_var encode(ensemble* e, nn_tape* tape, const hwm_sequences* batch, hwm_real* grad) {
     const int O = e->obs, A = e->action, width = 2 * O + A, rows = batch->n * batch->context;
     const hwm_real* scale = entry(e, e->delta_scale);
     nn_var x = nn_new(tape, rows, width, false);
@@ -131,19 +159,21 @@ static nn_var encode(ensemble* e, nn_tape* tape, const hwm_sequences* batch, boo
         for (int j = 0; j < O; j++)
             x->x[(size_t)i * width + O + A + j] /= scale[j];
     hwm_mlp_vars vars;
-    hwm_mlp_bind(&e->encoder, tape, e->base.params, frozen, &vars);
+    bind(e, &e->encoder, tape, grad, &vars);
     nn_var code = hwm_mlp_forward(&e->encoder, &vars, tape, x);
     return nn_tanh(tape, nn_mean_rows(tape, code, batch->context));
 }
 
 // c of row t < T - 1 of every sequence: (n (T - 1), C)
-static nn_var code_of(ensemble* e, nn_tape* tape, const hwm_sequences* batch) {
+static nn_var code_of(ensemble* e, nn_tape* tape, const hwm_sequences* batch, hwm_real* grad) {
     const int n = batch->n, T = batch->length;
     if (is_context(e)) {
         HWM_ASSERT(T == 2);
-        return encode(e, tape, batch, false);
+        return encode(e, tape, batch, grad);
     }
     const hwm_memory_vars vars = hwm_memory_bind(&e->memory, tape, e->base.params, false);
+    vars.w->g = grad + (vars.w->g - e->base.params->grad);
+    vars.b->g = grad + (vars.b->g - e->base.params->grad);
     nn_var all = hwm_memory_unroll(&e->memory, &vars, tape, batch, entry(e, e->delta_scale));
     int* index = nn_tape_alloc(tape, (size_t)n * (size_t)(T - 1) * sizeof *index);
     for (int i = 0, k = 0; i < n; i++)
@@ -152,15 +182,17 @@ static nn_var code_of(ensemble* e, nn_tape* tape, const hwm_sequences* batch) {
     return nn_gather(tape, all, index, n * (T - 1));
 }
 
-static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
-                              hwm_model_losses* losses) {
-    ensemble* e = (ensemble*)model;
-    (void)rng;
-    nn_tape* tape = model->tape;
-    const hwm_model_config* config = &model->config;
-    const int O = e->obs, A = e->action, K = (int)config->members, T = batch->length,
-              n = batch->n * (T - 1);
-    HWM_ASSERT(batch->n % K == 0 && T >= 2);
+// Losses of one part, means over its rows, and the gradient of their share of the whole.
+static void part_gradient(void* context, int which) {
+    ensemble* e = context;
+    part* p = &e->part[which];
+    const hwm_sequences* batch = &p->batch;
+    hwm_model_losses* losses = &p->losses;
+    nn_tape* tape = p->tape;
+    const hwm_model_config* config = &e->base.config;
+    const int O = e->obs, A = e->action, T = batch->length, n = batch->n * (T - 1);
+    const int K = (int)config->members / e->parts, first = which * K;
+    const hwm_real share = (hwm_real)1 / (hwm_real)e->parts;
     const hwm_real* scale = entry(e, e->delta_scale);
 
     // transition i is (o, u) of a row and (o', r, terminal) of the one that follows it
@@ -187,33 +219,77 @@ static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_
 
     nn_var parts[3] = {o, u, u};
     if (e->code > 0)
-        parts[1] = code_of(e, tape, batch);
+        parts[1] = code_of(e, tape, batch, p->grad);
     nn_var x = nn_concat(tape, e->code > 0 ? 3 : 2, parts);
     nn_var y[MEMBERS_MAX];
     for (int k = 0; k < K; k++) {
         hwm_mlp_vars vars;
-        hwm_mlp_bind(&e->member[k], tape, model->params, false, &vars);
-        y[k] = hwm_mlp_forward(&e->member[k], &vars, tape, nn_rows(tape, x, k * (n / K), n / K));
+        bind(e, &e->member[first + k], tape, p->grad, &vars);
+        y[k] = hwm_mlp_forward(&e->member[first + k], &vars, tape,
+                               nn_rows(tape, x, k * (n / K), n / K));
     }
     nn_var all = nn_stack(tape, K, y);
 
     nn_var obs_loss = nn_mse(tape, nn_columns(tape, all, 0, O), delta, valid);
-    nn_seed(obs_loss, 1);
-    losses->obs = obs_loss->x[0];
+    nn_seed(obs_loss, share);
+    *losses = (hwm_model_losses){.obs = obs_loss->x[0]};
     losses->total = losses->obs;
     if (config->predict_reward) {
         nn_var loss = nn_mse(tape, nn_columns(tape, all, O, 1), reward, valid);
-        nn_seed(loss, (hwm_real)config->reward_weight);
+        nn_seed(loss, share * (hwm_real)config->reward_weight);
         losses->reward = loss->x[0];
         losses->total += config->reward_weight * losses->reward;
     }
     if (learns_continue(e)) {
         nn_var loss = nn_bce_logits(tape, nn_columns(tape, all, O + 1, 1), cont, weight);
-        nn_seed(loss, 1);
+        nn_seed(loss, share);
         losses->cont = loss->x[0];
         losses->total += losses->cont;
     }
     nn_tape_backward(tape);
+}
+
+// Sequences [which * n / parts, ...) of a batch.
+static hwm_sequences sequences_of(const ensemble* e, const hwm_sequences* s, int which) {
+    hwm_sequences p = *s;
+    p.n = s->n / e->parts;
+    const size_t from = (size_t)which * (size_t)p.n, row = from * (size_t)s->length;
+    p.obs += row * (size_t)e->obs;
+    p.action += row * (size_t)e->action;
+    p.reward += row;
+    p.first += row;
+    p.terminal += row;
+    p.valid += row;
+    if (s->context > 0)
+        p.hindsight += from * (size_t)(s->context * (2 * e->obs + e->action));
+    return p;
+}
+
+static void ensemble_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
+                              hwm_model_losses* losses) {
+    ensemble* e = (ensemble*)model;
+    (void)rng;
+    HWM_ASSERT(batch->n % (int)model->config.members == 0 && batch->length >= 2);
+    nn_params* params = model->params;
+    e->part[0].tape = model->tape;
+    e->part[0].grad = params->grad;
+    for (int k = 0; k < e->parts; k++) {
+        e->part[k].batch = sequences_of(e, batch, k);
+        if (k == 0)
+            continue;
+        nn_tape_reset(e->part[k].tape);
+        memset(e->part[k].grad, 0, params->list.count * sizeof *params->grad);
+    }
+    nn_parallel(e->parts, part_gradient, e);
+    for (int k = 0; k < e->parts; k++) {
+        const hwm_model_losses* l = &e->part[k].losses;
+        losses->obs += l->obs / e->parts;
+        losses->reward += l->reward / e->parts;
+        losses->cont += l->cont / e->parts;
+        losses->total += l->total / e->parts;
+        for (size_t i = 0; k > 0 && i < params->list.count; i++)
+            params->grad[i] += e->part[k].grad[i];
+    }
     losses->flops = e->flops;
 }
 
@@ -278,7 +354,7 @@ static void ensemble_start(hwm_model* model, const hwm_sequences* starts, hwm_rn
                                      : (hwm_memory_vars){0};
     nn_var code = is_gru(e) ? hwm_memory_unroll(&e->memory, &vars, model->tape, starts,
                                                 entry(e, e->delta_scale))
-                            : encode(e, model->tape, starts, true);
+                            : encode(e, model->tape, starts, NULL);
     for (int i = 0; i < starts->n; i++) {
         const size_t row =
             is_gru(e) ? (size_t)i * (size_t)T + (size_t)last_valid(starts, i) : (size_t)i;
@@ -487,11 +563,17 @@ hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims
          memory_rows * (size_t)(8 * (2 * O + A) + 24 * C)) *
             sizeof(hwm_real) * 2 +
         (4u << 20);
-    if (nn_params_create(&e->base.params, &list) != HWM_OK ||
-        nn_tape_create(&e->base.tape, bytes) != HWM_OK) {
+    e->parts = K % PARTS == 0 ? PARTS : 1;
+    bool made = nn_params_create(&e->base.params, &list) == HWM_OK &&
+                nn_tape_create(&e->base.tape, bytes) == HWM_OK;
+    for (int k = 1; k < e->parts && made; k++) {
+        e->part[k].grad = calloc(list.count, sizeof *e->part[k].grad);
+        made = e->part[k].grad && nn_tape_create(&e->part[k].tape, bytes) == HWM_OK;
+    }
+    if (!made) {
         nn_params_destroy(&e->base.params);
         nn_tape_destroy(&e->base.tape);
-        free(e);
+        ensemble_destroy(&e->base);
         return NULL;
     }
     for (int k = 0; k < K; k++) {

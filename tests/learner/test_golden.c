@@ -179,12 +179,14 @@ static void check_behaviour(hwm_agent* a, const json_t* want, const json_t* want
     }
     all_close("phi after", phi->value, phi->list.count, json_object_get(want, "after"));
     for (int t = 0; t < 3; t++) {
-        double loss;
-        assert_int_equal(
-            hwm_critic_update(a->critic, (int)rows, features, returns, weights, &loss, &err),
-            HWM_OK);
+        hwm_critic_batch batch = {.rows = (int)rows,
+                                  .features = features,
+                                  .target = returns,
+                                  .weight = weights,
+                                  .scale = 1};
+        assert_int_equal(hwm_critic_update(a->critic, &batch, 1, &err), HWM_OK);
         if (t == 0)
-            close_to("critic loss", loss, number(want_critic, "loss"));
+            close_to("critic loss", batch.loss, number(want_critic, "loss"));
     }
     all_close("critic after", a->critic->params->value, a->critic->params->list.count,
               json_object_get(want_critic, "after"));
