@@ -1,7 +1,7 @@
 // One update of everything (world model, imagination with its backward, critic) by kind of world
 // model, phase by phase, beside the floor: the matrix products of that update alone, each shape
-// measured by itself in the same run. ensemble and context: 128 starts, 30 steps; the RSSM by size:
-// 128 starts, 15 steps.
+// measured by itself on one thread in the same run and divided by the threads. ensemble and
+// context: 128 starts, 30 steps; the RSSM by size: 128 starts, 15 steps.
 //
 //   bench_learner [--quick] [--json] [--threads N] [--model NAME] [--set SECTION.NAME=VALUE ...]
 //
