@@ -125,66 +125,81 @@ static void gru_backward(R* restrict dz, R* restrict dh, const R* restrict dy,
         }
 }
 
-INLINE R largest(const R* x, int n) {
-    if (n < LANES) {
-        R m = x[0];
-        for (int i = 1; i < n; i++)
-            m = x[i] > m ? x[i] : m;
-        return m;
+// Groups of C numbers one after the other, C known when compiled: sums and maxima in the order of
+// the classes, many groups side by side.
+INLINE void softmax_groups(R* restrict p, const R* restrict x, R mix, int groups, const int C) {
+    enum { SIDE = 64, CLASSES_MAX = 16 };
+    R m[SIDE], e[SIDE * CLASSES_MAX];
+    for (; groups > 0; groups -= SIDE, p += SIDE * C, x += SIDE * C) {
+        const int n = groups < SIDE ? groups : SIDE;
+        for (int k = 0; k < n; k++) {
+            R most = x[k * C];
+            for (int i = 1; i < C; i++)
+                most = x[k * C + i] > most ? x[k * C + i] : most;
+            m[k] = most;
+        }
+        for (int k = 0; k < n; k++)
+            for (int i = 0; i < C; i++)
+                e[k * C + i] = x[k * C + i] - m[k];
+        for (int i = 0; i < n * C; i++)
+            e[i] = one_exp_below(e[i]);
+        for (int k = 0; k < n; k++) {
+            R sum = e[k * C];
+            for (int i = 1; i < C; i++)
+                sum += e[k * C + i];
+            m[k] = ((R)1 - mix) / sum;
+        }
+        const R floor = mix / (R)C;
+        for (int k = 0; k < n; k++)
+            for (int i = 0; i < C; i++)
+                p[k * C + i] = e[k * C + i] * m[k] + floor;
     }
-    R m[LANES];
-    for (int j = 0; j < LANES; j++)
-        m[j] = x[j];
+}
+
+// One row in LANES running maxima and sums.
+static void softmax_row(R* restrict p, const R* restrict x, R mix, int C) {
+    R m[LANES], s[LANES];
+    for (int j = 0; j < LANES; j++) {
+        m[j] = x[j < C ? j : 0];
+        s[j] = 0;
+    }
     int i = LANES;
-    for (; i + LANES <= n; i += LANES)
+    for (; i + LANES <= C; i += LANES)
         for (int j = 0; j < LANES; j++)
             m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
-    for (int j = 0; i + j < n; j++)
-        m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
+    for (int j = 0; j < LANES; j++)
+        m[j] = i + j < C && x[i + j] > m[j] ? x[i + j] : m[j];
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int j = 0; j < half; j++)
             m[j] = m[j + half] > m[j] ? m[j + half] : m[j];
-    return m[0];
+    const R most = m[0];
+    for (i = 0; i + LANES <= C; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            const R e = one_exp_below(x[i + j] - most);
+            p[i + j] = e;
+            s[j] += e;
+        }
+    for (int j = 0; j < LANES; j++)
+        if (i + j < C) {
+            const R e = one_exp_below(x[i + j] - most);
+            p[i + j] = e;
+            s[j] += e;
+        }
+    const R scale = ((R)1 - mix) / lanes_sum(s), floor = mix / (R)C;
+    for (i = 0; i < C; i++)
+        p[i] = p[i] * scale + floor;
 }
 
-INLINE R total(const R* x, int n) {
-    if (n < LANES) {
-        R s = x[0];
-        for (int i = 1; i < n; i++)
-            s += x[i];
-        return s;
-    }
-    R s[LANES] = {0};
-    int i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++)
-            s[j] += x[i + j];
-    for (int j = 0; i + j < n; j++)
-        s[j] += x[i + j];
-    return lanes_sum(s);
-}
-
-// In blocks of about 512 numbers that stay in the L1 cache: maxima, one long run of exp, then sums
-// and scales.
 static void softmax_forward(R* restrict p, const R* restrict x, R mix, int rows, int C) {
-    const int block = C < 512 ? 512 / C : 1;
-    for (int n = 0; n < rows; n += block) {
-        const int count = rows - n < block ? rows - n : block;
-        R* restrict q = p + (size_t)n * (size_t)C;
-        const R* restrict v = x + (size_t)n * (size_t)C;
-        for (int k = 0; k < count; k++) {
-            const R m = largest(v + k * C, C);
-            for (int i = 0; i < C; i++)
-                q[k * C + i] = v[k * C + i] - m;
-        }
-        for (int i = 0; i < count * C; i++)
-            q[i] = one_exp(q[i]);
-        for (int k = 0; k < count; k++, q += C) {
-            const R scale = ((R)1 - mix) / total(q, C), floor = mix / (R)C;
-            for (int j = 0; j < C; j++)
-                q[j] = q[j] * scale + floor;
-        }
-    }
+    if (C == 4)
+        softmax_groups(p, x, mix, rows, 4);
+    else if (C == 8)
+        softmax_groups(p, x, mix, rows, 8);
+    else if (C == 16)
+        softmax_groups(p, x, mix, rows, 16);
+    else
+        for (int n = 0; n < rows; n++, p += C, x += C)
+            softmax_row(p, x, mix, C);
 }
 
 // p = (1-mix) s + mix/C:  dx_i += (1-mix) s_i (dp_i - sum_j s_j dp_j), and (1-mix) s = p - mix/C

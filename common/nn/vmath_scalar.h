@@ -18,6 +18,9 @@
 INLINE double one_exp(double x) {
     return exp(x);
 }
+INLINE double one_exp_below(double x) {
+    return exp(x);
+}
 INLINE double one_sigmoid(double x) {
     const double e = exp(-fabs(x));
     return x < 0.0 ? e / (1.0 + e) : 1.0 / (1.0 + e);
@@ -70,6 +73,24 @@ INLINE float one_exp(float x) {
     return (1.0f + q) * scale1 * scale2;
 }
 
+// exp(x) for x <= 0, where one factor is enough: 0 below -87.6
+INLINE float one_exp_below(float x) {
+    int32_t n;
+    const float q = exp_reduce(x < -88.0f ? -88.0f : x, &n);
+    const float scale = from_bits((int32_t)((uint32_t)(n + 127) << 23));
+    return __builtin_fmaf(scale, q, scale);
+}
+
+// 1 / d for d in [1, 2]: a cubic within 0.0018, and two Newton steps, each of which squares the
+// error; the last one rounds
+INLINE float one_reciprocal(float d) {
+    float y = __builtin_fmaf(d, -0.22183694f, 1.33102184f);
+    y = __builtin_fmaf(y, d, -2.9393404f);
+    y = __builtin_fmaf(y, d, 2.82842239f);
+    y = __builtin_fmaf(y, __builtin_fmaf(-d, y, 1.0f), y);
+    return __builtin_fmaf(y, __builtin_fmaf(-d, y, 1.0f), y);
+}
+
 // exp(x) - 1 without cancellation: 2^n q + (2^n - 1); x at most 88
 INLINE float one_expm1(float x) {
     int32_t n;
@@ -115,17 +136,18 @@ INLINE float one_log1p(float x) {
     return one_log(u) + big;
 }
 
+// with t = exp(-2 |x|) - 1 in [-1, 0]: -t / (t + 2)
 INLINE float one_tanh(float x) {
-    const float a = clamp(x < 0.0f ? -x : x, 0.0f, 10.0f);
-    const float t = one_expm1(2.0f * a);
-    const float y = t / (t + 2.0f);
+    const float a = x < 0.0f ? -x : x;
+    const float t = one_expm1(-2.0f * (a > 10.0f ? 10.0f : a));
+    const float y = -t * one_reciprocal(t + 2.0f);
     return x < 0.0f ? -y : y;
 }
 
 // 1 / (1 + exp(-x)); for negative x as e / (1 + e), so that small values keep their digits
 INLINE float one_sigmoid(float x) {
-    const float e = one_exp(x < 0.0f ? x : -x);
-    const float y = 1.0f / (1.0f + e);
+    const float e = one_exp_below(x < 0.0f ? x : -x);
+    const float y = one_reciprocal(1.0f + e);
     return x < 0.0f ? e * y : y;
 }
 
