@@ -46,7 +46,7 @@ nn_var hwm_layer_forward(const hwm_layer_vars* v, nn_tape* tape, nn_var x) {
 }
 
 nn_var hwm_layer_forward_parts(const hwm_layer_vars* v, nn_tape* tape, nn_var x, nn_var shared) {
-    return nn_norm_silu(tape, nn_linear_parts(tape, x, shared, v->w, v->b, v->blocks), v->g);
+    return nn_layer_parts(tape, x, shared, v->w, v->b, v->g, v->blocks);
 }
 
 void hwm_head_declare(hwm_head* h, hwm_param_list* list, const char* name, int in, int layers,

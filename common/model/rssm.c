@@ -137,9 +137,8 @@ nn_var hwm_rssm_recur(const hwm_rssm_vars* v, nn_tape* tape, hwm_rssm_state s, n
                   (nn_var[]){hwm_layer_forward(&v->in_deter, tape, s.deter),
                              hwm_layer_forward(&v->in_stoch, tape, s.stoch),
                              hwm_layer_forward(&v->in_action, tape, nn_squash(tape, action))});
-    const int G = v->r->size.blocks;
     nn_var h = hwm_layer_forward_parts(&v->hidden, tape, s.deter, inputs);
-    return nn_gru(tape, nn_block_linear(tape, h, v->gates_w, v->gates_b, G), s.deter, G);
+    return nn_gru_layer(tape, h, v->gates_w, v->gates_b, s.deter, v->r->size.blocks);
 }
 
 nn_var hwm_rssm_prior(const hwm_rssm_vars* v, nn_tape* tape, nn_var deter) {

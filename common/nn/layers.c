@@ -48,9 +48,11 @@ static void norm_backward(void* context) {
             nn_accumulate(k->g->g, k->parts + (size_t)i * 3 * (size_t)D, D);
 }
 
-static nn_var norm(nn_tape* t, nn_var x, nn_var g, int silu) {
+static nn_var norm(nn_tape* t, nn_var x, nn_var g, int silu, bool own) {
     HWM_ASSERT(g->rows == 1 && g->cols == x->cols);
-    nn_var y = nn_new(t, x->rows, x->cols, x->g || g->g);
+    // a layer's own sums, which nobody reads again where nothing is recorded, make room for the
+    // result
+    nn_var y = own && !nn_recording(t) ? x : nn_new(t, x->rows, x->cols, x->g || g->g);
     normalised* k = nn_tape_alloc(t, sizeof *k);
     *k = (normalised){.y = y, .x = x, .g = g, .silu = silu};
     k->rrms = nn_new(t, 1, x->rows, false)->x;
@@ -64,13 +66,17 @@ static nn_var norm(nn_tape* t, nn_var x, nn_var g, int silu) {
 }
 
 nn_var nn_norm(nn_tape* t, nn_var x, nn_var g) {
-    return norm(t, x, g, 0);
+    return norm(t, x, g, 0, false);
 }
 nn_var nn_norm_silu(nn_tape* t, nn_var x, nn_var g) {
-    return norm(t, x, g, 1);
+    return norm(t, x, g, 1, false);
 }
 nn_var nn_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var g) {
-    return nn_norm_silu(t, nn_linear_parts(t, x, NULL, w, b, 1), g);
+    return nn_layer_parts(t, x, NULL, w, b, g, 1);
+}
+nn_var nn_layer_parts(nn_tape* t, nn_var x, nn_var shared, nn_var w, nn_var b, nn_var g,
+                      int blocks) {
+    return norm(t, nn_linear_parts(t, x, shared, w, b, blocks), g, 1, true);
 }
 
 // ---- recurrent cell
@@ -86,8 +92,8 @@ static void gru_piece(void* context, int piece, int from, int to) {
     const gates* k = context;
     (void)piece;
     const size_t at = (size_t)from * (size_t)k->y->cols;
-    nn_gru_forward(k->y->x + at, k->cache + 3 * at, k->z->x + 3 * at, k->h->x + at, to - from,
-                   k->y->cols, k->blocks);
+    nn_gru_forward(k->y->x + at, k->cache ? k->cache + 3 * at : NULL, k->z->x + 3 * at,
+                   k->h->x + at, to - from, k->y->cols, k->blocks);
 }
 
 static void gru_backward_piece(void* context, int piece, int from, int to) {
@@ -109,12 +115,33 @@ nn_var nn_gru(nn_tape* t, nn_var z, nn_var h, int blocks) {
     nn_var y = nn_new(t, h->rows, h->cols, z->g || h->g);
     gates* k = nn_tape_alloc(t, sizeof *k);
     *k = (gates){.y = y, .z = z, .h = h, .blocks = blocks};
-    k->cache = nn_new(t, z->rows, z->cols, false)->x;
+    if (y->g)
+        k->cache = nn_new(t, z->rows, z->cols, false)->x;
     if (y->g && !z->g)
         k->spare = nn_new(t, z->rows, z->cols, false)->x;
     nn_over_rows(y->rows, 3 * y->cols, gru_piece, k);
     if (y->g)
         nn_custom(t, gru_backward, k);
+    return y;
+}
+
+// Where nothing is recorded one block of gates at a time is enough.
+nn_var nn_gru_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var h, int blocks) {
+    if (nn_recording(t))
+        return nn_gru(t, nn_block_linear(t, x, w, b, blocks), h, blocks);
+    HWM_ASSERT(x->cols == h->cols && w->rows == 3 * h->cols && h->cols % blocks == 0);
+    HWM_ASSERT(w->cols == x->cols / blocks && (!b || b->cols == w->rows));
+    const int N = h->rows, d = h->cols / blocks, in = w->cols;
+    const hwm_real* wt = nn_transposed(t, w, blocks);
+    nn_var y = nn_new(t, N, h->cols, false);
+    const size_t mark = nn_tape_used(t);
+    hwm_real* z = nn_tape_take(t, (size_t)N * 3 * (size_t)d * sizeof *z);
+    for (int g = 0; g < blocks; g++, wt += (size_t)in * 3 * (size_t)d) {
+        nn_gemm_nn(N, 3 * d, in, x->x + g * in, x->cols, wt, 3 * d, z, 3 * d,
+                   b ? b->x + g * 3 * d : NULL, false);
+        nn_gru_block(y->x + g * d, y->cols, z, h->x + g * d, h->cols, N, d);
+    }
+    nn_tape_give_back(t, mark);
     return y;
 }
 

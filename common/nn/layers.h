@@ -17,8 +17,13 @@ nn_var nn_block_linear(nn_tape* t, nn_var x, nn_var w, nn_var b, int blocks);
 // x (N, G*d) and the whole of shared (N,K), w (G*out, d + K). shared may be NULL; blocks 1: a plain
 // layer on [x shared]. Columns that are one-hot codes cost the sum of the rows they pick.
 nn_var nn_linear_parts(nn_tape* t, nn_var x, nn_var shared, nn_var w, nn_var b, int blocks);
+// silu(norm(.)) of that
+nn_var nn_layer_parts(nn_tape* t, nn_var x, nn_var shared, nn_var w, nn_var b, nn_var g,
+                      int blocks);
 // New state from the gates z (N, 3D) in blocks (rows.h, nn_gru_forward) and the old state h (N,D)
 nn_var nn_gru(nn_tape* t, nn_var z, nn_var h, int blocks);
+// nn_gru(nn_block_linear(x, w, b), h)
+nn_var nn_gru_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var h, int blocks);
 // Row i of y is row index[i] of x; index (n) borrowed until reset, may repeat
 nn_var nn_gather(nn_tape* t, nn_var x, const int* index, int n);
 // y = x * keep of its row: keep (rows) borrowed until reset, 0 resets a state at an episode's start

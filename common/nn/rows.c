@@ -28,7 +28,13 @@ void nn_rms_backward(R* dx, R* dg, const R* dy, const R* x, const R* g, const R*
     table->rms_backward(dx, dg, dy, x, g, rrms, silu, scratch, N, D);
 }
 void nn_gru_forward(R* y, R* cache, const R* z, const R* h, int N, int D, int G) {
-    table->gru_forward(y, cache, z, h, N, D, G);
+    const int d = D / G;
+    for (int b = 0; b < G; b++)
+        table->gru_forward(y + b * d, D, cache ? cache + b * d : NULL, D, z + b * 3 * d, 3 * D,
+                           h + b * d, D, N, d);
+}
+void nn_gru_block(R* y, int ldy, const R* z, const R* h, int ldh, int N, int d) {
+    table->gru_forward(y, ldy, NULL, 0, z, 3 * d, h, ldh, N, d);
 }
 void nn_gru_backward(R* dz, R* dh, const R* dy, const R* cache, const R* z, const R* h, int N,
                      int D, int G) {

@@ -14,6 +14,7 @@
 // y = g * x / rms(x), rms(x) = sqrt(mean_d x^2 + eps); silu: y = silu(that) in the same pass
 //   y (N,D)   rrms (N) cache for backward: 1/rms of each row   x (N,D)   g (D)
 // Source: Zhang & Sennrich 2019, arXiv:1910.07467; Elfwing et al. 2018 (SiLU)
+//   y may be x
 void nn_rms_forward(hwm_real* y, hwm_real* rrms, const hwm_real* x, const hwm_real* g, hwm_real eps,
                     int silu, int N, int D);
 //   dx (N,D), dg (D) +=;  scratch (2*D)
@@ -24,9 +25,13 @@ void nn_rms_backward(hwm_real* dx, hwm_real* dg, const hwm_real* dy, const hwm_r
 // Gates of the recurrent cell; the three parts stand side by side in each of G blocks of d = D/G
 // units:
 //   r = sigmoid(z_r)   c = tanh(r * z_c)   u = sigmoid(z_u - 1)   y = u*c + (1-u)*h
-//   y (N,D)   cache (N,3,D): r, c, u   z (N,G,3,d)   h (N,D) previous state
+//   y (N,D)   cache (N,3,D): r, c, u; NULL: nobody wants them   z (N,G,3,d)   h (N,D) previous
+//   state
 void nn_gru_forward(hwm_real* y, hwm_real* cache, const hwm_real* z, const hwm_real* h, int N,
                     int D, int G);
+//   one block: y and h (N,d), rows ldy and ldh apart, z (N,3,d)
+void nn_gru_block(hwm_real* y, int ldy, const hwm_real* z, const hwm_real* h, int ldh, int N,
+                  int d);
 //   dz (N,G,3,d), dh (N,D) +=
 void nn_gru_backward(hwm_real* dz, hwm_real* dh, const hwm_real* dy, const hwm_real* cache,
                      const hwm_real* z, const hwm_real* h, int N, int D, int G);

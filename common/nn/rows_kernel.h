@@ -12,7 +12,8 @@ typedef struct nn_rows_table {
                         int);
     void (*rms_backward)(hwm_real*, hwm_real*, const hwm_real*, const hwm_real*, const hwm_real*,
                          const hwm_real*, int, hwm_real*, int, int);
-    void (*gru_forward)(hwm_real*, hwm_real*, const hwm_real*, const hwm_real*, int, int, int);
+    void (*gru_forward)(hwm_real*, int, hwm_real*, int, const hwm_real*, int, const hwm_real*, int,
+                        int, int);
     void (*gru_backward)(hwm_real*, hwm_real*, const hwm_real*, const hwm_real*, const hwm_real*,
                          const hwm_real*, int, int, int);
     void (*softmax_forward)(hwm_real*, const hwm_real*, hwm_real, int, int);

@@ -35,8 +35,9 @@ INLINE R dot(const R* x, const R* y, int n) {
     return lanes_sum(s);
 }
 
-static void rms_forward(R* restrict y, R* restrict rrms, const R* restrict x, const R* restrict g,
-                        R eps, int silu, int N, int D) {
+// y may be x: what a number becomes depends on it and on its row's sum only
+static void rms_forward(R* y, R* restrict rrms, const R* x, const R* restrict g, R eps, int silu,
+                        int N, int D) {
     // all sums first: the divisions and roots of many rows then overlap
     for (int n = 0; n < N; n++)
         rrms[n] = dot(x + (size_t)n * (size_t)D, x + (size_t)n * (size_t)D, D);
@@ -45,11 +46,13 @@ static void rms_forward(R* restrict y, R* restrict rrms, const R* restrict x, co
     for (int n = 0; n < N; n++, x += D, y += D) {
         const R r = rrms[n];
         if (silu)
+#pragma GCC ivdep
             for (int i = 0; i < D; i++) {
                 const R a = x[i] * r * g[i];
                 y[i] = a * one_sigmoid(a);
             }
         else
+#pragma GCC ivdep
             for (int i = 0; i < D; i++)
                 y[i] = x[i] * r * g[i];
     }
@@ -86,19 +89,26 @@ static void rms_backward(R* restrict dx, R* restrict dg, const R* restrict dy, c
     }
 }
 
-static void gru_forward(R* restrict y, R* restrict cache, const R* restrict z, const R* restrict h,
-                        int N, int D, int G) {
-    const int d = D / G;
-    for (int n = 0; n < N; n++, cache += 2 * D)
-        for (int b = 0; b < G; b++, z += 3 * d, h += d, y += d, cache += d) {
-            R* restrict r = cache, * restrict c = cache + D, * restrict u = cache + 2 * D;
+static void gru_forward(R* restrict y, int ldy, R* restrict cache, int D, const R* restrict z,
+                        int ldz, const R* restrict h, int ldh, int N, int d) {
+    if (!cache) {
+        for (int n = 0; n < N; n++, z += ldz, h += ldh, y += ldy)
             for (int i = 0; i < d; i++) {
-                r[i] = one_sigmoid(z[i]);
-                c[i] = one_tanh(r[i] * z[d + i]);
-                u[i] = one_sigmoid(z[2 * d + i] - (R)1);
-                y[i] = u[i] * c[i] + ((R)1 - u[i]) * h[i];
+                const R c = one_tanh(one_sigmoid(z[i]) * z[d + i]);
+                const R u = one_sigmoid(z[2 * d + i] - (R)1);
+                y[i] = u * c + ((R)1 - u) * h[i];
             }
+        return;
+    }
+    for (int n = 0; n < N; n++, cache += 3 * D, z += ldz, h += ldh, y += ldy) {
+        R* restrict r = cache, * restrict c = cache + D, * restrict u = cache + 2 * D;
+        for (int i = 0; i < d; i++) {
+            r[i] = one_sigmoid(z[i]);
+            c[i] = one_tanh(r[i] * z[d + i]);
+            u[i] = one_sigmoid(z[2 * d + i] - (R)1);
+            y[i] = u[i] * c[i] + ((R)1 - u[i]) * h[i];
         }
+    }
 }
 
 static void gru_backward(R* restrict dz, R* restrict dh, const R* restrict dy,

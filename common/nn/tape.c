@@ -67,6 +67,10 @@ void nn_tape_record(nn_tape* t, bool record) {
     t->record = record;
 }
 
+bool nn_recording(const nn_tape* t) {
+    return t->record;
+}
+
 size_t nn_tape_used(const nn_tape* t) {
     return t->used;
 }

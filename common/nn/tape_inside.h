@@ -28,6 +28,7 @@ typedef void (*nn_rows_fn)(void* context, int piece, int from, int to);
 int nn_pieces(int rows, int cols);
 void nn_over_rows(int rows, int cols, nn_rows_fn fn, void* context);
 
+bool nn_recording(const nn_tape* t);
 // Record backward for c.y; nothing where c.y has no gradient.
 void nn_record(nn_tape* t, nn_backward_fn backward, call c);
 // The transposed copy of a weight in `blocks` blocks of rows, made at the first call.
