@@ -9,14 +9,14 @@
 
 // Sequences and rows of a lane. A recurrent step on few rows reads all its weights: where they fit
 // a core's L2 cache, four sequences a lane still run at the full rate; above, all sequences make
-// one lane, whose products are spread over the threads by columns. Rows of imagination: enough to
-// fill the products' blocks, few enough to stay in the cache, and eight lanes where there are rows
-// for them.
-enum { CACHED_WEIGHTS = 400000, SEQUENCES = 4, ROWS_MIN = 16, ROWS_MAX = 128, LANES = 8 };
+// one lane, whose products are spread over the threads by columns. Rows of imagination: few enough
+// to stay in the cache beside the weights, more where every step reads weights from memory, and
+// eight lanes where there are rows for them.
+enum { CACHED_WEIGHTS = 400000, SEQUENCES = 4, ROWS_MIN = 16, ROWS_CACHED = 128, LANES = 8 };
 
-static int rows_of_lane(int rows) {
-    const int each = (rows + LANES - 1) / LANES;
-    return each < ROWS_MIN ? ROWS_MIN : each > ROWS_MAX ? ROWS_MAX : each;
+static int rows_of_lane(int rows, bool cached) {
+    const int each = cached ? (rows + LANES - 1) / LANES : 2 * ROWS_CACHED;
+    return each < ROWS_MIN ? ROWS_MIN : cached && each > ROWS_CACHED ? ROWS_CACHED : each;
 }
 
 static hwm_status open_lane(hwm_dreamer* d, hwm_lane* lane, int from, int n, bool sequences) {
@@ -45,7 +45,7 @@ hwm_status hwm_lanes_create(hwm_dreamer* d) {
     const int B = c->sizes.batch, N = d->starts;
     const bool cached = hwm_rssm_step_macs(&d->rssm) <= CACHED_WEIGHTS;
     const int sequences = c->lane_sequences ? c->lane_sequences : cached ? SEQUENCES : B;
-    const int rows = c->lane_rows ? c->lane_rows : rows_of_lane(N);
+    const int rows = c->lane_rows ? c->lane_rows : rows_of_lane(N, cached);
     const int all = (B + sequences - 1) / sequences + (N + rows - 1) / rows;
     d->lane = calloc((size_t)all, sizeof *d->lane);
     if (!d->lane)

@@ -68,7 +68,7 @@ __attribute__((constructor)) static void choose_at_start(void) {
 // Below this many multiply-adds a product is over before a second thread has noticed; above, rows
 // (or columns, where there are more of them) are cut into pieces of whole register blocks: a few
 // for each thread, since every piece copies what it reads of the other operand for itself.
-enum { PARALLEL_FROM = 1 << 19, TASK_ROWS = 48, TASK_COLUMNS = 64, TASKS_PER_THREAD = 4 };
+enum { PARALLEL_FROM = 1 << 19, TASK_ROWS = 48, TASK_COLUMNS = NN_BLOCK, TASKS_PER_THREAD = 4 };
 
 // Rows or columns of a task: a multiple of unit.
 static int task_size(int all, int unit) {
@@ -91,31 +91,37 @@ static void product_task(void* context, int i) {
     if (t->by_columns) {
         const int from = i * t->each;
         const int n = t->n - from < t->each ? t->n - from : t->each;
-        kernel(t->m, n, t->k, t->a, (nn_matrix){t->b.p + from * t->b.col, t->b.row, t->b.col},
-               t->c + from, t->ldc, t->bias ? t->bias + from : NULL, t->add);
+        kernel(t->m, n, t->k, t->a,
+               (nn_matrix){nn_column(&t->b, from), t->b.row, t->b.col, t->b.block}, t->c + from,
+               t->ldc, t->bias ? t->bias + from : NULL, t->add);
     } else {
         const int from = i * t->each;
         const int m = t->m - from < t->each ? t->m - from : t->each;
-        kernel(m, t->n, t->k, (nn_matrix){t->a.p + from * t->a.row, t->a.row, t->a.col}, t->b,
+        kernel(m, t->n, t->k, (nn_matrix){t->a.p + from * t->a.row, t->a.row, t->a.col, 0}, t->b,
                t->c + (ptrdiff_t)from * t->ldc, t->ldc, t->bias, t->add);
+    }
+}
+
+static void spread(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, int ldc,
+                   const float* bias, bool add) {
+    HWM_ASSERT(m >= 0 && n >= 0 && k > 0 && !(bias && add));
+    if (nn_threads() > 1 && (double)m * n * k >= PARALLEL_FROM &&
+        (m > TASK_ROWS || n > TASK_COLUMNS)) {
+        const bool by_columns = n / TASK_COLUMNS >= m / TASK_ROWS;
+        const int each = by_columns ? task_size(n, TASK_COLUMNS) : task_size(m, TASK_ROWS);
+        product_tasks t = {m, n, k, a, b, c, ldc, bias, add, by_columns, each};
+        nn_parallel(((by_columns ? n : m) + each - 1) / each, product_task, &t);
+    } else {
+        kernel(m, n, k, a, b, c, ldc, bias, add);
     }
 }
 
 static void product(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const float* a,
                     int lda, const float* b, int ldb, float* c, int ldc, const float* bias,
                     bool add) {
-    HWM_ASSERT(m >= 0 && n >= 0 && k > 0 && !(bias && add));
-    const nn_matrix left = ta == CblasTrans ? (nn_matrix){a, 1, lda} : (nn_matrix){a, lda, 1};
-    const nn_matrix right = tb == CblasTrans ? (nn_matrix){b, 1, ldb} : (nn_matrix){b, ldb, 1};
-    if (nn_threads() > 1 && (double)m * n * k >= PARALLEL_FROM &&
-        (m > TASK_ROWS || n > TASK_COLUMNS)) {
-        const bool by_columns = n / TASK_COLUMNS >= m / TASK_ROWS;
-        const int each = by_columns ? task_size(n, TASK_COLUMNS) : task_size(m, TASK_ROWS);
-        product_tasks t = {m, n, k, left, right, c, ldc, bias, add, by_columns, each};
-        nn_parallel(((by_columns ? n : m) + each - 1) / each, product_task, &t);
-    } else {
-        kernel(m, n, k, left, right, c, ldc, bias, add);
-    }
+    spread(m, n, k, ta == CblasTrans ? (nn_matrix){a, 1, lda, 0} : (nn_matrix){a, lda, 1, 0},
+           tb == CblasTrans ? (nn_matrix){b, 1, ldb, 0} : (nn_matrix){b, ldb, 1, 0}, c, ldc, bias,
+           add);
 }
 
 void nn_gemm_reference(int m, int n, int k, const float* a, const float* b, float* c) {
@@ -152,4 +158,40 @@ void nn_transpose(int rows, int cols, const hwm_real* in, hwm_real* out) {
                     out[(size_t)q * (size_t)rows + (size_t)p] =
                         in[(size_t)p * (size_t)cols + (size_t)q];
         }
+}
+
+// ---- weights in the order in which products read them
+
+#ifdef HWM_F64
+int nn_weight_block(int out) {
+    return out;
+}
+#else
+int nn_weight_block(int out) {
+    return out % NN_BLOCK == 0 ? NN_BLOCK : out;
+}
+#endif
+
+void nn_weight_pack(int out, int in, const hwm_real* w, hwm_real* packed) {
+    const int width = nn_weight_block(out);
+    for (int j = 0; j < out; j += width) {
+        const size_t at = (size_t)j * (size_t)in;
+        nn_transpose(width, in, w + at, packed + at);
+    }
+}
+
+void nn_gemm_weight(int m, int out, int in, int from, int k, const hwm_real* a, int lda,
+                    const hwm_real* packed, hwm_real* c, int ldc, const hwm_real* bias, bool add) {
+    HWM_ASSERT(from >= 0 && from + k <= in);
+    const int width = nn_weight_block(out);
+    const hwm_real* b = packed + (ptrdiff_t)from * width;
+#ifndef HWM_F64
+    if (width < out) {
+        tell('n', m, out, k);
+        spread(m, out, k, (nn_matrix){a, lda, 1, 0},
+               (nn_matrix){b, width, 1, (ptrdiff_t)width * in}, c, ldc, bias, add);
+        return;
+    }
+#endif
+    nn_gemm_nn(m, out, k, a, lda, b, width, c, ldc, bias, add);
 }

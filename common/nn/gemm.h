@@ -29,6 +29,13 @@ void nn_gemm_nt(int m, int n, int k, const hwm_real* a, int lda, const hwm_real*
                 hwm_real* c, int ldc, const hwm_real* bias, bool add);
 // out (cols, rows) = in' for in (rows, cols)
 void nn_transpose(int rows, int cols, const hwm_real* in, hwm_real* out);
+// A weight (out,in) packed for c (m,out) = a (m,k) times rows [from, from + k) of its transpose:
+// blocks of nn_weight_block(out) columns one after the other, each (in, columns), so that a product
+// reads it as it lies. packed: out * in numbers
+int nn_weight_block(int out);
+void nn_weight_pack(int out, int in, const hwm_real* w, hwm_real* packed);
+void nn_gemm_weight(int m, int out, int in, int from, int k, const hwm_real* a, int lda,
+                    const hwm_real* packed, hwm_real* c, int ldc, const hwm_real* bias, bool add);
 // Every product is told to watch before it runs (NULL: nobody, the default). For benchmarks; while
 // no kernel runs.
 typedef void (*nn_gemm_watcher)(void* context, char form, int m, int n,

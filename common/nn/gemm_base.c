@@ -59,7 +59,7 @@ void nn_gemm_base(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdi
             for (int p = 0; p < k; p++)
                 for (int q = 0; q < width; q++)
                     sum[q] =
-                        fmaf(a.p[i * a.row + p * a.col], b.p[p * b.row + (j + q) * b.col], sum[q]);
+                        fmaf(a.p[i * a.row + p * a.col], nn_column(&b, j + q)[p * b.row], sum[q]);
             for (int q = 0; q < width; q++)
                 to[q] = sum[q];
         }

@@ -61,7 +61,7 @@ void GEMM_NAME(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_
         const bool more = add || k0 > 0;
         for (int i0 = 0, piece = row_pieces; i0 < m; piece--) {
             const int mc = (m - i0 + piece - 1) / piece;
-            const nn_matrix ai = {a.p + i0 * a.row + k0 * a.col, a.row, a.col};
+            const nn_matrix ai = {a.p + i0 * a.row + k0 * a.col, a.row, a.col, 0};
             int packed_rows = 0;  // the height of blocks for which a is packed
             int vectors = vectors_all;
             for (int j = 0; j < n;) {
@@ -83,10 +83,10 @@ void GEMM_NAME(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_
                     pack_a(packed_a, ai, mr, blocks, mc, kc);
                     packed_rows = most;
                 }
-                const float* bj = b.p + k0 * b.row + j * b.col;
+                const float* bj = nn_column(&b, j) + k0 * b.row;
                 ptrdiff_t ldb = b.row;
                 if (b.col != 1 || (b.row > NC && kc >= 32 && mc >= 96)) {
-                    pack_b(packed_b, (nn_matrix){bj, b.row, b.col}, kc, width);
+                    pack_b(packed_b, (nn_matrix){bj, b.row, b.col, 0}, kc, width);
                     bj = packed_b;
                     ldb = NC;
                 }

@@ -1,4 +1,4 @@
-// Linear layers in blocks on the tape: their products, transposed copies of weights, and gradients
+// Linear layers in blocks on the tape: their products, packed copies of weights, and gradients
 // of weights, which wait until the end of the backward run.
 #include <string.h>
 
@@ -7,23 +7,23 @@
 #include "nn/rows.h"
 #include "nn/tape_inside.h"
 
-// ---- transposed copies
+// ---- packed copies
 
-const hwm_real* nn_transposed(nn_tape* t, nn_var w, int blocks) {
-    if (!w->xt) {
+const hwm_real* nn_packed(nn_tape* t, nn_var w, int blocks) {
+    if (!w->packed) {
         const int rows = w->rows / blocks;
         const size_t block = (size_t)rows * (size_t)w->cols;
-        w->xt = nn_beside(t, w, nn_count(w) * sizeof(hwm_real));
-        w->xt_blocks = blocks;
+        w->packed = nn_beside(t, w, nn_count(w) * sizeof(hwm_real));
+        w->packed_blocks = blocks;
         for (int b = 0; b < blocks; b++)
-            nn_transpose(rows, w->cols, w->x + (size_t)b * block, w->xt + (size_t)b * block);
+            nn_weight_pack(rows, w->cols, w->x + (size_t)b * block, w->packed + (size_t)b * block);
     }
-    HWM_ASSERT(w->xt_blocks == blocks);
-    return w->xt;
+    HWM_ASSERT(w->packed_blocks == blocks);
+    return w->packed;
 }
 
 void nn_prepare(nn_tape* t, nn_var w, int blocks) {
-    nn_transposed(t, w, blocks);
+    nn_packed(t, w, blocks);
 }
 
 // ---- gradients of weights
@@ -195,16 +195,22 @@ static nn_part block_of(const affine* k, int g) {
     return (nn_part){k->a->x + g * cols, k->a->cols, cols, k->a->hot, k->a->classes};
 }
 
-// to (rows, out) = or += columns x of the input times their rows of the transposed weight
-static void add_part(const affine* k, int g, const nn_part* x, const hwm_real* wt, bool add) {
-    const int out = k->y->cols / k->blocks;
+// to (rows, out) = or += columns x of the input, which begin at `from`, times their rows of the
+// packed weight
+static void add_part(const affine* k, int g, const nn_part* x, int from, const hwm_real* packed) {
+    const int out = k->y->cols / k->blocks, in = k->w->cols, width = nn_weight_block(out);
+    const bool add = from > 0;
     hwm_real* to = k->y->x + g * out;
     const hwm_real* bias = k->bias && !add ? k->bias->x + g * out : NULL;
-    if (x->hot)
-        nn_hot_forward(to, k->y->cols, wt, bias, add, x->hot, x->cols / x->classes, x->classes,
-                       k->y->rows, out);
-    else
-        nn_gemm_nn(k->y->rows, out, x->cols, x->x, x->ld, wt, out, to, k->y->cols, bias, add);
+    if (!x->hot) {
+        nn_gemm_weight(k->y->rows, out, in, from, x->cols, x->x, x->ld, packed, to, k->y->cols,
+                       bias, add);
+        return;
+    }
+    for (int j = 0; j < out; j += width)
+        nn_hot_forward(to + j, k->y->cols, packed + (ptrdiff_t)j * in + (ptrdiff_t)from * width,
+                       bias ? bias + j : NULL, add, x->hot, x->cols / x->classes, x->classes,
+                       k->y->rows, width);
 }
 
 static void affine_backward(void* context) {
@@ -236,14 +242,14 @@ nn_var nn_linear_parts(nn_tape* t, nn_var a, nn_var b, nn_var w, nn_var bias, in
     HWM_ASSERT(!bias || (bias->rows == 1 && bias->cols == w->rows));
     const bool grad = a->g || (b && b->g) || w->g || (bias && bias->g);
     affine k = {t, nn_new(t, a->rows, w->rows, grad), a, b, w, bias, blocks};
-    const hwm_real* wt = nn_transposed(t, w, blocks);
-    const size_t out = (size_t)(w->rows / blocks);
-    for (int g = 0; g < blocks; g++, wt += (size_t)w->cols * out) {
+    const hwm_real* packed = nn_packed(t, w, blocks);
+    const size_t block = nn_count(w) / (size_t)blocks;
+    for (int g = 0; g < blocks; g++, packed += block) {
         const nn_part part = block_of(&k, g);
-        add_part(&k, g, &part, wt, false);
+        add_part(&k, g, &part, 0, packed);
         if (b) {
             const nn_part whole = nn_whole(b);
-            add_part(&k, g, &whole, wt + (size_t)part.cols * out, true);
+            add_part(&k, g, &whole, part.cols, packed);
         }
     }
     if (k.y->g) {

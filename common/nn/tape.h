@@ -23,9 +23,10 @@ typedef struct nn_value {
     hwm_real* g;  // same shape, or NULL
     int rows, cols;
     bool leaf;  // wrapped memory: its g is complete when nn_tape_backward returns, not earlier
-    hwm_real*
-        xt;  // transposed copy, made by the first layer that uses this value as its weight, or NULL
-    int xt_blocks;  // ... of how many blocks
+    // packed copy (gemm.h), made by the first layer that uses this value as its weight, or NULL, of
+    // packed_blocks blocks of rows
+    hwm_real* packed;
+    int packed_blocks;
     hwm_real*
         soft;  // softmax of the rows, made by the first two-hot operation on this value, or NULL
     void* pending;  // products of its gradient that were put off, or NULL
@@ -54,7 +55,7 @@ void* nn_tape_alloc(nn_tape* tape, size_t bytes);
 // New value on the tape; grad: with gradient. Contents of x undefined.
 nn_var nn_new(nn_tape* tape, int rows, int cols, bool grad);
 // Wrap memory that the caller keeps alive and unchanged until reset (a parameter and its gradient,
-// a batch). Wrap a weight once per update and use the same nn_var at every step: its transposed
+// a batch). Wrap a weight once per update and use the same nn_var at every step: its packed
 // copy is then made once.
 nn_var nn_wrap(nn_tape* tape, hwm_real* x, hwm_real* g, int rows, int cols);
 // The same numbers, without gradient: stop-gradient.
@@ -63,7 +64,7 @@ nn_var nn_stop(nn_tape* tape, nn_var x);
 // The same numbers on another tape (or this one) with another gradient, NULL: none; a prepared
 // weight stays prepared. Several threads may run tapes with twins of one value.
 nn_var nn_twin(nn_tape* tape, nn_var x, hwm_real* g);
-// Make the transposed copy of a weight in `blocks` blocks of rows now, before its twins are used.
+// Make the packed copy of a weight in `blocks` blocks of rows now, before its twins are used.
 void nn_prepare(nn_tape* tape, nn_var w, int blocks);
 
 // Segments that are computed again: fn runs forward without recording, only its outputs are kept;

@@ -31,8 +31,8 @@ void nn_over_rows(int rows, int cols, nn_rows_fn fn, void* context);
 bool nn_recording(const nn_tape* t);
 // Record backward for c.y; nothing where c.y has no gradient.
 void nn_record(nn_tape* t, nn_backward_fn backward, call c);
-// The transposed copy of a weight in `blocks` blocks of rows, made at the first call.
-const hwm_real* nn_transposed(nn_tape* t, nn_var w, int blocks);
+// The packed copy (gemm.h) of a weight in `blocks` blocks of rows, made at the first call.
+const hwm_real* nn_packed(nn_tape* t, nn_var w, int blocks);
 // Columns of a layer's input: x (rows, cols), rows ld apart; hot, classes as in nn_value.
 typedef struct nn_part {
     const hwm_real* x;

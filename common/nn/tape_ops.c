@@ -52,8 +52,8 @@ static void dense_backward(void* context) {
 nn_var nn_dense(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_act act) {
     HWM_ASSERT(x->cols == w->cols && (!b || (b->rows == 1 && b->cols == w->rows)));
     nn_var y = nn_new(t, x->rows, w->rows, x->g || w->g || (b && b->g));
-    nn_gemm_nn(x->rows, w->rows, w->cols, x->x, x->cols, nn_transposed(t, w, 1), w->rows, y->x,
-               y->cols, b ? b->x : NULL, false);
+    nn_gemm_weight(x->rows, w->rows, w->cols, 0, w->cols, x->x, x->cols, nn_packed(t, w, 1), y->x,
+                   y->cols, b ? b->x : NULL, false);
     switch (act) {
     case NN_LINEAR:
         break;

@@ -4,6 +4,7 @@
 // the threads.
 //
 //   bench_nn [--quick] [--json] [--threads N] [--last K] [--preset NAME] [--cpu-time]
+//            [--lane-rows N]
 //
 // --cpu-time: seconds of processor time of one thread, for a machine that others use too.
 //
@@ -30,6 +31,7 @@
 
 static bool quick, json;
 static bool first_figure = true, cpu_time;
+static int lane_rows;
 
 static double now_s(void) {
     if (!cpu_time)
@@ -235,6 +237,7 @@ static void bench_update(int preset, int last, int threads) {
     const hwm_rssm_sizes* size = hwm_rssm_preset(preset);
     hwm_dreamer_config config = hwm_dreamer_default(preset, 5, 1);
     config.imagine_last = last < size->length ? last : 0;
+    config.lane_rows = lane_rows;
     if (preset == 0 && last == 0)
         config.imagine_last = 8;  // 128 imagined starts
     hwm_dreamer* d;
@@ -373,7 +376,7 @@ static void bench_imagination(void) {
 
 typedef struct options {
     bool quick, json, cpu_time;
-    int64_t threads, last;
+    int64_t threads, last, lane_rows;
     const char* preset;
 } options;
 
@@ -388,6 +391,8 @@ static const hwm_option rows[] = {
            "Imagine from the last K rows of each sequence only; 0: from all."),
     OPTION("--preset", "NAME", HWM_OPTION_TEXT, preset, NULL, 0, 0,
            "Only the update of this agent: nano, size1m, size12m, ..."),
+    OPTION("--lane-rows", "N", HWM_OPTION_INT, lane_rows, "0", 0, 1e6,
+           "Imagined rows that a thread works on at a time; 0: by the sizes."),
     OPTION("--cpu-time", NULL, HWM_OPTION_FLAG, cpu_time, NULL, 0, 0,
            "Processor time of one thread instead of time."),
 };
@@ -409,6 +414,7 @@ static hwm_exit run(const void* given, const char* const* operands, int n_operan
     quick = o->quick;
     json = o->json;
     cpu_time = o->cpu_time;
+    lane_rows = (int)o->lane_rows;
     const int threads = cpu_time         ? 1
                         : o->threads > 0 ? (int)o->threads
                                          : (int)sysconf(_SC_NPROCESSORS_ONLN);
