@@ -18,8 +18,8 @@ void hwm_client_call_free(hwm_client* c) {
 
 void hwm_client_on_call(hwm_client* c, const hwm_reply* r) {
     client_call* call = &c->call;
-    if (!call->waiting || r->id != call->id) {
-        return;  // answered before, or given up
+    if (!call->waiting || call->answered || r->id != call->id) {
+        return;  // answered before, or given up: a repeated call may be answered twice
     }
     call->answered = true;
     call->status = r->status;
