@@ -181,6 +181,8 @@ void hwm_index_online_resume(hwm_index* index, const void* place, int n);
 bool hwm_index_priorities(const hwm_index* index, uint64_t id, const float** own, float* initial);
 void hwm_index_priorities_set(hwm_index* index, uint64_t id, const void* own, uint32_t steps,
                               float initial);
+// Chunks from this one on, whose rows have none of their own, count as new ones do.
+void hwm_index_priorities_new(hwm_index* index, uint64_t id);
 // Starts of HWM_START_ANY that lie before the newest `steps` steps of the table.
 uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* starts, uint64_t steps);
 

@@ -131,7 +131,8 @@ hwm_status hwm_keep_save(hwm_store_txn* txn, hwm_store* store, int table, hwm_in
 
 // ---- load
 
-static void load_priorities(hwm_index* index, const uint8_t* bytes, size_t size) {
+// *next: the chunk after the last one named so far.
+static void load_priorities(hwm_index* index, const uint8_t* bytes, size_t size, uint64_t* next) {
     record_head head;
     for (size_t at = 0; at + sizeof head <= size;) {
         memcpy(&head, bytes + at, sizeof head);
@@ -141,6 +142,7 @@ static void load_priorities(hwm_index* index, const uint8_t* bytes, size_t size)
         }
         hwm_index_priorities_set(index, head.id, bytes + at, head.steps, head.initial);
         at += head.steps * sizeof(float);
+        *next = head.id >= *next ? head.id + 1 : *next;
     }
 }
 
@@ -148,6 +150,7 @@ hwm_status hwm_keep_load(hwm_store* store, int table, hwm_index* index, hwm_erro
     old_keys keys;
     char online[64];
     key_of(online, table, "online");
+    uint64_t next = 0;
     hwm_status status = keys_below(store, table, &keys, err);
     for (size_t i = 0; i < keys.n && status == HWM_OK; i++) {
         void* value;
@@ -159,9 +162,12 @@ hwm_status hwm_keep_load(hwm_store* store, int table, hwm_index* index, hwm_erro
             hwm_index_online_resume(index, value, (int)(size / sizeof(hwm_online_place)));
             free(value);
         } else if (status == HWM_OK) {
-            load_priorities(index, value, size);
+            load_priorities(index, value, size, &next);
             free(value);
         }
+    }
+    if (next > 0) {
+        hwm_index_priorities_new(index, next);  // stored after the last time
     }
     free(keys.key);
     return status;

@@ -180,6 +180,13 @@ bool hwm_index_priorities(const hwm_index* index, uint64_t id, const float** own
     return true;
 }
 
+void hwm_index_priorities_new(hwm_index* index, uint64_t id) {
+    hwm_index* x = index;
+    for (id = id > x->oldest ? id : x->oldest; x->priority != NULL && id < x->next; id++) {
+        x->initial[hwm_slot_of(x, id)] = x->highest;
+    }
+}
+
 void hwm_index_priorities_set(hwm_index* index, uint64_t id, const void* own, uint32_t steps,
                               float initial) {
     hwm_index* x = index;

@@ -1,9 +1,11 @@
 // kill -9 of the process that owns the store, at random moments, in every durability: what was
 // acknowledged is there exactly once and in order, nothing is corrupt, and no repair is needed.
+// Priorities are those of the last time they were saved, all of them.
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -191,11 +193,154 @@ static void test_replay_survives_kill_when_durability_is_full_and_chunks_are_evi
     kill_at_random(HWM_DURABLE_FULL, kills(), 200);
 }
 
+// ---- priorities
+
+enum { ROWS = 280, WEIGHTS = 7 };  // every weight as often as the others
+
+static double weight(uint64_t step, int set) {
+    return 1.0 + (double)((step + (uint64_t)set) % WEIGHTS);
+}
+
+static void prioritise(hwm_replay* replay, int set) {
+    static hwm_stream stream[ROWS];
+    static uint64_t step[ROWS];
+    static double priority[ROWS];
+    for (uint64_t i = 0; i < ROWS; i++) {
+        step[i] = i;
+        priority[i] = weight(i, set);
+    }
+    assert_int_equal(hwm_replay_prioritise(replay, 0, ROWS, stream, step, priority, NULL), HWM_OK);
+}
+
+// Which set the rows are drawn by; fails where they are of several. fresh: rows behind them that
+// never had a priority of their own.
+static int set_in_force(hwm_replay* replay, uint64_t fresh) {
+    hwm_sample_request r = {
+        .batch = 400, .length = 1, .selector = HWM_SELECT_PRIORITISED, .priority_exponent = 1};
+    hwm_status status;
+    hwm_batch* b = fixture_sample(replay, 0, &r, &status);
+    assert_int_equal(status, HWM_OK);
+    double sum = ROWS / WEIGHTS * (WEIGHTS * (WEIGHTS + 1) / 2) + (double)fresh * WEIGHTS;
+    bool fits[WEIGHTS];
+    uint64_t of_fresh = 0;
+    memset(fits, true, sizeof fits);
+    for (int i = 0; i < b->batch; i++) {
+        of_fresh += b->step[i] >= ROWS;
+        for (int set = 0; set < WEIGHTS; set++) {
+            // what came later counts as the highest that is known
+            double w = b->step[i] < ROWS ? weight(b->step[i], set) : WEIGHTS;
+            double off = b->probability[i] * sum / w - 1;
+            fits[set] = fits[set] && off > -1e-6 && off < 1e-6;
+        }
+    }
+    hwm_replay_batch_free(replay, &b);
+    assert_true((of_fresh > 0) == (fresh > 0));
+    int found = -1;
+    for (int set = 0; set < WEIGHTS; set++) {
+        assert_true(!fits[set] || found < 0);
+        found = fits[set] ? set : found;
+    }
+    assert_true(found >= 0);
+    return found;
+}
+
+// Killed with new priorities that were not saved; while they are saved by a clean stop; after a
+// snapshot saved them.
+static void test_priorities_after_kill_are_those_that_were_saved(void** state) {
+    (void)state;
+    enum { NOT_SAVED, WHILE_CLOSING, AFTER_SNAPSHOT, WAYS };
+    scratch_dir dir = scratch_make();
+    hwm_replay_config config = fixture_config(dir.path);
+    hwm_replay* replay;
+    hwm_error err = {0};
+    int table;
+    hwm_table_config t = fixture_table(10000);
+    assert_int_equal(hwm_replay_open(&replay, &config, &err), HWM_OK);
+    assert_int_equal(hwm_replay_table_create(replay, &t, &table, &err), HWM_OK);
+    writer_state w = writer_begin(0, 0);
+    for (int i = 0; i < ROWS / 7; i++) {
+        assert_int_equal(fixture_append(replay, 0, &w, 7, i % 5 == 4 ? HWM_FLAG_LAST : 0), HWM_OK);
+    }
+    prioritise(replay, 0);
+    hwm_replay_close(&replay);
+
+    volatile int* closing =
+        mmap(NULL, sizeof *closing, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(closing != MAP_FAILED);
+    hwm_rng rng;
+    hwm_rng_init(&rng, 12, HWM_PURPOSE_TEST, 0, 0, 0);
+    int saved = 0, torn_old = 0, torn_new = 0;
+    for (int k = 0; k < WAYS * kills(); k++) {
+        int set = (saved + 1) % WEIGHTS, way = k % WAYS;
+        *closing = 0;
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            if (hwm_replay_open(&replay, &config, NULL) != HWM_OK) {
+                _exit(1);
+            }
+            prioritise(replay, set);
+            if (way == AFTER_SNAPSHOT) {
+                char copy[160];
+                snprintf(copy, sizeof copy, "%s/copy", dir.path);
+                hwm_replay_snapshot(replay, copy, 1);
+                fixture_wait(replay);
+            }
+            *closing = 1;
+            while (way != WHILE_CLOSING) {
+                pause();
+            }
+            hwm_replay_close(&replay);
+            _exit(0);
+        }
+        for (int ms = 0; ms < 10000 && !*closing; ms++) {
+            usleep(1000);
+        }
+        assert_true(*closing);
+        usleep(hwm_rng_below(&rng, 1500));
+        kill(pid, SIGKILL);
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status) || way == WHILE_CLOSING);
+
+        assert_int_equal(hwm_replay_open(&replay, &config, &err), HWM_OK);
+        int found = set_in_force(replay, 0);
+        hwm_replay_close(&replay);
+        assert_true(found == saved || found == set);
+        assert_true(way == WHILE_CLOSING || found == (way == NOT_SAVED ? saved : set));
+        torn_old += way == WHILE_CLOSING && found == saved;
+        torn_new += way == WHILE_CLOSING && found == set;
+        saved = found;
+        char command[200];
+        snprintf(command, sizeof command, "rm -rf '%s/copy'", dir.path);
+        assert_int_equal(system(command), 0);
+    }
+    print_message("killed while saving: %d found the old ones, %d the new\n", torn_old, torn_new);
+
+    // what was appended and never saved counts as new
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        bool ok = hwm_replay_open(&replay, &config, NULL) == HWM_OK &&
+                  fixture_append(replay, 0, &w, 7, HWM_FLAG_LAST) == HWM_OK;
+        raise(ok ? SIGKILL : SIGABRT);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(hwm_replay_open(&replay, &config, &err), HWM_OK);
+    assert_int_equal(set_in_force(replay, 7), saved);
+    hwm_replay_close(&replay);
+    munmap((void*)(uintptr_t)closing, sizeof *closing);
+    scratch_remove(&dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replay_survives_kill_when_durability_is_process),
         cmocka_unit_test(test_replay_survives_kill_when_durability_is_group),
         cmocka_unit_test(test_replay_survives_kill_when_durability_is_full_and_chunks_are_evicted),
+        cmocka_unit_test(test_priorities_after_kill_are_those_that_were_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
