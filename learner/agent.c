@@ -30,6 +30,20 @@ static hwm_status known_continue(const hwm_model_config* config, const hwm_env_s
                     config->continue_of, spec->name);
 }
 
+// Where M reads the latent, workers act with the newest model's encoder and step: entries of phi
+// that have no gradient.
+static void follow_model(hwm_agent* a) {
+    const hwm_param_list *list = &a->phi->list, *model = &hwm_model_params(a->model)->list;
+    for (int i = hwm_controller_params(a->controller)->n; i < list->n; i++) {
+        const hwm_param_entry* to = &list->entry[i];
+        const int from = hwm_param_list_find(model, to->spec.name);
+        HWM_ASSERT(from >= 0);
+        memcpy(a->phi->value + to->offset,
+               hwm_model_params(a->model)->value + model->entry[from].offset,
+               hwm_tensor_count(&to->spec) * sizeof(hwm_real));
+    }
+}
+
 hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
                             const hwm_env_spec* spec, hwm_error* err) {
     *out = NULL;
@@ -64,17 +78,25 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
     if (recurrent && (status = hwm_latent_create(&a->latent, e, spec, err)) != HWM_OK)
         goto fail;
     // what acts: the controller's parameters, then, where there is one, the agent's
-    const hwm_param_list* list =
-        recurrent ? hwm_acting_params(a->latent->acting) : hwm_controller_params(a->controller);
-    if ((status = nn_params_create(&a->phi, list)) != HWM_OK)
+    hwm_param_list* list = malloc(sizeof *list);
+    if (!list) {
+        status = HWM_ENOMEM;
+        goto fail;
+    }
+    if (recurrent)
+        *list = *hwm_acting_params(a->latent->acting);
+    else
+        hwm_experiment_declare(e, a->controller, O, A, list);
+    status = nn_params_create(&a->phi, list);
+    if (status == HWM_OK && !recurrent && e->agent.kind != HWM_AGENT_RANDOM)
+        status = nn_optim_create(&a->phi_optim, &optimiser, list);
+    free(list);
+    if (status != HWM_OK)
         goto fail;
     hwm_rng_init(&rng, seed, HWM_PURPOSE_PARAMETERS, 0, 0, 0);
     hwm_controller_init(a->controller, &rng, a->phi->value);
     if (recurrent)
         hwm_latent_export(a->latent, a->phi);
-    if (!recurrent && e->agent.kind != HWM_AGENT_RANDOM &&
-        (status = nn_optim_create(&a->phi_optim, &optimiser, list)) != HWM_OK)
-        goto fail;
     if (recurrent || e->agent.kind != HWM_AGENT_HWM) {  // nothing is imagined with the rule
         *out = a;
         return HWM_OK;
@@ -86,6 +108,7 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
         goto fail;
     if ((status = hwm_model_create(&a->model, &e->model, &dims, seed, err)) != HWM_OK)
         goto fail;
+    follow_model(a);
     status = hwm_critic_create(&a->critic, &e->train, hwm_model_features(a->model), B * H, seed);
     if (status != HWM_OK)
         goto fail;
@@ -263,6 +286,7 @@ hwm_status hwm_agent_update_model(hwm_agent* agent, const hwm_sequences* batch,
     agent->model_updates++;
     if (status != HWM_OK)
         agent->skipped++;
+    follow_model(agent);
     agent->seconds_model += hwm_clock_s() - began;
     return status;
 }

@@ -5,7 +5,7 @@
 //
 //   repeat H times    o = observe(z)    x_0 = input(o, d, u_prev)   a = act(W, x_0)   u =
 //   explore(a)
-//                     W <- bound(W + dW(rule))      z', r, c = model(z, u)
+//                     W <- bound(W + dW(rule))      z', r, c = model(z, u)     (dW may read M(z))
 //   R_t = (1 - gamma) r_t + gamma c_t ((1 - lambda) V(z_{t+1}) + lambda R_{t+1}),   R_H = V(z_H)
 //   actor loss = - s mean_{t,b} w_t R_t - s e mean w_t H((1 + a)/2) + p mean relu(|atanh a| - 1.5)
 //       w_t = prod of gamma c before t, without gradient    s = 0.1 / (1 - gamma)    e entropy

@@ -41,8 +41,12 @@ struct hwm_session {
 static hwm_status fetch_version(void* context, uint64_t version, float* phi, hwm_error* err) {
     hwm_session* s = context;
     uint64_t got = 0;
-    return hwm_client_fetch(s->client, "controller", version,
-                            hwm_controller_params(s->agent->controller), phi, &got, err);
+    const hwm_status status =
+        hwm_client_fetch(s->client, "controller", version, &s->agent->phi->list, s->phi, &got, err);
+    // the rule's coefficients come first
+    if (status == HWM_OK)
+        memcpy(phi, s->phi, hwm_controller_params(s->agent->controller)->count * sizeof *phi);
+    return status;
 }
 
 static int start_length(const hwm_session* s) {

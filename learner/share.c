@@ -201,7 +201,8 @@ static void add_rows(hwm_real* to, const hwm_real* rows, size_t n) {
         to[i] += rows[i];
 }
 
-// Forward was: x_0 = input(o, o_prev, u_prev); act(x_0); u = explore(a); W <- learn(W, act, u)
+// Forward was: x_0 = input(o, o_prev, u_prev); act(x_0); M(z); u = explore(a); W <- learn(W, act,
+// u)
 static void controller_backward(void* context) {
     step* s = context;
     share* im = s->im;
@@ -214,6 +215,10 @@ static void controller_backward(void* context) {
     memset(im->g_u, 0, hwm_lanes_size(B, A) * sizeof(hwm_real));
     hwm_controller_learn_backward(c, im->coef, B, s->act, s->u_lanes, s->scale, im->state,
                                   s->before, im->g_state, im->g_act, im->g_u, im->g_coef);
+    // M = tanh(m . z); what starts were made of is data
+    if (hwm_controller_latent(c) > 0)
+        hwm_controller_modulate_backward(c, im->coef, B, s->z->x, im->Z, s->act, im->g_act,
+                                         s->t == 0 || im->reinforce ? NULL : s->z->g, im->g_coef);
     // u = explore(a), and what the loss wants of a itself
     const hwm_real* w = im->weights + (size_t)s->t * (size_t)B;
     const bool choice = im->set.discrete && A > 1;
@@ -285,6 +290,9 @@ static nn_var controller_forward(share* im, step* s, nn_var z, hwm_rng* rng) {
                          p ? p->reward_lanes : im->previous_reward, p ? im->zeros : im->first,
                          s->act);
     hwm_controller_act(c, im->coef, B, im->state, s->act);
+    if (hwm_controller_latent(c) > 0)
+        hwm_controller_modulate(c, hwm_controller_latent_weights(c, im->coef), B, z->x, im->Z,
+                                s->act);
     s->u = nn_new(im->tape, B, im->A, !im->reinforce);
     explore(im, s, rng);
     if (s->before)

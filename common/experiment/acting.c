@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/actor.h"
+#include "model/observer.h"
 #include "plastic/delta.h"
 
 struct hwm_acting {
@@ -16,7 +17,10 @@ struct hwm_acting {
     hwm_delta* delta;  // NULL: nobody but the rule changes weights
     hwm_dreamer_config dreamer;
     bool latent;
-    hwm_actor* actor;  // NULL: no agent, or a random one
+    hwm_actor* actor;        // NULL: no agent, or a random one
+    hwm_observer* observer;  // of a modulator that reads the world model's latent; NULL: another
+    hwm_real *m, *z;         // its weights (F); latents (E,F)
+    hwm_real* taken;         // (E,A) previous actions
     hwm_rollout_agent hook;
     int E, K, V;
     float *x, *u, *view, *draws, *noise;  // (E, ...)
@@ -36,6 +40,12 @@ static bool changes_weights(const hwm_experiment* e) {
            (e->agent.kind == HWM_AGENT_HWM && e->imagination.mode == HWM_IMAGINATION_LATENT);
 }
 
+// Can workers follow a latent of the world model that imagines the controller?
+static bool follows_model(const hwm_experiment* e) {
+    return e->rule.modulator == HWM_MODULATOR_LATENT && e->agent.kind == HWM_AGENT_HWM &&
+           e->imagination.mode == HWM_IMAGINATION_EXPLICIT && e->model.kind == HWM_MODEL_RSSM;
+}
+
 hwm_status hwm_experiment_controller_for(const hwm_experiment* e, const hwm_env_spec* spec,
                                          const float* obs_scale, hwm_controller** controller,
                                          hwm_error* err) {
@@ -47,8 +57,24 @@ hwm_status hwm_experiment_controller_for(const hwm_experiment* e, const hwm_env_
         snprintf(config.plastic.v[0], sizeof config.plastic.v[0], "none");
         config.static_learned = false;
     }
-    return hwm_controller_create(controller, &config, &e->rule, spec->obs_dim, obs_scale,
+    hwm_rule_config rule = e->rule;
+    rule.latent = 0;
+    if (follows_model(e)) {
+        const hwm_observer_config o =
+            hwm_observer_of_model(&e->model, spec->obs_dim, spec->action_dim);
+        rule.latent = hwm_observer_features(&o);
+    }
+    return hwm_controller_create(controller, &config, &rule, spec->obs_dim, obs_scale,
                                  spec->action_dim, spec->discrete, err);
+}
+
+void hwm_experiment_declare(const hwm_experiment* e, const hwm_controller* controller, int obs,
+                            int action, hwm_param_list* list) {
+    *list = *hwm_controller_params(controller);
+    if (hwm_controller_latent(controller) > 0) {
+        const hwm_observer_config o = hwm_observer_of_model(&e->model, obs, action);
+        hwm_observer_declare(&o, list);
+    }
 }
 
 hwm_status hwm_experiment_rule_acts(const hwm_experiment* e, hwm_error* err) {
@@ -115,7 +141,7 @@ static hwm_status describe(hwm_acting* a, hwm_error* err) {
     if (s != HWM_OK) {
         return s;
     }
-    *a->list = *hwm_controller_params(a->controller);
+    hwm_experiment_declare(e, a->controller, a->spec->obs_dim, a->spec->action_dim, a->list);
     const int O = a->spec->obs_dim, A = a->spec->action_dim;
     if (is_dreamer(e)) {
         if (a->spec->discrete && A > 1) {
@@ -153,6 +179,37 @@ static void begin(void* self, const hwm_rollout* r, int i) {
     if (a->actor) {
         hwm_actor_begin(a->actor, i);
     }
+    if (a->observer) {
+        hwm_observer_begin(a->observer, i);
+    }
+}
+
+// Follow the world model's latent, and let it give M.
+static void modulate(void* self, hwm_rollout* r) {
+    hwm_acting* a = self;
+    const int O = r->spec->obs_dim, A = r->spec->action_dim,
+              S = hwm_observer_variables(a->observer), F = hwm_controller_latent(r->controller);
+    for (int i = 0; i < r->E; i++) {
+        for (int j = 0; j < O; j++) {
+            a->x[i * O + j] = r->obs[i * O + j] / r->spec->obs_scale[j];
+        }
+        for (int k = 0; k < A; k++) {
+            a->taken[i * A + k] = (hwm_real)r->old_action[i * A + k];
+        }
+        hwm_rng rng;
+        hwm_rng_init(&rng, r->seed, HWM_PURPOSE_LATENT, r->first_env + (uint32_t)i, r->episode[i],
+                     r->step[i]);
+        hwm_rng_fill_uniform(&rng, a->draws + (size_t)i * (size_t)S, (size_t)S, 0, 1);
+    }
+    hwm_observer_renew(a->observer);
+    const hwm_rssm_state s = hwm_observer_step(a->observer, a->x, a->taken, a->draws);
+    const int D = s.deter->cols;
+    for (int i = 0; i < r->E; i++) {
+        hwm_real* z = a->z + (size_t)i * (size_t)F;
+        memcpy(z, s.deter->x + (size_t)i * (size_t)D, (size_t)D * sizeof *z);
+        memcpy(z + D, s.stoch->x + (size_t)i * (size_t)(F - D), (size_t)(F - D) * sizeof *z);
+    }
+    hwm_controller_modulate(r->controller, a->m, r->E, a->z, F, r->act);
 }
 
 static void think(void* self, hwm_rollout* r) {
@@ -245,6 +302,23 @@ static hwm_status allocate(hwm_acting* a, hwm_error* err) {
     return a->latent ? hwm_actor_create(&a->actor, &a->dreamer, a->E, err) : HWM_OK;
 }
 
+static hwm_status allocate_observer(hwm_acting* a, hwm_error* err) {
+    const int O = a->spec->obs_dim, A = a->spec->action_dim;
+    const hwm_observer_config config = hwm_observer_of_model(&a->experiment->model, O, A);
+    const size_t E = (size_t)a->E, F = (size_t)hwm_observer_features(&config);
+    a->x = calloc(E * (size_t)O, sizeof *a->x);
+    a->draws = calloc(E * (size_t)config.sizes.variables, sizeof *a->draws);
+    a->taken = calloc(E * (size_t)A, sizeof *a->taken);
+    a->m = calloc(F, sizeof *a->m);
+    a->z = calloc(E * F, sizeof *a->z);
+    if (!a->x || !a->draws || !a->taken || !a->m || !a->z) {
+        return hwm_fail(err, HWM_ENOMEM, "no memory to follow a world model in %d environments",
+                        a->E);
+    }
+    a->hook = (hwm_rollout_agent){.self = a, .begin = begin, .think = modulate};
+    return hwm_observer_create(&a->observer, &config, a->E, err);
+}
+
 hwm_status hwm_acting_create(hwm_acting** out, const hwm_experiment* experiment, int E,
                              hwm_error* err) {
     *out = NULL;
@@ -261,6 +335,9 @@ hwm_status hwm_acting_create(hwm_acting** out, const hwm_experiment* experiment,
     if (s == HWM_OK && a->K > 0 && E > 0) {
         s = allocate(a, err);
     }
+    if (s == HWM_OK && E > 0 && hwm_controller_latent(a->controller) > 0) {
+        s = allocate_observer(a, err);
+    }
     if (s != HWM_OK) {
         hwm_acting_destroy(&a);
         return s;
@@ -275,6 +352,10 @@ void hwm_acting_destroy(hwm_acting** acting) {
         return;
     }
     hwm_actor_destroy(&a->actor);
+    hwm_observer_destroy(&a->observer);
+    free(a->m);
+    free(a->z);
+    free(a->taken);
     hwm_delta_destroy(&a->delta);
     hwm_controller_destroy(&a->controller);
     free(a->spec);
@@ -321,11 +402,19 @@ void hwm_acting_load(hwm_acting* a, const float* phi) {
     if (a->actor) {
         hwm_actor_load(a->actor, a->list, phi);
     }
+    if (a->observer) {
+        hwm_observer_load(a->observer, a->list, phi);
+        const hwm_param_entry* m =
+            &a->list->entry[hwm_param_list_find(a->list, "modulator.latent")];
+        for (size_t k = 0; k < hwm_tensor_count(&m->spec); k++) {
+            a->m[k] = (hwm_real)phi[m->offset + k];
+        }
+    }
 }
 
 void hwm_acting_attach(hwm_acting* a, hwm_rollout* rollout) {
-    rollout->agent = a->K > 0 ? &a->hook : NULL;
-    HWM_ASSERT(a->K == 0 || rollout->E == a->E);
+    rollout->agent = a->K > 0 || a->observer ? &a->hook : NULL;
+    HWM_ASSERT(!rollout->agent || rollout->E == a->E);
 }
 
 void hwm_acting_control(hwm_acting* a, bool zero, bool shuffle, uint64_t seed) {

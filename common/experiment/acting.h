@@ -27,6 +27,11 @@ hwm_status hwm_experiment_controller_for(const hwm_experiment* experiment, const
 // it: what follows from the rule alone cannot be told of such a run.
 hwm_status hwm_experiment_rule_acts(const hwm_experiment* experiment, hwm_error* err);
 
+// What acts with such a controller by its rule: the controller's parameters and, where its
+// modulator reads the world model's latent, what workers need of that model (model/observer.h).
+void hwm_experiment_declare(const hwm_experiment* experiment, const hwm_controller* controller,
+                            int obs, int action, hwm_param_list* list);
+
 typedef struct hwm_acting hwm_acting;
 // experiment: borrowed. E: environments it will act in; 0: only its lists and sizes. Caller owns,
 // free with hwm_acting_destroy. HWM_EINVAL: the experiment's parts do not fit together.
@@ -41,7 +46,7 @@ void hwm_acting_signature(const hwm_acting* acting, int variant_dim, hwm_signatu
 bool hwm_acting_latent(const hwm_acting* acting);
 const hwm_dreamer_config* hwm_acting_dreamer(const hwm_acting* acting);  // of that agent
 
-// Parameters in the order of the list; only the agent's are kept.
+// Parameters in the order of the list; only those beside the controller's are kept.
 void hwm_acting_load(hwm_acting* acting, const float* phi);
 // Let it act in this rollout, of E environments; nothing to do for a controller with its rule.
 void hwm_acting_attach(hwm_acting* acting, hwm_rollout* rollout);

@@ -88,3 +88,21 @@ void nn_params_from_float(nn_params* p, const float* in) {
     for (size_t i = 0; i < p->list.count; i++)
         p->value[i] = (hwm_real)in[i];
 }
+
+void nn_params_load(nn_params* p, const hwm_param_list* list, const float* values) {
+    for (int i = 0; i < p->list.n; i++) {
+        const hwm_param_entry* e = entry(p, i);
+        const int at = hwm_param_list_find(list, e->spec.name);
+        for (size_t j = 0; at >= 0 && j < hwm_tensor_count(&e->spec); j++)
+            p->value[e->offset + j] = (hwm_real)values[list->entry[at].offset + j];
+    }
+}
+
+void nn_params_export(const nn_params* p, const hwm_param_list* list, float* values) {
+    for (int i = 0; i < p->list.n; i++) {
+        const hwm_param_entry* e = entry(p, i);
+        const int at = hwm_param_list_find(list, e->spec.name);
+        for (size_t j = 0; at >= 0 && j < hwm_tensor_count(&e->spec); j++)
+            values[list->entry[at].offset + j] = (float)p->value[e->offset + j];
+    }
+}

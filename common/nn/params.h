@@ -27,5 +27,8 @@ void nn_params_fill(nn_params* params, int i, double value);
 void nn_params_ema(nn_params* target, const nn_params* source, double rate);
 void nn_params_to_float(const nn_params* params, float* out);   // (count)
 void nn_params_from_float(nn_params* params, const float* in);  // (count)
+// Between a set and a block in the order of another list: the entries that both name.
+void nn_params_load(nn_params* params, const hwm_param_list* list, const float* values);
+void nn_params_export(const nn_params* params, const hwm_param_list* list, float* values);
 
 #endif

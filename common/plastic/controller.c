@@ -185,6 +185,15 @@ static void place_common(hwm_controller* c) {
     }
 }
 
+// One scalar for all layers: M reads the latent with the same weights everywhere.
+static void place_latent(hwm_controller* c) {
+    if (c->modulator == HWM_MODULATOR_LATENT) {
+        c->latent_p = hwm_param_list_add(&c->params,
+                                         hwm_spec("modulator.latent", HWM_F32, 1, c->rule.latent));
+        c->latent_c = take_coef(c, (size_t)c->rule.latent);
+    }
+}
+
 static void place_modulator(hwm_controller* c, hwm_layer* y) {
     if (c->modulator != HWM_MODULATOR_LINEAR && c->modulator != HWM_MODULATOR_PREDICTION) {
         return;
@@ -312,6 +321,11 @@ static hwm_status check_rule(hwm_controller* c, hwm_error* err) {
     if (c->modulator == HWM_MODULATOR_UNIT && c->config.hidden.n == 0) {
         return hwm_fail(err, HWM_EINVAL, "rule.modulator is unit, but controller.hidden is empty");
     }
+    if (c->modulator == HWM_MODULATOR_LATENT && rule->latent < 1) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "rule.modulator is latent, but there is no latent that workers can follow: "
+                        "it needs agent.kind hwm, imagination.mode explicit and model.kind rssm");
+    }
     if (c->row->mixed && c->config.weights_mean) {
         return hwm_fail(err, HWM_EINVAL,
                         "controller.weights_mean: rule.kind %s starts every episode at Hebb = 0",
@@ -349,9 +363,10 @@ hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_conf
                        (rule->output_post == HWM_OUTPUT_DEFAULT && c->row->output_action);
     c->modulator = rule->modulator == HWM_MODULATOR_DEFAULT ? c->row->modulator : rule->modulator;
     c->naive = c->row->naive ? c->row->naive : rule->naive;
-    c->reward_f = c->phase_f = c->mean_f = c->old_x_f = c->naive_f = HWM_NONE;
+    c->reward_f = c->signal_f = c->phase_f = c->mean_f = c->old_x_f = c->naive_f = HWM_NONE;
+    c->latent_c = HWM_NONE;
     c->rec_mean_f = c->rec_old_x_f = HWM_NONE;
-    c->delta_p = c->unit_eta_p = c->shared_eta_p = -1;
+    c->delta_p = c->latent_p = c->unit_eta_p = c->shared_eta_p = -1;
     for (int t = 0; t < HWM_TERMS; t++) {
         c->unit_p[t] = c->shared_p[t] = -1;
     }
@@ -381,6 +396,9 @@ hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_conf
         c->row->network) {
         c->reward_f = (size_t)take(&c->activations, 1);
     }
+    if (c->modulator == HWM_MODULATOR_LATENT) {
+        c->signal_f = (size_t)take(&c->activations, 1);
+    }
     size_layers(c);
     s = mark_plastic(c, err);
     if (s) {
@@ -390,6 +408,7 @@ hwm_status hwm_controller_create(hwm_controller** out, const hwm_controller_conf
         place_layer(c, &c->layer[l]);
     }
     place_common(c);
+    place_latent(c);
     place_whole(c);
     if (c->n_parts > HWM_KEYS_MAX) {
         s = hwm_fail(err, HWM_EINVAL,

@@ -122,6 +122,19 @@ int hwm_controller_choose(const float* a, int A, float u);
 // Forward: act holds x_0 on entry and x_0 .. x_L on return.
 void hwm_controller_act(const hwm_controller* c, const hwm_real* coef, int batch,
                         const hwm_real* state, hwm_real* act);
+// Modulator latent: numbers in the latent z that M reads; 0: this controller's modulator is
+// another.
+int hwm_controller_latent(const hwm_controller* c);
+// The weights m (latent) of M = tanh(m . z) inside coef; inside phi, entry "modulator.latent".
+const hwm_real* hwm_controller_latent_weights(const hwm_controller* c, const hwm_real* coef);
+// M of every sample into act, between act and learn. z: rows `stride` apart, which begin with the
+// latent.
+void hwm_controller_modulate(const hwm_controller* c, const hwm_real* m, int batch,
+                             const hwm_real* z, int stride, hwm_real* act);
+// Its backward, behind that of learn: g_coef, and g_z (rows as z; may be NULL) +=.
+void hwm_controller_modulate_backward(const hwm_controller* c, const hwm_real* coef, int batch,
+                                      const hwm_real* z, int stride, const hwm_real* act,
+                                      const hwm_real* g_act, hwm_real* g_z, hwm_real* g_coef);
 // One plastic step in place. u (outputs): action really taken. scale (scales), may be NULL. active:
 // lanes [blocks][1][16], 0 leaves a sample untouched; NULL: all.
 void hwm_controller_learn(const hwm_controller* c, const hwm_real* coef, int batch,

@@ -55,13 +55,17 @@ static const hwm_config_field rule_fields[] = {
           "learn a factor on eta beside the coefficients"),
     FIELD(HWM_CONFIG_REAL, phi_std, "0.1", 0, 10, NULL,
           "standard deviation of the coefficients at the start"),
-    FIELD(HWM_CONFIG_ENUM, modulator, "default", 0, 0, "default|none|linear|unit|reward|prediction",
+    FIELD(HWM_CONFIG_ENUM, modulator, "default", 0, 0,
+          "default|none|linear|unit|reward|prediction|latent",
           "factor M on the update: none; linear: tanh of weighted inputs and hidden units; unit: "
           "the first hidden "
           "unit; reward: above its running mean; prediction: error of a learned reward prediction; "
+          "latent: tanh of the world model's weighted latent, which workers follow as well "
+          "(model.kind rssm); "
           "default: linear for mod3 and trace, reward for miconi, none for the others"),
     FIELD(HWM_CONFIG_REAL, modulator_std, "0.3", 0, 10, NULL,
-          "standard deviation of the modulator's weights at the start"),
+          "standard deviation of the modulator's weights at the start; latent: over the root of "
+          "their number"),
     FIELD(HWM_CONFIG_REAL, reward_rate, "0.1", 0, 1, NULL,
           "how fast the running mean of the reward follows, per decision"),
     FIELD(HWM_CONFIG_REAL, trace_decay, "0.9", 0, 1, NULL,

@@ -73,6 +73,7 @@ typedef enum hwm_modulator {
     HWM_MODULATOR_UNIT,        // M = h_0, the first unit of the last hidden layer
     HWM_MODULATOR_REWARD,      // M = r - r_mean, r_mean a running mean
     HWM_MODULATOR_PREDICTION,  // M = tanh(r - m_x . x_0'), x_0' of the previous step
+    HWM_MODULATOR_LATENT,      // M = tanh(m . z), z the latent of the world model
 } hwm_modulator;
 typedef enum hwm_naive { HWM_NAIVE_NONE, HWM_NAIVE_HEBB, HWM_NAIVE_OJA, HWM_NAIVE_BCM } hwm_naive;
 
@@ -97,6 +98,7 @@ typedef struct hwm_rule_config {
     int64_t average;       // factors are means over the last so many decisions before an update
     int output_post;       // hwm_output_post
     int naive;             // hwm_naive: a second, random rule that a whole episode may follow
+    int latent;  // numbers in the latent that modulator latent reads; no key: the experiment knows
 } hwm_rule_config;
 
 extern const hwm_config_table hwm_controller_table;

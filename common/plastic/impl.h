@@ -81,6 +81,7 @@ struct hwm_controller {
     int n_parts;
     hwm_tensor_spec part[HWM_KEYS_MAX];  // tensors that tile the state, in order
     size_t reward_f;                     // in act: the reward, for modulators and the network rule
+    size_t signal_f;                     // in act: M where the latent gives it
     // in state, for all layers
     size_t phase_f;     // decisions since the last update (1)
     size_t mean_f;      // running mean of the reward (1)
@@ -90,7 +91,9 @@ struct hwm_controller {
     size_t naive_f;  // hwm_naive in force (1), then constants of the episode (HWM_NAIVE_CONSTANTS)
     size_t coef_count;
     hwm_param_list params;
-    int delta_p;                            // input.delta_scale
+    int delta_p;   // input.delta_scale
+    int latent_p;  // modulator.latent
+    size_t latent_c;
     int unit_p[HWM_TERMS], unit_eta_p;      // A..E, eta per unit: granularity neuron
     int shared_p[HWM_TERMS], shared_eta_p;  // A..E, eta per rule: granularity shared
 };

@@ -1,10 +1,10 @@
 // data path  [2] controller
 //
 // x_0 from the observation and what goes with it, and its backward. At the first step of an episode
-// the change, the previous action and the previous reward are 0.
+// the change, the previous action and the previous reward are 0. Likewise M from the latent.
 #include <string.h>
 
-#include "plastic/impl.h"
+#include "plastic/hebb.h"
 
 // y (n) = x (n) * scale, where keep; everything one feature of lanes.
 static void put(hwm_real* y, const hwm_real* x, hwm_real scale, const hwm_real* first) {
@@ -59,6 +59,10 @@ void hwm_controller_input(const hwm_controller* c, int batch, const hwm_real* ob
         }
         if (c->reward_f != HWM_NONE) {
             put(x, previous_reward + (size_t)b * HWM_LANES, 1, start);
+            x += HWM_LANES;
+        }
+        for (int l = 0; c->signal_f != HWM_NONE && l < HWM_LANES; l++) {
+            x[l] = 0;  // until hwm_controller_modulate
         }
     }
 }
@@ -111,6 +115,48 @@ void hwm_controller_input_backward(const hwm_controller* c, int batch, const hwm
         }
         if (c->reward_f != HWM_NONE) {  // what modulators and the network rule read
             add(gr, g, 1, start);
+        }
+    }
+}
+
+int hwm_controller_latent(const hwm_controller* c) {
+    return c->modulator == HWM_MODULATOR_LATENT ? c->rule.latent : 0;
+}
+
+const hwm_real* hwm_controller_latent_weights(const hwm_controller* c, const hwm_real* coef) {
+    return coef + c->latent_c;
+}
+
+void hwm_controller_modulate(const hwm_controller* c, const hwm_real* m, int batch,
+                             const hwm_real* z, int stride, hwm_real* act) {
+    for (int b = 0; b < hwm_blocks(batch); b++) {
+        hwm_real* signal = hwm_feature(hwm_block(act, b, c->activations), c->signal_f);
+        for (int l = 0; l < HWM_LANES; l++) {
+            const int i = b * HWM_LANES + l;
+            signal[l] = 0;
+            for (int k = 0; i < batch && k < c->rule.latent; k++) {
+                signal[l] += m[k] * z[(size_t)i * (size_t)stride + (size_t)k];
+            }
+        }
+        hebb_tanh(signal, 1);
+    }
+}
+
+void hwm_controller_modulate_backward(const hwm_controller* c, const hwm_real* coef, int batch,
+                                      const hwm_real* z, int stride, const hwm_real* act,
+                                      const hwm_real* g_act, hwm_real* g_z, hwm_real* g_coef) {
+    for (int i = 0; i < batch; i++) {
+        const int b = i / HWM_LANES, l = i % HWM_LANES;
+        const hwm_real M = hwm_cfeature(hwm_cblock(act, b, c->activations), c->signal_f)[l];
+        // M = tanh(m . z)
+        const hwm_real g =
+            hwm_cfeature(hwm_cblock(g_act, b, c->activations), c->signal_f)[l] * (1 - M * M);
+        const size_t at = (size_t)i * (size_t)stride;
+        for (size_t k = 0; k < (size_t)c->rule.latent; k++) {
+            g_coef[c->latent_c + k] += g * z[at + k];
+            if (g_z) {
+                g_z[at + k] += g * coef[c->latent_c + k];
+            }
         }
     }
 }

@@ -76,6 +76,11 @@ static void modulator_backward(const hwm_controller* c, const hwm_layer* y, step
             hwm_feature(p->gs, c->mean_f)[l] -= g_mod[l];
         }
         break;
+    case HWM_MODULATOR_LATENT:
+        for (int l = 0; l < HWM_LANES; l++) {
+            hwm_feature(p->g, c->signal_f)[l] += g_mod[l];
+        }
+        break;
     case HWM_MODULATOR_DEFAULT:
     case HWM_MODULATOR_NONE:
         break;

@@ -42,6 +42,9 @@ const hwm_real* hwm_moment_modulate(const hwm_controller* c, const hwm_layer* y,
     case HWM_MODULATOR_PREDICTION:
         hebb_prediction(mod, reward, coef + y->mod_x_c, old_x, c->inputs);
         return mod;
+    case HWM_MODULATOR_LATENT:
+        memcpy(mod, hwm_cfeature(x, c->signal_f), HWM_LANES * sizeof *mod);
+        return mod;
     case HWM_MODULATOR_DEFAULT:
     case HWM_MODULATOR_NONE:
         break;

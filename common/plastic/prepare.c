@@ -10,7 +10,8 @@ static const hwm_real* entry(const hwm_controller* c, const hwm_real* phi, int p
 
 // Number of a unit among x_0, x_1 .. x_L, from its feature in act.
 static size_t unit_of(const hwm_controller* c, size_t f) {
-    return f < (size_t)c->inputs || c->reward_f == HWM_NONE ? f : f - 1;
+    const size_t between = (size_t)((c->reward_f != HWM_NONE) + (c->signal_f != HWM_NONE));
+    return f < (size_t)c->inputs ? f : f - between;
 }
 
 // Where the numbers behind coefficient t (HWM_TERMS: the factor of eta) of synapse (i, j) stand in
@@ -138,6 +139,7 @@ static void prepare_planes_backward(const hwm_controller* c, const hwm_layer* y,
 // coef: a = eta A, b = eta B, c = eta C, d = eta D + E; of miconi W, A, eta; the network's outputs
 // times eta; the rest as it is.
 void hwm_controller_prepare(const hwm_controller* c, const hwm_real* phi, hwm_real* coef) {
+    copy_vector(c, phi, c->latent_p, coef, c->latent_c);
     for (int l = 0; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
         copy_vector(c, phi, y->w_p, coef, y->w_c);
@@ -161,6 +163,7 @@ void hwm_controller_prepare_backward(const hwm_controller* c, const hwm_real* ph
                                      const hwm_real* coef, const hwm_real* g_coef,
                                      hwm_real* g_phi) {
     (void)coef;
+    give_vector(c, g_phi, c->latent_p, g_coef, c->latent_c, 1);
     for (int l = 0; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
         if (y->plastic || c->config.static_learned) {
@@ -281,6 +284,8 @@ void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
         fill(c, phi, y->mod_h_p, rng, 0, c->rule.modulator_std);
     }
     fill(c, phi, c->delta_p, rng, 1, 0);
+    fill(c, phi, c->latent_p, rng, 0,
+         c->latent_p >= 0 ? c->rule.modulator_std / sqrt((double)c->rule.latent) : 0);
 }
 
 static hwm_real* lane_of(const hwm_controller* c, hwm_real* state, int sample) {

@@ -23,6 +23,8 @@ static hwm_status check(const writer* w, hwm_error* err) {
         const char* what;
     } refused[] = {
         {c->row->network || c->row->mixed, "rule.kind is network or miconi"},
+        {c->modulator == HWM_MODULATOR_LATENT,
+         "rule.modulator is latent, which the world model follows"},
         {c->n_connections > c->n_layers, "controller.cell is recurrent"},
         {c->row->naive != HWM_NAIVE_NONE, "rule.kind is naive, with nothing learned in it"},
         {c->config.weights == HWM_WEIGHTS_NORMAL || c->config.weights == HWM_WEIGHTS_SPARSE,

@@ -104,6 +104,7 @@ static void modulator(writer* w, int l) {
         w->cost->additions += c->inputs + 1;
         w->cost->tanhs++;
         break;
+    case HWM_MODULATOR_LATENT:  // refused
     case HWM_MODULATOR_DEFAULT:
     case HWM_MODULATOR_NONE:
         fprintf(w->out, "    float m%d = 1.0f;\n", n);

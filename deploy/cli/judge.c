@@ -171,6 +171,7 @@ static hwm_status find_controls(const hwm_checkpoint* c, judgement* j, float** i
     if (s == HWM_OK) {
         if (*initial) {
             hwm_rng rng;
+            memcpy(*initial, c->phi, c->list.count * sizeof **initial);  // a model stays trained
             hwm_rng_init(&rng, (uint64_t)c->experiment->run.seed, HWM_PURPOSE_PARAMETERS, 0, 0, 0);
             hwm_controller_init(controller, &rng, *initial);
         }
@@ -267,7 +268,7 @@ static hwm_status move_to(hwm_checkpoint* c, const char* file, hwm_error* err) {
     if (s != HWM_OK) {
         return s;
     }
-    hwm_controller* controller = NULL;
+    hwm_acting* acting = NULL;
     c->experiment->env = other->env;
     const size_t room = sizeof c->experiment->run.name;
     char from[sizeof c->experiment->run.name];
@@ -278,14 +279,14 @@ static hwm_status move_to(hwm_checkpoint* c, const char* file, hwm_error* err) {
                      other->run.name);
     }
     if (s == HWM_OK) {
-        s = hwm_experiment_controller(c->experiment, &controller, err);
+        s = hwm_acting_create(&acting, c->experiment, 0, err);
     }
-    if (s == HWM_OK && hwm_controller_params(controller)->count != c->list.count) {
+    if (s == HWM_OK && hwm_acting_params(acting)->count != c->list.count) {
         s = hwm_fail(err, HWM_EINVAL,
                      "%s has %zu parameters, a controller for the environment of %s would have %zu",
-                     c->path, c->list.count, file, hwm_controller_params(controller)->count);
+                     c->path, c->list.count, file, hwm_acting_params(acting)->count);
     }
-    hwm_controller_destroy(&controller);
+    hwm_acting_destroy(&acting);
     hwm_experiment_destroy(&other);
     return s;
 }

@@ -46,6 +46,7 @@ typedef struct job {
     hwm_env_spec spec;
     tuples t;
     // the parameters used last, and all versions met
+    hwm_param_list* list;  // of a version: the rule's first
     uint64_t version;
     float* phi;
     hwm_real *real, *coef;
@@ -117,9 +118,12 @@ static hwm_status open_table(job* j, hwm_error* err) {
     s = s ? s : hwm_experiment_controller(j->experiment, &j->controller, err);
     s = s ? s : hwm_env_describe(&j->experiment->env, &j->spec, err);
     s = s ? s : hwm_materialiser_create(&j->materialiser, j->controller, err);
-    if (s) {
-        return s;
+    j->list = malloc(sizeof *j->list);
+    if (s || !j->list) {
+        return s ? s : hwm_fail(err, HWM_ENOMEM, "out of memory");
     }
+    hwm_experiment_declare(j->experiment, j->controller, j->spec.obs_dim, j->spec.action_dim,
+                           j->list);
     hwm_controller_signature(j->controller, j->spec.variant_dim, &j->signature);
     hwm_signature_compress(&j->signature, (hwm_compress)j->experiment->replay.compress);
     return hwm_signature_compare(hello->signature, &j->signature, err);
@@ -156,7 +160,7 @@ static hwm_status allocate(job* j, hwm_error* err) {
         {(void**)&t->version, n * 8},
         {(void**)&j->versions, n * 8},
         {(void**)&j->planes, n * j->plane_floats * F},
-        {(void**)&j->phi, hwm_controller_params(j->controller)->count * F},
+        {(void**)&j->phi, j->list->count * F},
         {(void**)&j->real, hwm_controller_params(j->controller)->count * sizeof(hwm_real)},
         {(void**)&j->coef, (size_t)hwm_controller_coef_count(j->controller) * sizeof(hwm_real)},
     };
@@ -177,13 +181,12 @@ static hwm_status use_version(job* j, uint64_t version, hwm_error* err) {
     if (j->version == version) {
         return HWM_OK;
     }
-    const hwm_param_list* list = hwm_controller_params(j->controller);
     uint64_t got;
-    hwm_status s = hwm_client_fetch(j->client, "controller", version, list, j->phi, &got, err);
+    hwm_status s = hwm_client_fetch(j->client, "controller", version, j->list, j->phi, &got, err);
     if (s) {
         return s;
     }
-    for (size_t k = 0; k < list->count; k++) {
+    for (size_t k = 0; k < hwm_controller_params(j->controller)->count; k++) {
         j->real[k] = (hwm_real)j->phi[k];
     }
     hwm_controller_prepare(j->controller, j->real, j->coef);
@@ -440,6 +443,7 @@ static void release(job* j) {
     }
     hwm_materialiser_destroy(&j->materialiser);
     hwm_controller_destroy(&j->controller);
+    free(j->list);
     hwm_experiment_destroy(&j->experiment);
     if (j->client) {
         hwm_client_destroy(&j->client, 0, NULL);

@@ -139,10 +139,13 @@ static void check(const char* text, const char* const* set, int n_set) {
     for (size_t i = 0; i < phi->list.count; i++)
         scale = fmax(scale, fabs(w.g_phi[i]));
     assert_true(scale > 1e-4);
+    const int rule = hwm_controller_params(w.agent->controller)->n;
     for (int e = 0; e < phi->list.n; e++) {
         const hwm_param_entry* entry = &phi->list.entry[e];
         const char* name = entry->spec.name;
-        if (strcmp(name, "input.delta_scale") == 0)
+        for (size_t k = 0; e >= rule && k < hwm_tensor_count(&entry->spec); k++)
+            assert_true(w.g_phi[entry->offset + k] == 0);  // the model's, which workers need
+        if (e >= rule || strcmp(name, "input.delta_scale") == 0)
             continue;  // a constant of the experiment
         double tensor = 0;
         for (size_t k = 0; k < hwm_tensor_count(&entry->spec); k++) {
@@ -240,6 +243,18 @@ static void test_mod3_rssm(void** state) {
     check(COMMON "model:\n  kind: rssm\n  sequences: 2\n  sequence_steps: 4\n", set, 3);
 }
 
+// M reads the latent: its gradient reaches the weights of M and, through the model, what was done
+// before.
+static void test_latent_modulator(void** state) {
+    (void)state;
+    static const char* const set[] = {"controller.inputs=[o, d]", "rule.kind=mod3",
+                                      "rule.modulator=latent", "rule.modulator_std=2"};
+    check(COMMON "model:\n  kind: rssm\n  sequences: 2\n  sequence_steps: 4\n", set, 4);
+    static const char* const trace[] = {"rule.kind=trace", "rule.modulator=latent",
+                                        "rule.bound=none", "imagination.gradient=reinforce"};
+    check(COMMON "model:\n  kind: rssm\n  sequences: 2\n  sequence_steps: 4\n", trace, 4);
+}
+
 static void test_standardised(void** state) {
     (void)state;
     static const char* const set[] = {"model.standardise=true", "controller.inputs=[o, d]",
@@ -315,6 +330,7 @@ int main(void) {
         cmocka_unit_test(test_mod3_gru),
         cmocka_unit_test(test_abcd_rssm),
         cmocka_unit_test(test_mod3_rssm),
+        cmocka_unit_test(test_latent_modulator),
         cmocka_unit_test(test_abcd_ensemble),
         cmocka_unit_test(test_abcd_learned_mean),
         cmocka_unit_test(test_abcd_deltas),

@@ -202,7 +202,7 @@ void ref_act(ref_controller* r, const double* x0, double reward) {
     }
 }
 
-static double modulator(const ref_controller* r, int l, double mean_before) {
+double ref_modulator(const ref_controller* r, int l, double mean_before) {
     const double *a = r->layer[l].m_x, *b = r->layer[l].m_h;
     const double* hidden = r->x[r->n_layers - 1];
     double z = 0;
@@ -224,6 +224,12 @@ static double modulator(const ref_controller* r, int l, double mean_before) {
             z += a[j] * r->old_x[j];
         }
         return tanh(r->reward - z);
+    case HWM_MODULATOR_LATENT:
+        a = entry(r, "modulator.latent");
+        for (int j = 0; j < r->rule->latent; j++) {
+            z += a[j] * r->z[j];
+        }
+        return tanh(z);
     default:
         return 1;
     }
@@ -350,7 +356,7 @@ void ref_learn(ref_controller* r, const double* u, const double* frozen_m) {
             }
         }
         if (update && !naive) {
-            learned_layer(r, l, pre, post, modulator(r, l, mean_before));
+            learned_layer(r, l, pre, post, ref_modulator(r, l, mean_before));
             memset(y->mean_pre, 0, sizeof y->mean_pre);
             memset(y->mean_post, 0, sizeof y->mean_post);
         }

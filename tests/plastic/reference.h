@@ -32,6 +32,7 @@ typedef struct ref_controller {
     ref_layer layer[REF_LAYERS_MAX];
     double phase, reward_mean, old_x[REF_UNITS_MAX], naive[8];
     double reward;                                // that came with the current observation
+    const double* z;                              // latent that goes with it; modulator latent
     double x[REF_LAYERS_MAX + 1][REF_UNITS_MAX];  // activations of the current step
     double m[REF_LAYERS_MAX];                     // scale of the bound in the last step
 } ref_controller;
@@ -44,6 +45,8 @@ void ref_init(ref_controller* r, const hwm_controller_config* config, const hwm_
 // State in the order of hwm_controller_keys; everything else that a step leaves behind is cleared.
 void ref_set_state(ref_controller* r, const double* state);
 int ref_get_state(const ref_controller* r, double* state);
+// The factor M of layer l's update; mean_before: of the reward, before the step.
+double ref_modulator(const ref_controller* r, int l, double mean_before);
 void ref_act(ref_controller* r, const double* x0, double reward);
 // One plastic step; frozen_m (plastic layers) replaces the computed scale of max_norm: a scale
 // without gradient. NULL: computed.

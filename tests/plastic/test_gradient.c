@@ -14,7 +14,7 @@
 
 #include "reference.h"
 
-enum { B = 17, T = 4, O = 3, OUT = 2 };
+enum { B = 17, T = 4, O = 3, OUT = 2, LATENT = 6, STRIDE = LATENT + 2 };
 
 typedef struct fixture {
     hwm_controller_config config;
@@ -24,6 +24,7 @@ typedef struct fixture {
     size_t n_phi, n_state, n_act, n_record;
     double *phi, *start;       // start (B, state)
     double *obs, *u, *reward;  // (T,B,O), (T,B,OUT), (T,B)
+    double* z;                 // (T,B,STRIDE) modulator latent
     double *r_act, *r_state;   // loss weights (T,B,act), (B,state)
     double* delta;             // (O)
     double* m;                 // (T,B,layers) scales as computed
@@ -136,6 +137,7 @@ static void setup(fixture* f, const variant* v) {
     f->rule.eta = 0.3;
     f->rule.units = 3;
     f->rule.modulator = v->modulator;
+    f->rule.latent = LATENT;
     f->rule.oja = v->oja;
     f->rule.update_every = v->every ? v->every : 1;
     f->rule.average = v->average ? v->average : 1;
@@ -154,6 +156,7 @@ static void setup(fixture* f, const variant* v) {
     f->obs = reals(T * B * O);
     f->u = reals(T * B * OUT);
     f->reward = reals(T * B);
+    f->z = reals(T * B * STRIDE);
     f->r_act = reals(T * B * f->n_act);
     f->r_state = reals(B * f->n_state);
     f->delta = reals(O);
@@ -174,6 +177,7 @@ static void setup(fixture* f, const variant* v) {
     random_fill(f->obs, T * B * O, &rng, 1);
     random_fill(f->u, T * B * OUT, &rng, 0.7);
     random_fill(f->reward, T * B, &rng, 1);
+    random_fill(f->z, T * B * STRIDE, &rng, 1);
     random_fill(f->r_act, T * B * f->n_act, &rng, 1);
     random_fill(f->r_state, B * f->n_state, &rng, 1);
     for (int k = 0; k < O; k++) {
@@ -215,6 +219,7 @@ static double reference_loss(fixture* f, bool record, double* final_state, doubl
                 x0[n++] = t ? f->reward[t * B + b] : 0;
                 x0[n++] = 1;
             }
+            r.z = f->z + (size_t)(t * B + b) * STRIDE;
             ref_act(&r, x0, t ? f->reward[t * B + b] : 0);
             double* m = f->m + (size_t)(t * B + b) * REF_LAYERS_MAX;
             ref_learn(&r, f->u + (size_t)(t * B + b) * OUT, record ? NULL : m);
@@ -230,13 +235,16 @@ static double reference_loss(fixture* f, bool record, double* final_state, doubl
             }
             for (int l = 0; l <= r.n_layers; l++) {
                 int units = l ? r.layer[l - 1].P : r.inputs;
-                if (l == 1 && units_all < f->n_act) {
-                    // between x_0 and x_1 stands the reward
-                    loss += f->r_act[at] * r.reward;
+                // between x_0 and x_1 stand the reward and M of the latent
+                const bool latent = f->rule.modulator == HWM_MODULATOR_LATENT;
+                const size_t between = l == 1 ? f->n_act - units_all : 0;
+                for (size_t k = 0; k < between; k++, at++) {
+                    const double x =
+                        latent && k == between - 1 ? ref_modulator(&r, 0, 0) : r.reward;
+                    loss += f->r_act[at] * x;
                     if (all_act) {
-                        all_act[at] = r.reward;
+                        all_act[at] = x;
                     }
-                    at++;
                 }
                 for (int k = 0; k < units; k++, at++) {
                     loss += f->r_act[at] * r.x[l][k];
@@ -323,7 +331,7 @@ static void check_start(fixture* f, const double* g) {
 // What backward leaves: gradients of phi, the start state, and per step observations, actions,
 // rewards.
 typedef struct gradients {
-    double *phi, *state, *obs[T], *u[T], *reward[T];
+    double *phi, *state, *obs[T], *u[T], *reward[T], *z[T];
 } gradients;
 
 // Arrays of the forward pass, in lanes.
@@ -344,6 +352,7 @@ static gradients backward(fixture* f, const forward* p, bool stored) {
         g.obs[t] = reals(hwm_lanes_size(B, O));
         g.u[t] = reals(hwm_lanes_size(B, OUT));
         g.reward[t] = reals(hwm_lanes_size(B, 1));
+        g.z[t] = reals((size_t)B * STRIDE);
     }
     for (int t = T - 1; t >= 0; t--) {
         const double *x = p->act + (size_t)t * X, *before = p->before + (size_t)t * S;
@@ -352,6 +361,10 @@ static gradients backward(fixture* f, const forward* p, bool stored) {
                                       state, stored ? before : NULL, g.state, g_act, g.u[t],
                                       g_coef);
         near_all("state before", state, before, S, 1e-11);
+        if (hwm_controller_latent(f->c) > 0) {
+            hwm_controller_modulate_backward(f->c, p->coef, B, f->z + t * B * STRIDE, STRIDE, x,
+                                             g_act, g.z[t], g_coef);
+        }
         hwm_controller_act_backward(f->c, p->coef, B, before, x, g_act, g.state, g_coef);
         hwm_controller_input_backward(f->c, B, f->delta, p->first[t], g_act, g.obs[t],
                                       t ? g.obs[t - 1] : g_none, t ? g.u[t - 1] : g_none,
@@ -384,6 +397,10 @@ static void check(fixture* f) {
         hwm_controller_input(f->c, B, obs[t], obs[old], f->delta, u[old], reward[t], first[t],
                              act + (size_t)t * X);
         hwm_controller_act(f->c, coef, B, state, act + (size_t)t * X);
+        if (hwm_controller_latent(f->c) > 0) {
+            hwm_controller_modulate(f->c, hwm_controller_latent_weights(f->c, coef), B,
+                                    f->z + t * B * STRIDE, STRIDE, act + (size_t)t * X);
+        }
         memcpy(before + (size_t)t * S, state, S * sizeof *state);
         hwm_controller_learn(f->c, coef, B, act + (size_t)t * X, u[t], NULL, state,
                              record + (size_t)t * R);
@@ -444,6 +461,7 @@ static void check(fixture* f) {
         check_difference(f, "u", f->u + t * B * OUT, g_rows, B * OUT, 11);
         hwm_lanes_unpack(g_rows, g.reward[t], B, 1);
         check_difference(f, "reward", f->reward + t * B, g_rows, B, 5);
+        check_difference(f, "z", f->z + t * B * STRIDE, g.z[t], B * STRIDE, 13);
     }
 }
 
@@ -483,13 +501,17 @@ static void test_network_rule(void** state) {
                   .modulator = HWM_MODULATOR_LINEAR,
                   .oja = 0.4,
                   .every = 2});
+    run((variant){.kind = HWM_RULE_NETWORK,
+                  .bound = HWM_BOUND_MAX_NORM,
+                  .n_hidden = 1,
+                  .modulator = HWM_MODULATOR_LATENT});
 }
 
 static void test_modulators(void** state) {
     (void)state;
     static const int kinds[] = {HWM_RULE_ABCD, HWM_RULE_MOD3, HWM_RULE_TRACE, HWM_RULE_MICONI};
     for (int k = 0; k < 4; k++) {
-        for (int m = HWM_MODULATOR_NONE; m <= HWM_MODULATOR_PREDICTION; m++) {
+        for (int m = HWM_MODULATOR_NONE; m <= HWM_MODULATOR_LATENT; m++) {
             run((variant){.kind = kinds[k],
                           .bound = HWM_BOUND_MAX_NORM,
                           .modulator = m,
@@ -498,6 +520,22 @@ static void test_modulators(void** state) {
                           .terms = "AC"});
         }
     }
+}
+
+static void test_latent_beside_other_things(void** state) {
+    (void)state;
+    run((variant){.kind = HWM_RULE_TRACE,
+                  .granularity = HWM_PER_NEURON,
+                  .bound = HWM_BOUND_CLIP,
+                  .modulator = HWM_MODULATOR_LATENT,
+                  .n_hidden = 2,
+                  .wide_inputs = true});
+    run((variant){.kind = HWM_RULE_ABCD,
+                  .bound = HWM_BOUND_MAX_NORM,
+                  .modulator = HWM_MODULATOR_LATENT,
+                  .n_hidden = 1,
+                  .recurrent = 1,
+                  .every = 2});
 }
 
 static void test_oja_decay(void** state) {
@@ -563,7 +601,7 @@ static void test_recurrent_cell(void** state) {
                           .wide_inputs = b == HWM_BOUND_CLIP});
         }
     }
-    for (int m = HWM_MODULATOR_NONE; m <= HWM_MODULATOR_PREDICTION; m++) {
+    for (int m = HWM_MODULATOR_NONE; m <= HWM_MODULATOR_LATENT; m++) {
         run((variant){.kind = HWM_RULE_MICONI,
                       .bound = HWM_BOUND_CLIP,
                       .modulator = m,
@@ -614,6 +652,7 @@ int main(void) {
         cmocka_unit_test(test_granularities_and_bounds),
         cmocka_unit_test(test_network_rule),
         cmocka_unit_test(test_modulators),
+        cmocka_unit_test(test_latent_beside_other_things),
         cmocka_unit_test(test_oja_decay),
         cmocka_unit_test(test_updates_every_k_steps),
         cmocka_unit_test(test_inputs_and_learned_mean),
