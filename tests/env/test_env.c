@@ -214,12 +214,13 @@ static void test_long_random_runs(void** state) {
         hwm_env_config config = config_of(k), changing = varied(config);
         assert_true(changing.variants.n >= 4);
         const bool dear = steps_of(config.name) < 100;
-        const int64_t steps = whole ? 1000000 : dear ? 600 : 100000;
+        const int64_t steps = whole ? 1000000 : dear ? 600 : 30000;
         if (whole) {
             print_message("%s\n", config.name);
         }
-        long_run(&config, whole ? LONG_E : E, steps, true);
-        long_run(&changing, whole ? LONG_E : E, whole || !dear ? steps / 10 : steps, false);
+        const int n = whole || !dear ? LONG_E : E;
+        long_run(&config, n, steps, true);
+        long_run(&changing, n, whole || !dear ? steps / 10 : steps, false);
     }
     // nothing diverged and no action was refused
     assert_true(hwm_metric_value(hwm_counter("hwm_env_diverged_total", NULL, "as registered")) ==
