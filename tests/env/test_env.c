@@ -204,7 +204,7 @@ static hwm_env_config varied(hwm_env_config config) {
 
 // Random actions for a long time: everything finite and within the declared ranges, episodes as
 // long as the spec says, the same bits on any number of threads and from a saved state. HWM_FULL:
-// 10^6 decisions of every environment, 10^5 with every variant; otherwise a tenth where a step is
+// 10^6 decisions of every environment, 10^5 with every variant; otherwise 30,000 where a step is
 // cheap, 600 where it is not.
 static void test_long_random_runs(void** state) {
     (void)state;
