@@ -51,7 +51,7 @@ void hwm_sessions_tick(hwm_server* s, int64_t now) {
             s->counters.deaths++;
             hwm_sessions_end(s, session, "silent");
         }
-        if (!session->alive &&
+        if (!session->alive && hwm_meter_bytes(session->unread) == 0 &&
             (session->append_steps == 0 || now - session->heard_ns > REMEMBERED_S * 1000000000LL)) {
             hwm_sessions_drop(s, session);  // nothing to tell about it
             continue;

@@ -291,7 +291,7 @@ static void complete_sample(hwm_server* s, const hwm_pending* p, hwm_session* se
         return;
     }
     session->samples++;
-    hwm_rpc_sent(s, &session->peer, hwm_link_send_owned(s->link, &session->peer, &bytes, size));
+    hwm_rpc_bulk(s, &session->peer, &bytes, size);
 }
 
 bool hwm_ingest_complete(hwm_server* s) {

@@ -71,6 +71,44 @@ static bool key_allows(hwm_server* s, const hwm_message* m, const hwm_request* r
 
 enum { CREDIT_MIN_BYTES = 256 << 10 };  // of one worker
 
+// A session in the place of `before` (may be NULL), with a range of environments of its own. NULL:
+// refused.
+static hwm_session* new_session(hwm_server* s, const hwm_message* m, const hwm_request* r,
+                                hwm_session* before, int table) {
+    const hwm_wire_hello* h = &r->hello;
+    uint32_t first = 0, incarnation = 0;
+    hwm_error err = {0};
+    if (before != NULL) {
+        hwm_sessions_end(s, before, "said hello as another");
+        hwm_sessions_drop(s, before);
+    }
+    if (h->environments > 0) {
+        hwm_status status =
+            hwm_replay_assign(s->replay, table, (int)h->environments, &first, &incarnation, &err);
+        if (status != HWM_OK) {
+            hwm_rpc_refuse(s, &m->from, r->id, status, "%s", err.text);
+            return NULL;
+        }
+    }
+    hwm_session* session = hwm_sessions_new(s);
+    if (session == NULL) {
+        hwm_rpc_refuse(s, &m->from, r->id, HWM_EFULL, "%d clients are connected, the limit",
+                       SESSIONS_MAX);
+        return NULL;
+    }
+    session->rank = hwm_sessions_free_rank(s, (hwm_role)h->role, table);
+    session->role = (hwm_role)h->role;
+    session->table = table;
+    session->environments = h->environments;
+    session->first_env = first;
+    session->incarnation = incarnation;
+    session->has_id = h->client.size > 0;
+    if (session->has_id) {
+        memcpy(session->id, h->client.data, HWM_CLIENT_ID_BYTES);
+    }
+    return session;
+}
+
 static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, hwm_role key_role) {
     const hwm_wire_hello* h = &r->hello;
     if (h->role != (uint32_t)key_role && key_role != HWM_ROLE_OPERATOR &&
@@ -109,37 +147,18 @@ static void on_hello(hwm_server* s, const hwm_message* m, const hwm_request* r, 
         session->open_samples = 0;
         session->lost_reply = false;
     } else {
-        if (session != NULL) {
-            hwm_sessions_end(s, session, "said hello as another");
-            hwm_sessions_drop(s, session);
+        // what this connection has not read counts on, whoever it says it is now
+        hwm_session* before = hwm_sessions_find(s, &m->from);
+        hwm_meter* unread = before != NULL ? before->unread : NULL;
+        if (before != NULL) {
+            before->unread = NULL;
         }
-        uint32_t first = 0, incarnation = 0;
-        hwm_error err = {0};
-        if (h->environments > 0) {
-            hwm_status status = hwm_replay_assign(s->replay, table, (int)h->environments, &first,
-                                                  &incarnation, &err);
-            if (status != HWM_OK) {
-                hwm_rpc_refuse(s, &m->from, r->id, status, "%s", err.text);
-                return;
-            }
-        }
-        session = hwm_sessions_new(s);
+        session = new_session(s, m, r, session, table);
         if (session == NULL) {
-            hwm_rpc_refuse(s, &m->from, r->id, HWM_EFULL, "%d clients are connected, the limit",
-                           SESSIONS_MAX);
+            hwm_meter_release(&unread);
             return;
         }
-        uint32_t rank = hwm_sessions_free_rank(s, (hwm_role)h->role, table);
-        session->rank = rank;
-        session->role = (hwm_role)h->role;
-        session->table = table;
-        session->environments = h->environments;
-        session->first_env = first;
-        session->incarnation = incarnation;
-        session->has_id = h->client.size > 0;
-        if (session->has_id) {
-            memcpy(session->id, h->client.data, HWM_CLIENT_ID_BYTES);
-        }
+        session->unread = unread;
     }
     snprintf(session->host, sizeof session->host, "%.63s", h->host);
     snprintf(session->version, sizeof session->version, "%s", h->version);

@@ -26,6 +26,8 @@ static const hwm_config_field fields[] = {
      "appends of all clients that may wait for their commit, in bytes"},
     {"requests_max", HWM_CONFIG_INT, FIELD(requests_max), "64", 1, 4096, NULL,
      "sample requests of one client that may wait"},
+    {"reply_bytes", HWM_CONFIG_INT, FIELD(reply_bytes), "268435456", 1 << 16, 1e12, NULL,
+     "replies that one client has not read yet; beyond, it is taken for dead, in bytes"},
     {"drain_ms", HWM_CONFIG_INT, FIELD(drain_ms), "5000", 0, 60000, NULL,
      "at the end, time for what is queued to be committed and acknowledged, in ms"},
 };
@@ -148,6 +150,10 @@ void hwm_server_destroy(hwm_server** server) {
     }
     hwm_link_close(&s->link, 1000);  // replies on their way may leave
     hwm_wire_destroy(&s->wire);
+    for (int k = 0; k < s->n_sessions; k++) {
+        hwm_meter_release(&s->session[k].unread);
+    }
+    hwm_meter_release(&s->unread);
     free(s->session);
     free(s->by_peer);
     free(s->pending);

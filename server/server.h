@@ -20,6 +20,7 @@ typedef struct hwm_service_config {
     int64_t credit_bytes;  // appends of one client that wait for their commit
     int64_t ingest_bytes;  // of all clients together
     int64_t requests_max;  // samples of one client that wait
+    int64_t reply_bytes;   // replies of one client that it has not read
     int64_t drain_ms;      // at the end: time for what is queued
 } hwm_service_config;
 extern const hwm_config_table hwm_service_table;  // section "service"

@@ -32,6 +32,7 @@ typedef struct hwm_session {
 
     uint32_t open_samples;
     size_t append_bytes;  // waiting for their commit
+    hwm_meter* unread;    // replies that are still here; NULL before the first large one
     uint64_t appends, append_steps, append_bytes_total, samples, episodes, requests, refused;
     uint64_t env_steps, param_version;
     double blocked_s;
@@ -89,6 +90,8 @@ struct hwm_server {
     size_t ingest_bytes;
     char snapshot_path[HWM_CONFIG_STRING_MAX + 96];  // one is made at a time
 
+    hwm_meter* unread;  // replies to those who have said no hello
+
     hwm_barrier_wait barrier[BARRIER_MAX];
     int n_barrier;
     hwm_service_counters counters;
@@ -105,9 +108,10 @@ void hwm_sessions_drop(hwm_server* server, hwm_session* session);
 uint32_t hwm_sessions_free_rank(const hwm_server* server, hwm_role role, int table);
 
 // ---- reply.c
-// How a reply was sent. One that found the peer's queue full is gone: its client is taken for dead,
-// so that it says hello and asks again for everything that was not answered.
-void hwm_rpc_sent(hwm_server* server, const hwm_peer* to, hwm_status status);
+// A reply that finds the peer's queue full, by messages or by bytes, is gone: its client is taken
+// for dead, so that it says hello and asks again for everything that was not answered.
+// Takes ownership of a large reply's malloc'd bytes, sets *bytes to NULL.
+void hwm_rpc_bulk(hwm_server* server, const hwm_peer* to, void** bytes, size_t size);
 void hwm_rpc_reply(hwm_server* server, const hwm_peer* to, const hwm_reply* reply);
 void hwm_rpc_accept(hwm_server* server, const hwm_session* session, uint64_t id);  // HWM_OK
 // status with a sentence; counts it.

@@ -81,6 +81,7 @@ hwm_session* hwm_sessions_new(hwm_server* s) {
         return NULL;
     }
     bool indexed = best->used;
+    hwm_meter_release(&best->unread);
     memset(best, 0, sizeof *best);
     if (indexed) {
         index_rebuild(s);
@@ -100,6 +101,7 @@ void hwm_sessions_set_peer(hwm_server* s, hwm_session* session, const hwm_peer* 
 }
 
 void hwm_sessions_drop(hwm_server* s, hwm_session* session) {
+    hwm_meter_release(&session->unread);
     memset(session, 0, sizeof *session);
     while (s->n_sessions > 0 && !s->session[s->n_sessions - 1].used) {
         s->n_sessions--;

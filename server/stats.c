@@ -41,9 +41,10 @@ static void put_client(hwm_text* t, const hwm_server* s, const hwm_session* c, i
     hwm_text_quote(t, c->key);
     hwm_text_put(t,
                  ",\"alive\":%s,\"first_seen_s\":%.1f,\"last_seen_s\":%.2f,\"requests\":%" PRIu64
-                 ",\"refused\":%" PRIu64,
+                 ",\"refused\":%" PRIu64 ",\"unread_bytes\":%zu",
                  c->alive ? "true" : "false", (double)(now - c->first_seen_ns) * 1e-9,
-                 (double)(now - c->heard_ns) * 1e-9, c->requests, c->refused);
+                 (double)(now - c->heard_ns) * 1e-9, c->requests, c->refused,
+                 hwm_meter_bytes(c->unread));
     if (c->environments > 0) {
         double sum = 0.0;
         hwm_text_put(

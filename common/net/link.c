@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,8 +282,41 @@ uint64_t hwm_link_malformed(const hwm_link* link) {
 
 // ---- sending
 
-static void free_buffer(void* data, void* hint) {
-    (void)hint;
+struct hwm_meter {
+    atomic_size_t bytes, users;
+};
+
+// A metered message on its way.
+typedef struct metered {
+    hwm_meter* meter;
+    size_t size;
+} metered;
+
+hwm_meter* hwm_meter_create(void) {
+    hwm_meter* meter = calloc(1, sizeof *meter);
+    if (meter != NULL) {
+        atomic_init(&meter->users, 1);
+    }
+    return meter;
+}
+
+void hwm_meter_release(hwm_meter** meter) {
+    if (*meter != NULL && atomic_fetch_sub(&(*meter)->users, 1) == 1) {
+        free(*meter);
+    }
+    *meter = NULL;
+}
+
+size_t hwm_meter_bytes(const hwm_meter* meter) {
+    return meter != NULL ? atomic_load(&meter->bytes) : 0;
+}
+
+// Called by libzmq, in any thread, once the bytes are with the kernel or nobody wants them.
+static void free_metered(void* data, void* hint) {
+    metered* m = hint;
+    atomic_fetch_sub(&m->meter->bytes, m->size);
+    hwm_meter_release(&m->meter);
+    free(m);
     free(data);
 }
 
@@ -325,7 +359,8 @@ hwm_status hwm_link_send(hwm_link* link, const hwm_peer* to, const void* bytes, 
     return send_message(link, to, &message);
 }
 
-hwm_status hwm_link_send_owned(hwm_link* link, const hwm_peer* to, void** bytes, size_t size) {
+hwm_status hwm_link_send_owned(hwm_link* link, const hwm_peer* to, void** bytes, size_t size,
+                               hwm_meter* meter) {
     zmq_msg_t message;
     void* data = *bytes;
     *bytes = NULL;
@@ -333,8 +368,16 @@ hwm_status hwm_link_send_owned(hwm_link* link, const hwm_peer* to, void** bytes,
         free(data);
         return HWM_EINVAL;
     }
-    if (zmq_msg_init_data(&message, data, size, free_buffer, NULL) != 0) {
+    metered* m = malloc(sizeof *m);
+    if (m == NULL) {
         free(data);
+        return HWM_ENOMEM;
+    }
+    *m = (metered){meter, size};
+    atomic_fetch_add(&meter->users, 1);
+    atomic_fetch_add(&meter->bytes, size);
+    if (zmq_msg_init_data(&message, data, size, free_metered, m) != 0) {
+        free_metered(data, m);
         return HWM_ENOMEM;
     }
     return send_message(link, to, &message);

@@ -52,8 +52,15 @@ const char* hwm_link_endpoint(const hwm_link* link);  // the real one, where the
 
 // Copies. to: NULL for a DEALER. HWM_EAGAIN: the queue is full. HWM_ECLOSED: no such peer.
 hwm_status hwm_link_send(hwm_link* link, const hwm_peer* to, const void* bytes, size_t size);
-// Takes ownership of malloc'd bytes, sets *bytes to NULL (on failure too).
-hwm_status hwm_link_send_owned(hwm_link* link, const hwm_peer* to, void** bytes, size_t size);
+// Bytes that were sent and have not left this process yet. Shared by whoever sends and by the
+// messages under way, from any thread: the last to let go frees it.
+typedef struct hwm_meter hwm_meter;
+hwm_meter* hwm_meter_create(void);  // NULL: no memory
+void hwm_meter_release(hwm_meter** meter);
+size_t hwm_meter_bytes(const hwm_meter* meter);  // 0 of NULL
+// Takes ownership of malloc'd bytes, sets *bytes to NULL (on failure too). The meter counts them.
+hwm_status hwm_link_send_owned(hwm_link* link, const hwm_peer* to, void** bytes, size_t size,
+                               hwm_meter* meter);
 // HWM_OK with a message, HWM_EAGAIN: none waits. Frames of another form are dropped and counted.
 hwm_status hwm_link_receive(hwm_link* link, hwm_message* message);
 void hwm_message_close(hwm_message* message);
