@@ -282,12 +282,19 @@ void hwm_lane_imagine(hwm_lane* l) {
         memcpy(o->reward + at, judgement[0]->x, bytes);
         memcpy(o->cont + at, judgement[1]->x, bytes);
         memcpy(o->slow + at, judgement[2]->x, bytes);
+        // the last value ends the returns, and nothing learns from it
+        nn_tape_record(tape, t < o->H);
+        nn_section_begin(tape);
         l->value[t] = hwm_head_forward_parts(&l->net.value, tape, s.deter, s.stoch);
         memcpy(o->V + at, nn_twohot_values(tape, l->value[t], d->rssm.bins), bytes);
-        if (t == o->H)
-            break;
+        if (t == o->H) {
+            nn_section_end(tape);
+            nn_tape_record(tape, true);
+            return;
+        }
         nn_var dist = hwm_head_forward_parts(&l->net.policy, tape, s.deter, s.stoch);
         l->policy[t] = c->discrete ? dist : nn_bounded_normal(tape, dist);
+        l->step[t] = nn_section_end(tape);
         l->action[t] = act(l, l->policy[t], o->noise + at * (size_t)c->action);
         imagined_step next = {&l->net.model, s, l->action[t],
                               o->draws + at * (size_t)c->sizes.variables};
@@ -306,9 +313,10 @@ void hwm_lane_learn_dream(hwm_lane* l) {
     hwm_dreamer_losses* losses = &l->losses;
     // mean over time of means over all rows
     const hwm_real each = (hwm_real)n / ((hwm_real)H * (hwm_real)o->N);
-    for (int t = 0; t < H; t++) {
+    for (int t = H - 1; t >= 0; t--) {  // the newest first: it is still in the cache
         const size_t at = (size_t)t * (size_t)o->N + (size_t)l->from;
         const hwm_real* w = o->weight + at;
+        nn_section_open(tape, &l->step[t]);
         hwm_real* factor = nn_tape_alloc(tape, (size_t)n * sizeof *factor);
         for (int i = 0; i < n; i++)
             factor[i] = -w[i] * (o->R[at + (size_t)i] - o->V[at + (size_t)i]) / (hwm_real)o->scale;
@@ -334,6 +342,6 @@ void hwm_lane_learn_dream(hwm_lane* l) {
         losses->policy += (double)(policy->x[0] - (hwm_real)c->entropy_scale * spread->x[0]) / H;
         losses->entropy += (double)spread->x[0] / H;
         losses->value += (double)value->x[0] / H;
+        nn_tape_backward(tape);
     }
-    nn_tape_backward(tape);
 }

@@ -40,6 +40,7 @@ typedef struct hwm_lane {
     hwm_rssm_unrolled u;
     // a lane of imagined rows
     nn_var policy[HWM_HORIZON_MAX], value[HWM_HORIZON_MAX], action[HWM_HORIZON_MAX];
+    nn_section step[HWM_HORIZON_MAX];
 } hwm_lane;
 
 struct hwm_dreamer {

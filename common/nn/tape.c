@@ -23,24 +23,33 @@ struct nn_tape {
     size_t inner;  // where the innermost segment's memory begins; 0 outside
     op* newest;
     nn_put_off put_off;
+    unsigned char* shared;  // gradients of sections, address space like base; NULL: no section yet
+    size_t shared_used;
+    bool in_section;
     bool record;
 };
+
+// Address space only: a page costs memory once it is touched, and stays for the next update.
+static unsigned char* reserve(size_t bytes) {
+    void* base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    madvise(base, bytes, MADV_HUGEPAGE);  // a hint: refused is fine
+    return base;
+}
 
 hwm_status nn_tape_create(nn_tape** out, size_t bytes_max) {
     *out = NULL;
     nn_tape* t = calloc(1, sizeof *t);
     if (!t)
         return HWM_ENOMEM;
-    // address space only: a page costs memory once it is touched, and stays for the next update
     t->size = (bytes_max + 4095) & ~(size_t)4095;
-    void* base = mmap(NULL, t->size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) {
+    t->base = reserve(t->size);
+    if (!t->base) {
         free(t);
         return HWM_ENOMEM;
     }
-    madvise(base, t->size, MADV_HUGEPAGE);  // a hint: refused is fine
-    t->base = base;
     t->top = t->size;
     t->record = true;
     *out = t;
@@ -51,6 +60,8 @@ void nn_tape_destroy(nn_tape** tape) {
     if (!*tape)
         return;
     munmap((*tape)->base, (*tape)->size);
+    if ((*tape)->shared)
+        munmap((*tape)->shared, (*tape)->size);
     free(*tape);
     *tape = NULL;
 }
@@ -61,6 +72,7 @@ void nn_tape_reset(nn_tape* t) {
     t->inner = 0;
     t->newest = NULL;
     t->put_off = (nn_put_off){0};
+    t->in_section = false;
 }
 
 void nn_tape_record(nn_tape* t, bool record) {
@@ -119,12 +131,47 @@ void* nn_tape_alloc(nn_tape* t, size_t bytes) {
     return memset(take(t, bytes), 0, bytes);
 }
 
+// Memory of a section's gradients, cleared when the section is opened.
+static void* share(nn_tape* t, size_t bytes) {
+    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    HWM_ASSERT(bytes <= t->size - t->shared_used);
+    void* p = t->shared + t->shared_used;
+    t->shared_used += bytes;
+    return p;
+}
+
+void nn_section_begin(nn_tape* t) {
+    HWM_ASSERT(!t->newest && !t->in_section && t->inner == 0);
+    if (!t->shared)
+        t->shared = reserve(t->size);
+    HWM_ASSERT(t->shared);  // address space costs nothing
+    t->shared_used = 0;
+    t->in_section = true;
+}
+
+nn_section nn_section_end(nn_tape* t) {
+    HWM_ASSERT(t->in_section);
+    const nn_section s = {t->newest, t->shared_used};
+    t->newest = NULL;
+    t->in_section = false;
+    return s;
+}
+
+void nn_section_open(nn_tape* t, const nn_section* section) {
+    HWM_ASSERT(!t->newest && !t->in_section);
+    t->newest = section->newest;
+    if (section->bytes > 0)
+        memset(t->shared, 0, section->bytes);
+}
+
 nn_var nn_new(nn_tape* t, int rows, int cols, bool grad) {
     HWM_ASSERT(rows > 0 && cols > 0);
     const size_t bytes = (size_t)rows * (size_t)cols * sizeof(hwm_real);
     nn_var v = take(t, sizeof *v);
     hwm_real* x = take(t, bytes);
-    hwm_real* g = grad && t->record ? nn_tape_alloc(t, bytes) : NULL;
+    hwm_real* g = !grad || !t->record ? NULL
+                  : t->in_section     ? share(t, bytes)
+                                      : nn_tape_alloc(t, bytes);
     *v = (nn_value){.x = x, .g = g, .rows = rows, .cols = cols};
     return v;
 }

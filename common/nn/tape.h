@@ -78,6 +78,18 @@ void nn_segment(nn_tape* tape, nn_segment_fn fn, void* context, int n_out, nn_va
 // else is given back.
 void nn_constant(nn_tape* tape, nn_segment_fn fn, void* context, int n_out, nn_var* out);
 
+// Sections: parts of a graph that are run backwards one at a time, none of which reads another's
+// values. Their gradients share memory, so that it stays in the cache. What is made between begin
+// and end belongs to the section; open makes it what nn_tape_backward runs next, with gradients of
+// zero, and its losses are made and seeded after that. Nothing else may wait to be run backwards.
+typedef struct nn_section {
+    struct op* newest;
+    size_t bytes;
+} nn_section;
+void nn_section_begin(nn_tape* tape);
+nn_section nn_section_end(nn_tape* tape);
+void nn_section_open(nn_tape* tape, const nn_section* section);
+
 // A kernel of another library plugs in here: backward(context) is called once, in reverse order,
 // when recording.
 typedef void (*nn_backward_fn)(void* context);
