@@ -54,21 +54,18 @@ nn_var nn_one_hot(nn_tape* t, nn_var p, int C, const hwm_real* u) {
     int* hot = nn_tape_take(t, groups * sizeof *hot);
     y->hot = hot;
     y->classes = C;
-    for (size_t i = 0; i < groups; i++) {
-        const hwm_real* q = p->x + i * (size_t)C;
-        int pick = 0;
-        if (u) {
-            // the last class takes what rounding leaves over
-            hwm_real sum = q[0];
-            while (pick + 1 < C && u[i] >= sum)
-                sum += q[++pick];
-        } else {
+    if (u)
+        nn_draw(hot, p->x, u, (int)groups, C);
+    else
+        for (size_t i = 0; i < groups; i++) {
+            const hwm_real* q = p->x + i * (size_t)C;
+            int pick = 0;
             for (int c = 1; c < C; c++)
                 pick = q[c] > q[pick] ? c : pick;
+            hot[i] = pick;
         }
-        y->x[i * (size_t)C + (size_t)pick] = 1;
-        hot[i] = pick;
-    }
+    for (size_t i = 0; i < groups; i++)
+        y->x[i * (size_t)C + (size_t)hot[i]] = 1;
     nn_record(t, one_hot_backward, (call){.y = y, .a = p});
     return y;
 }

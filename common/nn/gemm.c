@@ -3,6 +3,7 @@
 #include "nn/gemm.h"
 
 #include <cblas.h>
+#include <string.h>
 
 #include "base/status.h"
 #include "nn/cpu.h"
@@ -194,4 +195,26 @@ void nn_gemm_weight(int m, int out, int in, int from, int k, const hwm_real* a, 
     }
 #endif
     nn_gemm_nn(m, out, k, a, lda, b, width, c, ldc, bias, add);
+}
+
+void nn_columns_pack(int k, int n, const hwm_real* w, hwm_real* packed) {
+    HWM_ASSERT(n % NN_BLOCK == 0);
+    for (int j = 0; j < n; j += NN_BLOCK)
+        for (int p = 0; p < k; p++, packed += NN_BLOCK)
+            memcpy(packed, w + (size_t)p * (size_t)n + j, NN_BLOCK * sizeof *packed);
+}
+
+void nn_gemm_columns(int m, int cols, int k, int from, const hwm_real* a, int lda,
+                     const hwm_real* packed, hwm_real* c, int ldc) {
+    HWM_ASSERT(from % NN_BLOCK == 0 && cols % NN_BLOCK == 0);
+    const ptrdiff_t block = (ptrdiff_t)k * NN_BLOCK;
+    packed += from / NN_BLOCK * block;
+#ifdef HWM_F64
+    for (int j = 0; j < cols; j += NN_BLOCK, packed += block)
+        nn_gemm_nn(m, NN_BLOCK, k, a, lda, packed, NN_BLOCK, c + j, ldc, NULL, true);
+#else
+    tell('n', m, cols, k);
+    spread(m, cols, k, (nn_matrix){a, lda, 1, 0}, (nn_matrix){packed, NN_BLOCK, 1, block}, c, ldc,
+           NULL, true);
+#endif
 }

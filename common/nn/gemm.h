@@ -36,6 +36,13 @@ int nn_weight_block(int out);
 void nn_weight_pack(int out, int in, const hwm_real* w, hwm_real* packed);
 void nn_gemm_weight(int m, int out, int in, int from, int k, const hwm_real* a, int lda,
                     const hwm_real* packed, hwm_real* c, int ldc, const hwm_real* bias, bool add);
+// The same weight (k,n), n a multiple of NN_WEIGHT_COLUMNS, in blocks of so many columns as it
+// stands: c (m,cols) += a (m,k) times its columns [from, from + cols), both multiples. For few rows
+// of c and a weight outside the cache, where rows of b far apart cost more than the product.
+enum { NN_WEIGHT_COLUMNS = 64 };
+void nn_columns_pack(int k, int n, const hwm_real* w, hwm_real* packed);
+void nn_gemm_columns(int m, int cols, int k, int from, const hwm_real* a, int lda,
+                     const hwm_real* packed, hwm_real* c, int ldc);
 // Every product is told to watch before it runs (NULL: nobody, the default). For benchmarks; while
 // no kernel runs.
 typedef void (*nn_gemm_watcher)(void* context, char form, int m, int n,

@@ -6,10 +6,11 @@
 #include <stddef.h>
 
 #include "nn/cpu.h"
+#include "nn/gemm.h"
 
 // A strided operand: element (i,j) lies at p[i * row + j * col]; or, where block is not 0, in
 // blocks of NN_BLOCK columns: at p[j / NN_BLOCK * block + i * row + j % NN_BLOCK]
-enum { NN_BLOCK = 64 };
+enum { NN_BLOCK = NN_WEIGHT_COLUMNS };
 typedef struct nn_matrix {
     const float* p;
     ptrdiff_t row, col, block;

@@ -1,5 +1,6 @@
 // Linear layers in blocks on the tape: their products, packed copies of weights, and gradients
 // of weights, which wait until the end of the backward run.
+#include <stddef.h>
 #include <string.h>
 
 #include "nn/gemm.h"
@@ -76,11 +77,15 @@ static void add_hot(nn_tape* t, target* to, const product* p, int part, int at) 
                     x->cols / x->classes, x->classes, p->rows, to->out);
 }
 
+// In tiles, so that both sides touch whole lines.
 static void finish_hot(const target* to) {
-    for (int j = to->low; to->scatter && j < to->high; j++)
-        for (int i = 0; i < to->out; i++)
-            to->g[(size_t)i * (size_t)to->in + (size_t)j] +=
-                to->scatter[(size_t)j * (size_t)to->out + (size_t)i];
+    enum { TILE = 16 };
+    const int in = to->in, out = to->out;
+    for (int j0 = to->low; to->scatter && j0 < to->high; j0 += TILE)
+        for (int i0 = 0; i0 < out; i0 += TILE)
+            for (int i = i0; i < i0 + TILE && i < out; i++)
+                for (int j = j0; j < j0 + TILE && j < to->high; j++)
+                    to->g[(ptrdiff_t)i * in + j] += to->scatter[(ptrdiff_t)j * out + i];
 }
 
 // Products in the order in which they came. Those of few rows are copied side by side, so that one
@@ -213,20 +218,40 @@ static void add_part(const affine* k, int g, const nn_part* x, int from, const h
                        k->y->rows, width);
 }
 
+// dx (rows, part.cols) += dy (rows, out) times columns [from, from + part.cols) of w_g
+static void add_dx(const affine* k, int g, int from, int cols, hwm_real* dx, int ld_dx) {
+    enum { FEW_ROWS = 64, LARGE = 1 << 17 };
+    nn_var w = k->w;
+    const int in = w->cols, out = w->rows / k->blocks;
+    const hwm_real* d = k->y->g + g * out;
+    const size_t at = (size_t)g * (size_t)out * (size_t)in;
+    if (k->y->rows > FEW_ROWS || nn_count(w) < LARGE || in % NN_WEIGHT_COLUMNS != 0 ||
+        from % NN_WEIGHT_COLUMNS != 0 || cols % NN_WEIGHT_COLUMNS != 0) {
+        nn_gemm_nn(k->y->rows, cols, out, d, k->y->cols, w->x + at + from, in, dx, ld_dx, NULL,
+                   true);
+        return;
+    }
+    if (!w->columns) {
+        w->columns = nn_beside(k->t, w, nn_count(w) * sizeof(hwm_real));
+        for (int b = 0; b < k->blocks; b++) {
+            const size_t block = (size_t)b * (size_t)out * (size_t)in;
+            nn_columns_pack(out, in, w->x + block, w->columns + block);
+        }
+    }
+    nn_gemm_columns(k->y->rows, cols, out, from, d, k->y->cols, w->columns + at, dx, ld_dx);
+}
+
 static void affine_backward(void* context) {
     const affine* k = context;
     nn_var y = k->y, a = k->a, b = k->b, w = k->w;
-    const int in = w->cols, out = w->rows / k->blocks;
+    const int out = w->rows / k->blocks;
     for (int g = 0; g < k->blocks; g++) {
         const hwm_real* d = y->g + g * out;
-        const hwm_real* wg = w->x + (size_t)g * (size_t)out * (size_t)in;
         const nn_part part = block_of(k, g);
         if (a->g)
-            nn_gemm_nn(y->rows, part.cols, out, d, y->cols, wg, in, a->g + g * part.cols, a->cols,
-                       NULL, true);
+            add_dx(k, g, 0, part.cols, a->g + g * part.cols, a->cols);
         if (b && b->g)
-            nn_gemm_nn(y->rows, b->cols, out, d, y->cols, wg + part.cols, in, b->g, b->cols, NULL,
-                       true);
+            add_dx(k, g, part.cols, b->cols, b->g, b->cols);
         if (w->g)
             nn_weight_gradient(k->t, w, g, k->blocks, y->rows, d, y->cols, part,
                                b ? nn_whole(b) : (nn_part){0});

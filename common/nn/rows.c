@@ -46,6 +46,9 @@ void nn_softmax_forward(R* p, const R* x, R mix, int rows, int C) {
 void nn_softmax_backward(R* dx, const R* dp, const R* p, R mix, int rows, int C) {
     table->softmax_backward(dx, dp, p, mix, rows, C);
 }
+void nn_draw(int* pick, const R* p, const R* u, int n, int C) {
+    table->draw(pick, p, u, n, C);
+}
 void nn_hot_forward(R* y, int ldy, const R* w, const R* bias, bool add, const int* hot, int S,
                     int C, int N, int n) {
     table->hot_forward(y, ldy, w, bias, add, hot, S, C, N, n);

@@ -44,6 +44,11 @@ void nn_softmax_forward(hwm_real* p, const hwm_real* x, hwm_real mix, int rows, 
 void nn_softmax_backward(hwm_real* dx, const hwm_real* dp, const hwm_real* p, hwm_real mix,
                          int rows, int C);
 
+// Classes drawn from groups of C probabilities p (n,C) with uniform numbers u (n): as many as
+// partial sums, in ascending order, are not above u; the last class takes what rounding leaves
+// over.
+void nn_draw(int* pick, const hwm_real* p, const hwm_real* u, int n, int C);
+
 // One-hot codes times a matrix: y (N,n), rows ldy apart, = bias (n) or 0, or (add) what is there,
 // + per row the sum of the rows s*C + hot[s] of w (S*C,n); hot (N,S), -1: none. In ascending order,
 // one rounding an addition: the bits of the dense product.

@@ -18,6 +18,7 @@ typedef struct nn_rows_table {
                          const hwm_real*, int, int, int);
     void (*softmax_forward)(hwm_real*, const hwm_real*, hwm_real, int, int);
     void (*softmax_backward)(hwm_real*, const hwm_real*, const hwm_real*, hwm_real, int, int);
+    void (*draw)(int*, const hwm_real*, const hwm_real*, int, int);
     void (*hot_forward)(hwm_real*, int, const hwm_real*, const hwm_real*, bool, const int*, int,
                         int, int, int);
     void (*hot_backward)(hwm_real*, const hwm_real*, int, const int*, int, int, int, int);

@@ -237,6 +237,26 @@ static void softmax_backward(R* restrict dx, const R* restrict dp, const R* rest
     }
 }
 
+INLINE void draw_groups(int* restrict pick, const R* restrict p, const R* restrict u, int n,
+                        const int C) {
+    for (int k = 0; k < n; k++) {
+        R sum = p[k * C];
+        int count = u[k] >= sum;
+        for (int c = 1; c + 1 < C; c++) {
+            sum += p[k * C + c];
+            count += u[k] >= sum;
+        }
+        pick[k] = count;
+    }
+}
+
+static void draw(int* restrict pick, const R* restrict p, const R* restrict u, int n, int C) {
+    if (C == 4)
+        draw_groups(pick, p, u, n, 4);
+    else
+        draw_groups(pick, p, u, n, C);
+}
+
 // 64 bytes, at any address
 typedef R vec __attribute__((vector_size(64), aligned(sizeof(R)), may_alias));
 enum { VEC = 64 / sizeof(R), WIDE = 4 };
@@ -315,7 +335,7 @@ static void sum_rows(R* restrict db, const R* restrict dy, int N, int D) {
             db[i] += dy[i];
 }
 
-const nn_rows_table ROWS_TABLE = {rms_forward,     rms_backward,     gru_forward,   gru_backward,
-                                  softmax_forward, softmax_backward, hot_forward,   hot_backward,
-                                  elu_scale,       tanh_scale,       sigmoid_scale, accumulate,
-                                  sum_rows};
+const nn_rows_table ROWS_TABLE = {rms_forward,     rms_backward,     gru_forward, gru_backward,
+                                  softmax_forward, softmax_backward, draw,        hot_forward,
+                                  hot_backward,    elu_scale,        tanh_scale,  sigmoid_scale,
+                                  accumulate,      sum_rows};

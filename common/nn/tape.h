@@ -27,6 +27,7 @@ typedef struct nn_value {
     // packed_blocks blocks of rows
     hwm_real* packed;
     int packed_blocks;
+    hwm_real* columns;  // the same, packed for backward passes on few rows, or NULL
     hwm_real*
         soft;  // softmax of the rows, made by the first two-hot operation on this value, or NULL
     void* pending;  // products of its gradient that were put off, or NULL

@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "nn/cpu.h"
 #include "nn/gemm.h"
+#include "nn/pool.h"
 
 enum { GUARD = 7 };  // untouched numbers after the end of c
 
@@ -138,12 +139,61 @@ static void test_transpose(void** state) {
             assert_true(out[j * R + i] == in[i * C + j]);
 }
 
+// Packed weights: the bits of the plain product with the transposed weight, for parts of its rows,
+// whole or in blocks, added or with a bias; and of the product with some of its columns.
+static void test_packed_weights(void** state) {
+    (void)state;
+    const int shapes[][4] = {{5, 64, 96, 1},
+                             {130, 192, 300, 64},
+                             {17, 255, 70, 10},
+                             {9, 640, 512, 256},
+                             {9, 640, 512, 64}};
+    hwm_rng rng;
+    hwm_rng_init(&rng, 6, HWM_PURPOSE_TEST, 0, 0, 0);
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const int m = shapes[s][0], out = shapes[s][1], in = shapes[s][2], from = shapes[s][3];
+        const int k = in - from;
+        const size_t count = (size_t)out * (size_t)in, c_count = (size_t)m * (size_t)(out + in);
+        float *w = malloc(count * sizeof *w), *turned = malloc(count * sizeof *w),
+              *packed = malloc(count * sizeof *w), *a = malloc(c_count * sizeof *a),
+              *c[2] = {malloc(c_count * sizeof *a), malloc(c_count * sizeof *a)};
+        hwm_rng_fill_normal(&rng, w, count, 0.0f, 1.0f);
+        hwm_rng_fill_normal(&rng, a, c_count, 0.0f, 1.0f);
+        nn_transpose(out, in, w, turned);
+        nn_weight_pack(out, in, w, packed);
+        for (int level = 0; level <= (int)nn_cpu_best(); level++)
+            for (int threads = 1; threads <= 2; threads++) {
+                nn_cpu_select((nn_cpu_level)level);
+                nn_threads_set(threads);
+                nn_gemm_nn(m, out, from, a, in, turned, out, c[0], out, w, false);
+                nn_gemm_nn(m, out, k, a + from, in, turned + (size_t)from * (size_t)out, out, c[0],
+                           out, NULL, true);
+                nn_gemm_weight(m, out, in, 0, from, a, in, packed, c[1], out, w, false);
+                nn_gemm_weight(m, out, in, from, k, a + from, in, packed, c[1], out, NULL, true);
+                assert_memory_equal(c[0], c[1], (size_t)m * (size_t)out * sizeof(float));
+            }
+        if (in % NN_WEIGHT_COLUMNS == 0) {
+            nn_columns_pack(out, in, w, packed);
+            for (int i = 0; i < 2; i++)
+                memcpy(c[i], a, c_count * sizeof *a);
+            nn_gemm_nn(m, k, out, a, out, w + from, in, c[0], in, NULL, true);
+            nn_gemm_columns(m, k, out, from, a, out, packed, c[1], in);
+            assert_memory_equal(c[0], c[1], c_count * sizeof(float));
+        }
+        nn_threads_set(1);
+        float* all[] = {w, turned, packed, a, c[0], c[1]};
+        for (int i = 0; i < 6; i++)
+            free(all[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_small_shape),
         cmocka_unit_test(test_larger_shapes),
         cmocka_unit_test(test_rows_do_not_depend_on_their_neighbours),
         cmocka_unit_test(test_transpose),
+        cmocka_unit_test(test_packed_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,39 @@ static void test_layers_on_codes(void** state) {
     }
 }
 
+// Gradients of the inputs of a large layer on few rows, whose weight is packed for it, against sums
+// written out.
+static void test_inputs_of_a_large_layer(void** state) {
+    (void)state;
+    enum { ROWS = 3, D = 128, SHARED = 64, G = 2, IN = D / G + SHARED, O = 1152, EACH = O / G };
+    static hwm_real w[O * IN], x[ROWS * D], gx[ROWS * D], z[ROWS * SHARED], gz[ROWS * SHARED];
+    hwm_rng rng;
+    hwm_rng_init(&rng, 33, HWM_PURPOSE_TEST, 0, 0, 0);
+    for (int i = 0; i < O * IN; i++)
+        w[i] = (hwm_real)hwm_rng_normal(&rng);
+    memset(gx, 0, sizeof gx);
+    memset(gz, 0, sizeof gz);
+    nn_tape* t;
+    assert_int_equal(nn_tape_create(&t, 1 << 23), HWM_OK);
+    nn_var y = nn_linear_parts(t, nn_wrap(t, x, gx, ROWS, D), nn_wrap(t, z, gz, ROWS, SHARED),
+                               nn_wrap(t, w, NULL, O, IN), NULL, G);
+    for (int i = 0; i < ROWS * O; i++)
+        y->g[i] = (hwm_real)hwm_rng_normal(&rng);
+    nn_tape_backward(t);
+    for (int n = 0; n < ROWS; n++)
+        for (int j = 0; j < D + SHARED; j++) {
+            double want = 0;
+            for (int o = 0; o < O; o++) {
+                const int g = o / EACH, column = j < D ? j - g * (D / G) : D / G + j - D;
+                if (j >= D || j / (D / G) == g)
+                    want += (double)y->g[n * O + o] * (double)w[o * IN + column];
+            }
+            const hwm_real have = j < D ? gx[n * D + j] : gz[n * SHARED + j - D];
+            assert_true(fabs((double)have - want) < 1e-9);
+        }
+    nn_tape_destroy(&t);
+}
+
 static nn_var gru(nn_tape* t, const nn_var* in, void* c) {
     return nn_gru(t, in[0], in[1], *(int*)c);
 }
@@ -300,6 +333,7 @@ int main(void) {
         cmocka_unit_test(test_normalised_layers),
         cmocka_unit_test(test_block_linear),
         cmocka_unit_test(test_layers_on_codes),
+        cmocka_unit_test(test_inputs_of_a_large_layer),
         cmocka_unit_test(test_gru),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_elementwise),

@@ -139,12 +139,57 @@ static void test_params_block_names_and_initial_values(void** state) {
     nn_params_destroy(&slow);
 }
 
+// Two graphs one after the other: run backwards as sections, in either order, they give what each
+// gives alone, in the memory of the larger one's gradients.
+static void test_sections(void** state) {
+    (void)state;
+    enum { N = 40 };
+    nn_tape* t = new_tape();
+    float x[N], w[2][N], g[3][2][N];
+    for (int i = 0; i < N; i++) {
+        x[i] = 0.1f * (float)(i - 7);
+        w[0][i] = 0.3f + 0.01f * (float)i;
+        w[1][i] = 1.0f - 0.02f * (float)i;
+    }
+    memset(g, 0, sizeof g);
+    nn_var y[2];
+    for (int way = 0; way < 3; way++) {
+        nn_tape_reset(t);
+        nn_section s[2];
+        for (int k = 0; k < 2; k++) {
+            if (way > 0)
+                nn_section_begin(t);
+            nn_var v = nn_wrap(t, w[k], g[way][k], 1, N);
+            y[k] = nn_mul(t, nn_tanh(t, nn_mul(t, nn_wrap(t, x, NULL, 1, N), v)), v);
+            if (way > 0)
+                s[k] = nn_section_end(t);
+        }
+        if (way == 0) {
+            nn_seed(y[0], 1.0f);
+            nn_seed(y[1], 2.0f);
+            nn_tape_backward(t);
+            continue;
+        }
+        assert_ptr_equal(y[0]->g, y[1]->g);
+        for (int i = 0; i < 2; i++) {
+            const int k = way == 1 ? i : 1 - i;
+            nn_section_open(t, &s[k]);
+            nn_seed(y[k], k == 0 ? 1.0f : 2.0f);
+            nn_tape_backward(t);
+        }
+        assert_memory_equal(g[0], g[way], sizeof g[0]);
+        assert_true(g[0][0][N - 1] > 0.5f);
+    }
+    nn_tape_destroy(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_second_run_takes_nothing_more_and_repeats_the_bits),
         cmocka_unit_test(test_nothing_is_recorded_when_recording_is_off),
         cmocka_unit_test(test_constants_get_no_gradient),
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_sections),
         cmocka_unit_test(test_params_block_names_and_initial_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
