@@ -83,7 +83,7 @@ class Server:
     """hwm-server in a directory of its own, which is removed at the end; `pb` is the module generated from hwm.proto."""
 
     def __init__(self, curve=False):
-        self.curve, self.process, self.endpoint, self.keys = curve, None, None, None
+        self.curve, self.process, self.endpoint, self.keys, self.http = curve, None, None, None, None
 
     def __enter__(self):
         self.work = tempfile.mkdtemp(prefix="hwm-rpc-")
@@ -110,6 +110,8 @@ class Server:
             assert self.process.poll() is None, "the server ended at once"
             found = re.search(r"listening endpoint=(\S+)", open(log).read())
             self.endpoint = found.group(1) if found else None
+            port = re.search(r" http: listening .*port=(\d+)", open(log).read())
+            self.http = int(port.group(1)) if port else None
             time.sleep(0.05)
         return self.endpoint
 

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 
 import zmq
 
@@ -113,7 +114,7 @@ def drive(server):
     assert output.returncode == 0, output.stderr
     assert "obs (32, 3)" in output.stdout and output.stdout.endswith("1 2.5\n"), output.stdout
 
-    statistics(pb, endpoint, keys, operator)
+    statistics(server, pb, endpoint, keys, operator)
     if keys:
         security(server, pb, endpoint, keys, operator)
     operator.ok(shutdown=pb.Shutdown())
@@ -142,16 +143,20 @@ STATISTICS = {
 }
 
 
-def statistics(pb, endpoint, keys, operator):
-    """Each of them over RPC, in `hwm stats --json` and `--prometheus`, and the page shows what a person looks for."""
+def statistics(server, pb, endpoint, keys, operator):
+    """Each of them over RPC, over HTTP, in `hwm stats --json` and `--prometheus`, and the page shows what a person looks for."""
     worker = Client(pb, endpoint, keys, key="worker")
     worker.ok(hello=pb.Hello(role=pb.WORKER, environments=1, host="python"))
     worker.ok(episode=pb.Episode(env=0, episode=1, episode_return=12.5, steps=8, param_version=1))
     worker.ok(heartbeat=pb.Heartbeat(param_version=0, env_steps=8))
     command = [os.path.join(BIN, "hwm"), "stats", "--server", endpoint, *(["--key-dir", keys] if keys else [])]
     say = lambda *options: subprocess.run([*command, *options], capture_output=True, text=True, check=True, timeout=60).stdout
-    prometheus = say("--prometheus")
-    for answer in (json.loads(operator.ok(stats=pb.Stats()).stats.json), json.loads(say("--json"))):
+    http = lambda path: urllib.request.urlopen(f"http://127.0.0.1:{server.http}/{path}", timeout=30).read().decode()
+    for prometheus, answer in (
+        (say("--prometheus"), json.loads(operator.ok(stats=pb.Stats()).stats.json)),
+        (http("metrics"), json.loads(http("api/stats"))),
+        (say("--prometheus"), json.loads(say("--json"))),
+    ):
         for path, series in STATISTICS.items():
             value = answer
             for key in path.split("."):
@@ -236,7 +241,7 @@ def params_crc(name, shape, values):
 
 def main(mode):
     with Server(curve=mode == "curve") as server:
-        server.start()
+        server.start("--http", "0")
         drive(server)
         assert server.process.wait(10) == 0, server.process.returncode
         print(f"{mode}: passed")

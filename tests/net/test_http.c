@@ -25,10 +25,9 @@ static int teardown(void** state) {
 }
 
 // The whole answer to one request, malloc'd.
-static char* ask(const char* request) {
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons(hwm_server_http_port(f.server)),
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+static char* ask_at(uint16_t port, const char* request) {
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(fd >= 0);
     struct timeval limit = {.tv_sec = 20};
@@ -46,11 +45,19 @@ static char* ask(const char* request) {
     return text;
 }
 
-static char* get(const char* path) {
+static char* ask(const char* request) {
+    return ask_at(hwm_server_http_port(f.server), request);
+}
+
+static char* get_at(uint16_t port, const char* path) {
     char request[256];
     snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
              path);
-    return ask(request);
+    return ask_at(port, request);
+}
+
+static char* get(const char* path) {
+    return get_at(hwm_server_http_port(f.server), path);
 }
 
 static void expect(char* answer, const char* words) {
@@ -113,6 +120,44 @@ static void test_http_answers_every_path(void** state) {
     free(text);
     hwm_client_destroy(&worker, 0, NULL);
     hwm_client_destroy(&learner, 0, NULL);
+}
+
+static void expect_at(uint16_t port, const char* path, const char* status, const char* words) {
+    char* text = get_at(port, path);
+    expect(text, status);
+    expect(text, words);
+    free(text);
+}
+
+// Without a server behind it: what is said before the first statistics, while it stops, and when
+// the router has not come by for too long.
+static void test_http_says_what_is_wrong(void** state) {
+    (void)state;
+    hwm_http* http = NULL;
+    hwm_error err = {0};
+    assert_int_equal(HWM_OK, hwm_http_start(&http, "0", &err));
+    uint16_t port = hwm_http_port(http);
+    expect_at(port, "/healthz", "200 OK", "ok\n");
+    expect_at(port, "/readyz", "503", "not ready: starting or stopping\n");
+    expect_at(port, "/api/stats", "503", "no statistics yet\n");
+    expect_at(port, "/metrics", "503", "no statistics yet\n");
+    int64_t now = hwm_clock_ns();
+    char* json = strdup("{\"version\":\"x\"}");
+    assert_true(hwm_http_wants(http, now));
+    hwm_http_put(http, &json, true, now);
+    assert_null(json);
+    assert_false(hwm_http_wants(http, now));  // it has them
+    expect_at(port, "/readyz", "200 OK", "ready\n");
+    expect_at(port, "/api/stats", "200 OK", "\r\n\r\n{\"version\":\"x\"}");
+    hwm_http_put(http, NULL, false, now);
+    expect_at(port, "/readyz", "503", "not ready");
+    expect_at(port, "/healthz", "200 OK", "ok\n");
+    hwm_http_put(http, NULL, true, now);
+    hwm_http_wants(http, now - 10000000000);  // 10 s ago, the last time
+    expect_at(port, "/healthz", "503", "the service does not answer\n");
+    expect_at(port, "/readyz", "503", "not ready");
+    hwm_http_stop(&http);
+    assert_null(http);
 }
 
 static void test_http_survives_mutated_requests(void** state) {
@@ -294,6 +339,7 @@ int main(void) {
 #define SERVED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         SERVED(test_http_answers_every_path),
+        cmocka_unit_test(test_http_says_what_is_wrong),
         SERVED(test_http_survives_mutated_requests),
         SERVED(test_http_refuses_bad_addresses),
         SERVED(test_rpc_lists_and_barrier),
