@@ -66,14 +66,26 @@ __attribute__((constructor)) static void choose_at_start(void) {
     nn_gemm_select(nn_cpu_best());
 }
 
-// Below this many multiply-adds a product is over before a second thread has noticed; above, rows
-// (or columns, where there are more of them) are cut into pieces of whole register blocks: a few
-// for each thread, since every piece copies what it reads of the other operand for itself.
-enum { PARALLEL_FROM = 1 << 19, TASK_ROWS = 48, TASK_COLUMNS = NN_BLOCK, TASKS_PER_THREAD = 4 };
+// How many threads a product of so many multiply-adds is worth. Below the first limit it is over
+// before a second thread has noticed; above, a further thread where it has as much to do. Rows (or
+// columns, where there are more of them) are cut into pieces of whole register blocks, a few for
+// each thread, since every piece copies what it reads of the other operand for itself.
+static const struct {
+    double from;  // multiply-adds
+    int threads;
+} thread_table[] = {{0, 1}, {1 << 19, 2}, {1 << 20, 4}, {1 << 21, 8}, {1 << 22, 16}, {1 << 23, 64}};
+enum { TASK_ROWS = 48, TASK_COLUMNS = NN_BLOCK, TASKS_PER_THREAD = 4 };
+
+static int threads_for(double multiply_adds) {
+    int threads = 1;
+    for (size_t i = 0; i < sizeof thread_table / sizeof *thread_table; i++)
+        threads = multiply_adds >= thread_table[i].from ? thread_table[i].threads : threads;
+    return threads < nn_threads() ? threads : nn_threads();
+}
 
 // Rows or columns of a task: a multiple of unit.
-static int task_size(int all, int unit) {
-    const int tasks = TASKS_PER_THREAD * nn_threads();
+static int task_size(int all, int unit, int threads) {
+    const int tasks = TASKS_PER_THREAD * threads;
     return (all + tasks * unit - 1) / (tasks * unit) * unit;
 }
 
@@ -106,10 +118,11 @@ static void product_task(void* context, int i) {
 static void spread(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, int ldc,
                    const float* bias, bool add) {
     HWM_ASSERT(m >= 0 && n >= 0 && k > 0 && !(bias && add));
-    if (nn_threads() > 1 && (double)m * n * k >= PARALLEL_FROM &&
-        (m > TASK_ROWS || n > TASK_COLUMNS)) {
+    const int threads = threads_for((double)m * n * k);
+    if (threads > 1 && (m > TASK_ROWS || n > TASK_COLUMNS)) {
         const bool by_columns = n / TASK_COLUMNS >= m / TASK_ROWS;
-        const int each = by_columns ? task_size(n, TASK_COLUMNS) : task_size(m, TASK_ROWS);
+        const int each =
+            by_columns ? task_size(n, TASK_COLUMNS, threads) : task_size(m, TASK_ROWS, threads);
         product_tasks t = {m, n, k, a, b, c, ldc, bias, add, by_columns, each};
         nn_parallel(((by_columns ? n : m) + each - 1) / each, product_task, &t);
     } else {

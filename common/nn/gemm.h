@@ -7,7 +7,7 @@
 // twice with AVX-512, where k or n is small) and within 10 % of libxsmm's generated code; bench_nn
 // prints the comparison. In the double build OpenBLAS does them, on one thread.
 //
-// Large products are spread over the threads of nn/pool.h.
+// Products are spread over the threads of nn/pool.h, how many by a table of sizes in gemm.c.
 #ifndef HWM_NN_GEMM_H
 #define HWM_NN_GEMM_H
 

@@ -1,10 +1,11 @@
-// Linear layers in blocks on the tape: their products, packed copies of weights, and gradients
+// Linear and normalised layers on the tape: their products, packed copies of weights, and gradients
 // of weights, which wait until the end of the backward run.
 #include <stddef.h>
 #include <string.h>
 
 #include "nn/gemm.h"
 #include "nn/layers.h"
+#include "nn/pool.h"
 #include "nn/rows.h"
 #include "nn/tape_inside.h"
 
@@ -200,22 +201,43 @@ static nn_part block_of(const affine* k, int g) {
     return (nn_part){k->a->x + g * cols, k->a->cols, cols, k->a->hot, k->a->classes};
 }
 
-// to (rows, out) = or += columns x of the input, which begin at `from`, times their rows of the
-// packed weight
-static void add_part(const affine* k, int g, const nn_part* x, int from, const hwm_real* packed) {
+// The same from row `from` on.
+static nn_part rows_of(nn_part p, int from) {
+    p.x += (ptrdiff_t)from * p.ld;
+    if (p.hot)
+        p.hot += (ptrdiff_t)from * (p.cols / p.classes);
+    return p;
+}
+
+// rows [first,last) of y_g = or += columns x of the input, which begin at `from`, times their rows
+// of the packed weight
+static void add_part(const affine* k, int g, nn_part x, int from, const hwm_real* packed, int first,
+                     int last) {
     const int out = k->y->cols / k->blocks, in = k->w->cols, width = nn_weight_block(out);
+    const int rows = last - first, ld = k->y->cols;
     const bool add = from > 0;
-    hwm_real* to = k->y->x + g * out;
+    x = rows_of(x, first);
+    hwm_real* to = k->y->x + (ptrdiff_t)first * ld + g * out;
     const hwm_real* bias = k->bias && !add ? k->bias->x + g * out : NULL;
-    if (!x->hot) {
-        nn_gemm_weight(k->y->rows, out, in, from, x->cols, x->x, x->ld, packed, to, k->y->cols,
-                       bias, add);
+    if (!x.hot) {
+        nn_gemm_weight(rows, out, in, from, x.cols, x.x, x.ld, packed, to, ld, bias, add);
         return;
     }
     for (int j = 0; j < out; j += width)
-        nn_hot_forward(to + j, k->y->cols, packed + (ptrdiff_t)j * in + (ptrdiff_t)from * width,
-                       bias ? bias + j : NULL, add, x->hot, x->cols / x->classes, x->classes,
-                       k->y->rows, width);
+        nn_hot_forward(to + j, ld, packed + (ptrdiff_t)j * in + (ptrdiff_t)from * width,
+                       bias ? bias + j : NULL, add, x.hot, x.cols / x.classes, x.classes, rows,
+                       width);
+}
+
+static void affine_rows(const affine* k, int first, int last) {
+    const hwm_real* packed = k->w->packed;
+    const size_t block = nn_count(k->w) / (size_t)k->blocks;
+    for (int g = 0; g < k->blocks; g++, packed += block) {
+        const nn_part part = block_of(k, g);
+        add_part(k, g, part, 0, packed, first, last);
+        if (k->b)
+            add_part(k, g, nn_whole(k->b), part.cols, packed, first, last);
+    }
 }
 
 // dx (rows, part.cols) += dy (rows, out) times columns [from, from + part.cols) of w_g
@@ -260,31 +282,136 @@ static void affine_backward(void* context) {
         nn_sum_rows(k->bias->g, y->g, y->rows, y->cols);
 }
 
-nn_var nn_linear_parts(nn_tape* t, nn_var a, nn_var b, nn_var w, nn_var bias, int blocks) {
+// A layer with y made and its backward recorded; nothing computed yet.
+static affine prepare_affine(nn_tape* t, nn_var a, nn_var b, nn_var w, nn_var bias, int blocks) {
     HWM_ASSERT(blocks > 0 && w->rows % blocks == 0 && a->cols % blocks == 0);
     HWM_ASSERT(a->cols / blocks + (b ? b->cols : 0) == w->cols && (!b || b->rows == a->rows));
     HWM_ASSERT(!a->hot || blocks == 1);
     HWM_ASSERT(!bias || (bias->rows == 1 && bias->cols == w->rows));
     const bool grad = a->g || (b && b->g) || w->g || (bias && bias->g);
-    affine k = {t, nn_new(t, a->rows, w->rows, grad), a, b, w, bias, blocks};
-    const hwm_real* packed = nn_packed(t, w, blocks);
-    const size_t block = nn_count(w) / (size_t)blocks;
-    for (int g = 0; g < blocks; g++, packed += block) {
-        const nn_part part = block_of(&k, g);
-        add_part(&k, g, &part, 0, packed);
-        if (b) {
-            const nn_part whole = nn_whole(b);
-            add_part(&k, g, &whole, part.cols, packed);
-        }
-    }
+    const affine k = {t, nn_new(t, a->rows, w->rows, grad), a, b, w, bias, blocks};
+    nn_packed(t, w, blocks);
     if (k.y->g) {
         affine* kept = nn_tape_take(t, sizeof *kept);
         *kept = k;
         nn_custom(t, affine_backward, kept);
     }
+    return k;
+}
+
+nn_var nn_linear_parts(nn_tape* t, nn_var a, nn_var b, nn_var w, nn_var bias, int blocks) {
+    const affine k = prepare_affine(t, a, b, w, bias, blocks);
+    affine_rows(&k, 0, k.y->rows);
     return k.y;
 }
 
 nn_var nn_block_linear(nn_tape* t, nn_var x, nn_var w, nn_var b, int blocks) {
     return nn_linear_parts(t, x, NULL, w, b, blocks);
+}
+
+// ---- normalised layers
+
+static const hwm_real norm_eps = (hwm_real)1e-4;
+
+// ---- normalised layers
+
+// What forward and backward of a normalised layer share, and where each piece of rows puts its part
+// of the gain's gradient.
+typedef struct normalised {
+    nn_var y, x, g;
+    hwm_real* rrms;   // (rows)
+    hwm_real* parts;  // (pieces, 3, cols): sum for dg, two rows of scratch
+    int silu;
+} normalised;
+
+static void norm_piece(void* context, int piece, int from, int to) {
+    const normalised* k = context;
+    (void)piece;
+    const size_t at = (size_t)from * (size_t)k->x->cols;
+    nn_rms_forward(k->y->x + at, k->rrms + from, k->x->x + at, k->g->x, norm_eps, k->silu,
+                   to - from, k->x->cols);
+}
+
+static void norm_backward_piece(void* context, int piece, int from, int to) {
+    const normalised* k = context;
+    const int D = k->x->cols;
+    const size_t at = (size_t)from * (size_t)D;
+    hwm_real* part = k->parts + (size_t)piece * 3 * (size_t)D;
+    nn_rms_backward(k->x->g ? k->x->g + at : NULL, k->g->g ? part : NULL, k->y->g + at,
+                    k->x->x + at, k->g->x, k->rrms + from, k->silu, part + D, to - from, D);
+}
+
+static void norm_backward(void* context) {
+    const normalised* k = context;
+    const int rows = k->x->rows, D = k->x->cols;
+    nn_over_rows(rows, D, norm_backward_piece, context);
+    if (k->g->g)
+        for (int i = 0; i < nn_pieces(rows, D); i++)
+            nn_accumulate(k->g->g, k->parts + (size_t)i * 3 * (size_t)D, D);
+}
+
+// What forward and backward need, recorded where y has a gradient; y may be x where nothing is.
+static normalised* prepare_norm(nn_tape* t, nn_var y, nn_var x, nn_var g, int silu) {
+    HWM_ASSERT(g->rows == 1 && g->cols == x->cols);
+    normalised* k = nn_tape_alloc(t, sizeof *k);
+    *k = (normalised){.y = y, .x = x, .g = g, .silu = silu};
+    k->rrms = nn_new(t, 1, x->rows, false)->x;
+    if (y->g) {
+        k->parts = nn_tape_alloc(t, (size_t)nn_pieces(x->rows, x->cols) * 3 * (size_t)x->cols *
+                                        sizeof(hwm_real));
+        nn_custom(t, norm_backward, k);
+    }
+    return k;
+}
+
+static nn_var norm(nn_tape* t, nn_var x, nn_var g, int silu) {
+    nn_var y = nn_new(t, x->rows, x->cols, x->g || g->g);
+    nn_over_rows(x->rows, x->cols, norm_piece, prepare_norm(t, y, x, g, silu));
+    return y;
+}
+
+nn_var nn_norm(nn_tape* t, nn_var x, nn_var g) {
+    return norm(t, x, g, 0);
+}
+nn_var nn_norm_silu(nn_tape* t, nn_var x, nn_var g) {
+    return norm(t, x, g, 1);
+}
+// ---- linear, normalised, silu: each piece of rows goes through all of it while it is in the cache
+
+typedef struct layer {
+    affine linear;
+    normalised* norm;
+} layer;
+
+enum { FUSED_ROWS = 128, FUSED_WEIGHTS = 1 << 18 };
+
+static void layer_rows(const layer* k, int first, int last) {
+    affine_rows(&k->linear, first, last);
+    norm_piece(k->norm, 0, first, last);
+}
+
+static void layer_piece(void* context, int i) {
+    const layer* k = context;
+    const int first = i * FUSED_ROWS, rows = k->linear.y->rows;
+    layer_rows(k, first, first + FUSED_ROWS < rows ? first + FUSED_ROWS : rows);
+}
+
+nn_var nn_layer_parts(nn_tape* t, nn_var x, nn_var shared, nn_var w, nn_var b, nn_var g,
+                      int blocks) {
+    layer k = {.linear = prepare_affine(t, x, shared, w, b, blocks)};
+    nn_var sums = k.linear.y;
+    // where nothing is recorded nobody reads the sums again: the result takes their place
+    nn_var y = nn_recording(t) ? nn_new(t, sums->rows, sums->cols, sums->g || g->g) : sums;
+    k.norm = prepare_norm(t, y, sums, g, 1);
+    if (nn_count(w) <= FUSED_WEIGHTS) {
+        nn_parallel((y->rows + FUSED_ROWS - 1) / FUSED_ROWS, layer_piece, &k);
+    } else {  // a large weight is read once for all rows, by all threads
+        affine_rows(&k.linear, 0, y->rows);
+        nn_over_rows(y->rows, y->cols, norm_piece, k.norm);
+    }
+    return y;
+}
+
+nn_var nn_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var g) {
+    return nn_layer_parts(t, x, NULL, w, b, g, 1);
 }

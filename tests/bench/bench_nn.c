@@ -162,6 +162,40 @@ static void run_norm_backward(int N, int D, float** m) {
 static void run_gru(int N, int D, float** m) {
     nn_gru_forward(m[1], m[4], m[3], m[0], N, D / 4, 1);
 }
+static void run_exp(int N, int D, float** m) {
+    nn_vexp((size_t)N * (size_t)D, m[0], m[1]);
+}
+static void run_log1p(int N, int D, float** m) {
+    nn_vlog1p((size_t)N * (size_t)D, m[2], m[1]);
+}
+static void run_sigmoid(int N, int D, float** m) {
+    nn_vsigmoid((size_t)N * (size_t)D, m[0], m[1]);
+}
+static void run_silu(int N, int D, float** m) {
+    nn_vsilu((size_t)N * (size_t)D, m[0], m[1]);
+}
+static void run_softplus(int N, int D, float** m) {
+    nn_vsoftplus((size_t)N * (size_t)D, m[0], m[1]);
+}
+static void run_gru_backward(int N, int D, float** m) {
+    nn_gru_backward(m[6], m[1], m[2], m[4], m[3], m[0], N, D / 4, 1);
+}
+static void run_softmax_bins(int N, int D, float** m) {
+    nn_softmax_forward(m[1], m[0], 0.0f, N * D / 256, 256);
+}
+static void run_softmax_backward(int N, int D, float** m) {
+    nn_softmax_backward(m[6], m[3], m[0], 0.01f, N * D / 16, 16);
+}
+static void run_accumulate(int N, int D, float** m) {
+    nn_accumulate(m[1], m[0], N * D);
+}
+// 32 variables of 16 classes each pick 32 rows of a matrix that is as large as the other arrays
+static void run_hot(int N, int D, float** m) {
+    static int hot[64 * 32];
+    for (int i = 0; i < N * 32; i++)
+        hot[i] = i * 7 % 16;
+    nn_hot_forward(m[1], D / 8, m[0], NULL, false, hot, 32, 16, N, D / 8);
+}
 static void run_softmax(int N, int D, float** m) {
     nn_softmax_forward(m[1], m[0], 0.01f, N * D / 16, 16);
 }
@@ -169,12 +203,22 @@ static void run_softmax(int N, int D, float** m) {
 static void bench_rows(void) {
     static const row_bench kernels[] = {
         {"copy", run_copy, 2},
+        {"accumulate", run_accumulate, 3},
+        {"exp", run_exp, 2},
+        {"log1p", run_log1p, 2},
         {"tanh", run_tanh, 2},
+        {"sigmoid", run_sigmoid, 2},
+        {"silu", run_silu, 2},
+        {"softplus", run_softplus, 2},
         {"elu", run_elu, 2},
         {"norm_silu", run_norm, 2},
         {"norm_silu_backward", run_norm_backward, 4},
         {"gru", run_gru, 2},
+        {"gru_backward", run_gru_backward, 3},
         {"softmax_c16", run_softmax, 2},
+        {"softmax_c16_backward", run_softmax_backward, 4},
+        {"softmax_c256", run_softmax_bins, 2},
+        {"one_hot_rows", run_hot, 4 + 1.0 / 8},
     };
     enum { N = 64, D = 512 };  // 128 KB an array: the L2 cache, where activations live
     float* m[7];
