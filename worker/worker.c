@@ -23,7 +23,8 @@ enum {
     QUIET_MS = 500,
     TASK_POLL_MS = 300,
     INDIVIDUAL_POLL_MS = 1,
-    LINK_POLL_MS = 2
+    LINK_POLL_MS = 2,
+    FETCH_MS = 1000
 };
 
 // One assignment of the server: an index range of one experiment. A new hello begins a new one.
@@ -45,7 +46,7 @@ typedef struct worker {
     hwm_client* client;
     int environments;
     assignment now;
-    int64_t polled_ns, task_polled_ns, connected_ns;
+    int64_t polled_ns, task_polled_ns, connected_ns, fetched_ns;
     int64_t due_ns;     // of the next row, where the pace is limited
     uint64_t appended;  // chunks handed to this client
     double blocked_s;
@@ -212,6 +213,7 @@ static hwm_status poll_link(worker* w, int wait_ms, hwm_error* err) {
 
 static void fetch_parameters(worker* w) {
     hwm_error err = {HWM_OK, ""};
+    w->fetched_ns = hwm_clock_ns();
     hwm_status s = hwm_feed_update(w->now.feed, w->client, &err);
     if (s && s != HWM_ETIMEDOUT) {
         hwm_log(HWM_LOG_WARN, "feed", "parameters not fetched", "status=%s reason=\"%s\"",
@@ -471,6 +473,8 @@ static hwm_status run_assignment(worker* w, hwm_error* err) {
         if (in_rounds(w) ? idle : w->now.per_episode || hwm_chunker_empty(w->now.chunker)) {
             fetch_parameters(w);
             apply_parameters(w);
+        } else if (!in_rounds(w) && hwm_clock_ns() - w->fetched_ns > FETCH_MS * 1000000LL) {
+            fetch_parameters(w);  // a slow one has them by the time that they may act
         }
         if (early_ns == 0 && hwm_feed_version(w->now.feed) > 0 && !round_over(w)) {
             w->now.round_rows++;
