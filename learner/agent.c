@@ -95,6 +95,8 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
         goto fail;
     hwm_rng_init(&rng, seed, HWM_PURPOSE_PARAMETERS, 0, 0, 0);
     hwm_controller_init(a->controller, &rng, a->phi->value);
+    if (recurrent || e->agent.kind == HWM_AGENT_RANDOM)
+        hwm_controller_draw_means(a->controller, &rng, a->phi->value);
     if (recurrent)
         hwm_latent_export(a->latent, a->phi);
     if (recurrent || e->agent.kind != HWM_AGENT_HWM) {  // nothing is imagined with the rule

@@ -22,7 +22,8 @@ static const hwm_config_field controller_fields[] = {
     FIELD(HWM_CONFIG_REAL, weights_scale, "0.1", 0, 100, NULL,
           "scale of weights: half width, deviation, gain, slope or sparsity"),
     FIELD(HWM_CONFIG_BOOL, weights_mean, "false", 0, 0, NULL,
-          "learn the mean around which initial weights are drawn"),
+          "initial weights are drawn around a mean of their own: learned with the rule; beside an "
+          "agent that changes weights a fixed network, drawn once like static_weights"),
     FIELD(HWM_CONFIG_ENUM, static_weights, "xavier", 0, 0, HWM_WEIGHTS_CHOICES,
           "distribution that static layers start from"),
     FIELD(HWM_CONFIG_REAL, static_weights_scale, "1", 0, 100, NULL, "scale of static_weights"),

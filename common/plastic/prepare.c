@@ -288,6 +288,16 @@ void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
          c->latent_p >= 0 ? c->rule.modulator_std / sqrt((double)c->rule.latent) : 0);
 }
 
+void hwm_controller_draw_means(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
+    for (int l = 0; l < c->n_connections; l++) {
+        const hwm_layer* y = &c->layer[l];
+        if (y->plastic && !c->row->mixed && y->w_p >= 0) {
+            draw_layer(c->config.static_weights, c->config.static_weights_scale, y->P, y->Q, rng,
+                       phi + c->params.entry[y->w_p].offset, 1);
+        }
+    }
+}
+
 static hwm_real* lane_of(const hwm_controller* c, hwm_real* state, int sample) {
     return hwm_block(state, sample / HWM_LANES, c->state_size) + sample % HWM_LANES;
 }
