@@ -378,6 +378,10 @@ hwm_status hwm_session_latent_batch(hwm_session* s, bool uncounted, hwm_error* e
     request.length = hwm_latent_length(latent);
     request.fraction_terminal =
         s->experiment->model.terminals ? s->experiment->model.fraction_terminal : 0;
+    // an agent that changes weights makes its controller in an episode's first steps, which long
+    // episodes would hide
+    if (s->experiment->agent.kind == HWM_AGENT_HWM)
+        request.fraction_first = s->experiment->imagination.fraction_first;
     request.uncounted = uncounted;
     const hwm_batch* raw = NULL;
     hwm_status status =

@@ -279,6 +279,31 @@ static void test_every_parametrisation_acts_and_learns(void** state) {
     acts_and_learns("lowrank", 11, 15);
 }
 
+// controller.weights_mean: W_0 around a fixed network, the same for whoever has the seed; 0
+// without.
+static void test_weights_around_a_fixed_network(void** state) {
+    (void)state;
+    fixture f, g;
+    open_fixture_with(&f, "[3], weights_mean: true", "mode: latent,", "parametrisation: basis");
+    open_fixture_with(&g, "[3], weights_mean: true", "mode: latent,", "parametrisation: basis");
+    const hwm_param_list* list = &f.agent->phi->list;
+    const hwm_real *a = f.agent->phi->value, *b = g.agent->phi->value;
+    for (int l = 1; l <= 2; l++) {
+        char name[32];
+        snprintf(name, sizeof name, "layer%d.W0", l);
+        const int k = hwm_param_list_find(list, name);
+        assert_true(k >= 0);
+        double squares = 0;
+        const size_t n = hwm_tensor_count(&list->entry[k].spec), at = list->entry[k].offset;
+        for (size_t j = 0; j < n; j++)
+            squares += (double)a[at + j] * (double)a[at + j] / (double)n;
+        assert_true(squares > 0.01);
+        assert_memory_equal(a + at, b + at, n * sizeof *a);
+    }
+    close_fixture(&f);
+    close_fixture(&g);
+}
+
 // Evaluation without a learner: repeats, and zeroed updates leave the weights as they were drawn.
 static void test_evaluation_of_an_agent(void** state) {
     (void)state;
@@ -378,6 +403,7 @@ int main(void) {
         cmocka_unit_test(test_rows_in_the_order_of_time),
         cmocka_unit_test(test_acts_as_the_model_says),
         cmocka_unit_test(test_every_parametrisation_acts_and_learns),
+        cmocka_unit_test(test_weights_around_a_fixed_network),
         cmocka_unit_test(test_evaluation_of_an_agent),
         cmocka_unit_test(test_checkpoint_brings_all_back),
         cmocka_unit_test(test_misfits_are_refused),
