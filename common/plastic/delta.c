@@ -150,7 +150,8 @@ void hwm_delta_see(const hwm_delta* d, const float* state, float* view) {
         }
         return;
     }
-    // in units of the size that weights of variance 1/Q per row have
+    // in units of the size that weights of variance 1/Q per row have: about the coefficients of a
+    // basis, which together weigh no more in the model's loss than the weights of a small layer
     float size = 0;
     for (int l = 0; l < d->n_layers; l++) {
         size += (float)d->layer[l].P;
@@ -166,7 +167,7 @@ void hwm_delta_see(const hwm_delta* d, const float* state, float* view) {
                 sum += *p++ * w[j];
             }
         }
-        view[k] = sum / size * (d->basis ? sqrtf((float)d->inputs) : 1.0f);
+        view[k] = sum / size;
     }
 }
 

@@ -136,6 +136,8 @@ static void test_bases(void** state) {
     hwm_delta_see(f.d, f.state, view);
     for (int k = 0; k < 4; k++)
         assert_true(fabsf(view[2]) >= fabsf(view[k]));
+    // about its coefficient: eta / sqrt(K) u
+    assert_true(view[2] > 0.5f * 0.3f / 2 * 0.5f && view[2] < 2 * 0.3f / 2 * 0.5f);
     hwm_delta_apply(f.d, f.act, f.u, f.state);
     hwm_delta_see(f.d, f.state, doubled);
     float norm = 0;
