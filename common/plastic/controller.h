@@ -78,8 +78,9 @@ void hwm_controller_signature(const hwm_controller* c, int variant_dim, hwm_sign
 
 // Initial phi as configured (A..D ~ N(0, phi_std^2), eta, W_0 mean, static layers, modulator).
 void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi);
-// Means of initial weights (controller.weights_mean) where no rule learns them: a fixed network,
-// drawn like static layers; 0 as hwm_controller_init leaves them.
+// Means of initial weights (controller.weights_mean) where no rule learns them: hidden layers
+// of a fixed network, drawn like static ones. The outputs' stay 0 as hwm_controller_init leaves
+// them: it prefers no action.
 void hwm_controller_draw_means(const hwm_controller* c, hwm_rng* rng, hwm_real* phi);
 void hwm_controller_prepare(const hwm_controller* c, const hwm_real* phi, hwm_real* coef);
 void hwm_controller_prepare_backward(const hwm_controller* c, const hwm_real* phi,

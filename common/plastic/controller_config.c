@@ -23,7 +23,7 @@ static const hwm_config_field controller_fields[] = {
           "scale of weights: half width, deviation, gain, slope or sparsity"),
     FIELD(HWM_CONFIG_BOOL, weights_mean, "false", 0, 0, NULL,
           "initial weights are drawn around a mean of their own: learned with the rule; beside an "
-          "agent that changes weights a fixed network, drawn once like static_weights"),
+          "agent that changes weights fixed hidden layers, drawn once like static_weights"),
     FIELD(HWM_CONFIG_ENUM, static_weights, "xavier", 0, 0, HWM_WEIGHTS_CHOICES,
           "distribution that static layers start from"),
     FIELD(HWM_CONFIG_REAL, static_weights_scale, "1", 0, 100, NULL, "scale of static_weights"),

@@ -291,7 +291,8 @@ void hwm_controller_init(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
 void hwm_controller_draw_means(const hwm_controller* c, hwm_rng* rng, hwm_real* phi) {
     for (int l = 0; l < c->n_connections; l++) {
         const hwm_layer* y = &c->layer[l];
-        if (y->plastic && !c->row->mixed && y->w_p >= 0) {
+        const bool out = l == c->n_layers - 1;
+        if (y->plastic && !out && !c->row->mixed && y->w_p >= 0) {
             draw_layer(c->config.static_weights, c->config.static_weights_scale, y->P, y->Q, rng,
                        phi + c->params.entry[y->w_p].offset, 1);
         }

@@ -279,7 +279,7 @@ static void test_every_parametrisation_acts_and_learns(void** state) {
     acts_and_learns("lowrank", 11, 15);
 }
 
-// controller.weights_mean: W_0 around a fixed network, the same for whoever has the seed; 0
+// controller.weights_mean: W_0 around fixed hidden layers, the same for whoever has the seed; 0
 // without.
 static void test_weights_around_a_fixed_network(void** state) {
     (void)state;
@@ -297,7 +297,7 @@ static void test_weights_around_a_fixed_network(void** state) {
         const size_t n = hwm_tensor_count(&list->entry[k].spec), at = list->entry[k].offset;
         for (size_t j = 0; j < n; j++)
             squares += (double)a[at + j] * (double)a[at + j] / (double)n;
-        assert_true(squares > 0.01);
+        assert_true(l == 1 ? squares > 0.01 : squares == 0);  // it prefers no action
         assert_memory_equal(a + at, b + at, n * sizeof *a);
     }
     close_fixture(&f);
