@@ -9,6 +9,7 @@
 #include "latent.h"
 #include "open_loop.h"
 #include "ranges.h"
+#include "replay_critic.h"
 
 // model.continue_of names an observation; the model reads it in units of its scale.
 static hwm_status known_continue(const hwm_model_config* config, const hwm_env_spec* spec,
@@ -30,6 +31,7 @@ static hwm_status known_continue(const hwm_model_config* config, const hwm_env_s
                     config->continue_of, spec->name);
 }
 
+<<<<<<< HEAD
 // Where M reads the latent, workers act with the newest model's encoder and step: entries of phi
 // that have no gradient.
 static void follow_model(hwm_agent* a) {
@@ -42,6 +44,22 @@ static void follow_model(hwm_agent* a) {
                hwm_model_params(a->model)->value + model->entry[from].offset,
                hwm_tensor_count(&to->spec) * sizeof(hwm_real));
     }
+=======
+// Starts come in whole sequences, and replayed rewards lie between two of one sequence.
+static hwm_status sequences_of_starts(const hwm_experiment* e, hwm_error* err) {
+    const int64_t per = e->imagination.starts_per_sequence, B = e->imagination.batch;
+    if (B % per != 0)
+        return hwm_fail(err, HWM_EINVAL,
+                        "imagination.starts_per_sequence = %lld does not divide "
+                        "imagination.batch = %lld",
+                        (long long)per, (long long)B);
+    if (e->train.replay_critic > 0 && per < 2)
+        return hwm_fail(err, HWM_EINVAL,
+                        "train.replay_critic = %g wants imagination.starts_per_sequence >= 2: "
+                        "between a sequence's starts are the rewards that it learns from",
+                        e->train.replay_critic);
+    return HWM_OK;
+>>>>>>> 5e74e8f (learner: several starts of a sequence, a critic on replayed rewards; model: a cache of latents with a limit in bytes)
 }
 
 hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
@@ -110,8 +128,15 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
         goto fail;
     if ((status = hwm_model_create(&a->model, &e->model, &dims, seed, err)) != HWM_OK)
         goto fail;
+<<<<<<< HEAD
     follow_model(a);
     status = hwm_critic_create(&a->critic, &e->train, hwm_model_features(a->model), B * H, seed);
+=======
+    if ((status = sequences_of_starts(e, err)) != HWM_OK)
+        goto fail;
+    status =
+        hwm_critic_create(&a->critic, &e->train, hwm_model_features(a->model), B * (H + 1), seed);
+>>>>>>> 5e74e8f (learner: several starts of a sequence, a critic on replayed rewards; model: a cache of latents with a limit in bytes)
     if (status != HWM_OK)
         goto fail;
 
@@ -131,6 +156,11 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
     };
     if ((status = hwm_imagination_create(&a->imagination, &setup, err)) != HWM_OK)
         goto fail;
+
+    if (e->train.replay_critic > 0 && !(a->replay_critic = hwm_replay_critic_new(&setup))) {
+        status = HWM_ENOMEM;
+        goto fail;
+    }
 
     a->statistics.obs_min = calloc((size_t)O, sizeof(hwm_real));
     a->statistics.obs_max = calloc((size_t)O, sizeof(hwm_real));
@@ -170,6 +200,7 @@ void hwm_agent_destroy(hwm_agent** agent) {
         return;
     hwm_agent* a = *agent;
     hwm_imagination_destroy(&a->imagination);
+    hwm_replay_critic_free(&a->replay_critic);
     hwm_critic_destroy(&a->critic);
     hwm_model_destroy(&a->model);
     hwm_latent_destroy(&a->latent);
@@ -298,6 +329,8 @@ hwm_status hwm_agent_update_behaviour(hwm_agent* agent, double progress, hwm_age
     const double began = hwm_clock_s();
     const hwm_train_config* train = &agent->experiment->train;
     const uint64_t update = (uint64_t)agent->behaviour_updates;
+    if (agent->replay_critic)
+        hwm_replay_critic_take(agent->replay_critic, hwm_imagination_starts(agent->imagination));
     hwm_imagination_continue(agent->imagination, update, &report->imagination);
     hwm_imagination_gradient(agent->imagination, agent->phi->value, update, agent->phi->grad,
                              &report->imagination);
@@ -311,13 +344,19 @@ hwm_status hwm_agent_update_behaviour(hwm_agent* agent, double progress, hwm_age
     agent->seconds_imagination += middle - began;
 
     const hwm_imagination_config* im = &agent->experiment->imagination;
-    hwm_critic_batch batch = {.rows = (int)(im->batch * im->horizon),
-                              .features = hwm_imagination_features(agent->imagination),
-                              .target = hwm_imagination_returns(agent->imagination),
-                              .weight = hwm_imagination_weights(agent->imagination),
-                              .scale = 1};
-    hwm_status critic = hwm_critic_update(agent->critic, &batch, 1, status == HWM_OK ? err : NULL);
-    report->critic_loss = batch.loss;
+    hwm_critic_batch batch[HWM_CRITIC_BATCHES] = {
+        {.rows = (int)(im->batch * im->horizon),
+         .features = hwm_imagination_features(agent->imagination),
+         .target = hwm_imagination_returns(agent->imagination),
+         .weight = hwm_imagination_weights(agent->imagination),
+         .scale = 1}};
+    int n = 1;
+    if (agent->replay_critic)
+        batch[n++] =
+            hwm_replay_critic_batch(agent->replay_critic, agent->imagination, train->replay_critic);
+    hwm_status critic = hwm_critic_update(agent->critic, batch, n, status == HWM_OK ? err : NULL);
+    report->critic_loss = batch[0].loss;
+    report->replay_critic_loss = batch[1].loss;
     agent->seconds_critic += hwm_clock_s() - middle;
     agent->behaviour_updates++;
     if (status == HWM_OK)

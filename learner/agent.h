@@ -20,6 +20,7 @@
 struct hwm_open_loop;
 struct hwm_ranges;
 struct hwm_latent;
+struct hwm_replay_critic;
 typedef struct hwm_agent {
     const hwm_experiment* experiment;  // borrowed
     hwm_env_spec spec;
@@ -30,6 +31,7 @@ typedef struct hwm_agent {
     hwm_critic* critic;
     struct hwm_latent* latent;
     hwm_imagination* imagination;
+    struct hwm_replay_critic* replay_critic;  // NULL: none
     // of all rows seen; moments of one-step deltas since the last refresh
     hwm_replay_statistics statistics;
     double *delta_sum, *delta_square;  // (O)
@@ -44,7 +46,7 @@ typedef struct hwm_agent {
 typedef struct hwm_agent_report {
     hwm_model_losses model;
     hwm_imagination_report imagination;
-    double critic_loss, gradient_norm;
+    double critic_loss, replay_critic_loss, gradient_norm;
     hwm_dreamer_losses latent;
     struct {
         double mean, best, sigma;  // return of the newest generation's individuals

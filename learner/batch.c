@@ -34,7 +34,10 @@ hwm_status hwm_sequences_alloc(hwm_sequences* s, int n, int length, int context,
     s->terminal = calloc(rows, R);
     s->valid = calloc(rows, R);
     s->hindsight = calloc((size_t)n * (size_t)context * (size_t)(2 * obs + action) + 1, R);
-    if (s->obs && s->action && s->reward && s->first && s->terminal && s->valid && s->hindsight)
+    s->stream = calloc((size_t)n, sizeof *s->stream);
+    s->step = calloc((size_t)n, sizeof *s->step);
+    if (s->obs && s->action && s->reward && s->first && s->terminal && s->valid && s->hindsight &&
+        s->stream && s->step)
         return HWM_OK;
     hwm_sequences_free(s);
     return HWM_ENOMEM;
@@ -48,6 +51,8 @@ void hwm_sequences_free(hwm_sequences* s) {
     free(s->terminal);
     free(s->valid);
     free(s->hindsight);
+    free(s->stream);
+    free(s->step);
     *s = (hwm_sequences){0};
 }
 
@@ -145,6 +150,13 @@ static bool put_row(const hwm_batcher* b, const hwm_batch* batch, uint32_t r, hw
     return finite;
 }
 
+// Where row 0 of sequence i of the arrays lies: `ahead` rows behind the first row of the batch's
+// sequence k.
+static void put_place(const hwm_batch* batch, int k, int64_t ahead, hwm_sequences* out, int i) {
+    out->stream[i] = (uint64_t)batch->stream[k].env << 32 | batch->stream[k].incarnation;
+    out->step[i] = batch->step[k] + (uint64_t)ahead;
+}
+
 // Transitions of hindsight: pairs of rows (j, j + 1) of the same episode.
 static bool put_hindsight(const hwm_batcher* b, const hwm_batch* batch, uint32_t from,
                           hwm_sequences* out, int i) {
@@ -194,6 +206,7 @@ hwm_status hwm_batcher_sequences(hwm_batcher* b, const hwm_batch* batch, hwm_seq
     for (int i = 0; i < out->n; i++) {
         const uint32_t from = batch->row[i] + batch->prefix[i];
         bool finite = true;
+        put_place(batch, i, 0, out, i);
         for (int t = 0; t < out->length; t++)
             finite = put_row(b, batch, from + (uint32_t)t, out,
                              (size_t)i * (size_t)out->length + (size_t)t) &&
@@ -316,16 +329,21 @@ static int next_stretch(hwm_batcher* b, const hwm_batch* batch, const uint32_t* 
     return left;
 }
 
-// States before the given rows: from the key frames, stretch by stretch of equal parameters.
-static hwm_status materialise(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
-                              hwm_error* err) {
+// States at the key frames.
+static void begin_states(hwm_batcher* b, const hwm_batch* batch) {
     memset(b->lost, 0, (size_t)batch->batch);
-    if (b->S == 0)
-        return HWM_OK;
-    for (int i = 0; i < batch->batch; i++) {
+    for (int i = 0; b->S > 0 && i < batch->batch; i++) {
         key_frame(b, batch, i, b->states + (size_t)i * (size_t)b->S);
         b->at[i] = batch->row[i];
     }
+}
+
+// From there, or from where the call before ended, to before the given rows: stretch by stretch of
+// equal parameters.
+static hwm_status advance_states(hwm_batcher* b, const hwm_batch* batch, const uint32_t* row,
+                                 hwm_error* err) {
+    if (b->S == 0)
+        return HWM_OK;
     while (next_stretch(b, batch, row) > 0) {
         order_by_version(b, batch->batch);
         for (int from = 0; from < batch->batch;) {
@@ -351,7 +369,8 @@ hwm_status hwm_batcher_states(hwm_batcher* b, const hwm_batch* batch, const uint
     if (batch->batch > b->max)
         return hwm_fail(err, HWM_EPROTO, "the sampler sent %d sequences, at most %d were asked for",
                         batch->batch, b->max);
-    hwm_status status = materialise(b, batch, row, err);
+    begin_states(b, batch);
+    hwm_status status = advance_states(b, batch, row, err);
     for (int i = 0; status == HWM_OK && i < batch->batch; i++)
         if (b->lost[i])
             status = hwm_fail(err, HWM_ENOTFOUND, "version %llu of the parameters cannot be had",
@@ -361,61 +380,91 @@ hwm_status hwm_batcher_states(hwm_batcher* b, const hwm_batch* batch, const uint
     return status;
 }
 
-hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, bool late,
+// Where the k-th of `per` starts of sequence i is: the last rows of the sequence, one after the
+// other, but an episode's first row for the first start of a sequence that begins one.
+static uint32_t start_row(const hwm_batch* batch, int i, int k, int per, bool first) {
+    const uint32_t from = batch->row[i] + batch->prefix[i];
+    return first ? from : from + (uint32_t)(batch->length - per + k);
+}
+
+// Start s from row r of the batch's sequence i; first: an episode's first row, nothing was before.
+// false: a number is not finite.
+static bool put_start(const hwm_batcher* b, const hwm_batch* batch, int i, uint32_t r, bool first,
+                      hwm_starts* starts, hwm_sequences* rows, int s) {
+    const int O = b->O, A = b->A, T = rows->length;
+    const uint32_t from = batch->row[i] + batch->prefix[i];
+    // the last T rows up to the start
+    bool finite = true;
+    put_place(batch, i, (int64_t)(r - from) - (T - 1), rows, s);
+    for (int t = 0; t < T; t++) {
+        const size_t to = (size_t)s * (size_t)T + (size_t)t;
+        if (r < from + (uint32_t)(T - 1 - t)) {
+            rows->valid[to] = 0;
+            continue;
+        }
+        finite = put_row(b, batch, r - (uint32_t)(T - 1 - t), rows, to) && finite;
+    }
+    finite = put_hindsight(b, batch, from + (uint32_t)batch->length, rows, s) && finite;
+
+    // what the controller remembers besides its weights
+    for (int j = 0; j < O; j++)
+        starts->previous_obs[(size_t)s * (size_t)O + (size_t)j] =
+            first ? 0 : (hwm_real)(obs_row(b, batch, r - 1)[j] / b->spec->obs_scale[j]);
+    for (int j = 0; j < A; j++)
+        starts->previous_action[(size_t)s * (size_t)A + (size_t)j] =
+            first ? 0 : (hwm_real)action_row(b, batch, r - 1)[j];
+    starts->previous_reward[s] =
+        first ? 0 : (hwm_real)reward_of(batch, r) / (hwm_real)b->spec->action_repeat;
+    starts->first[s] = first ? 1 : 0;
+    starts->ended[s] = flags_of(batch, r) & HWM_FLAG_TERMINAL ? 1 : 0;
+    starts->alive[s] = 1 - starts->ended[s];
+    starts->age[s] = 0;
+    return finite;
+}
+
+hwm_status hwm_batcher_starts(hwm_batcher* b, const hwm_batch* batch, int per, bool late,
                               double fraction_fresh, hwm_rng* rng, hwm_starts* starts,
                               hwm_sequences* rows, hwm_error* err) {
-    const int O = b->O, A = b->A, L = batch->length, T = rows->length;
-    hwm_status status = check_sizes(batch, rows->n, rows->context, err);
+    const int L = batch->length, T = rows->length;
+    hwm_status status = check_sizes(batch, rows->n / per, rows->context, err);
     if (status != HWM_OK)
         return status;
-    if (batch->batch > b->max || L < 2 || L < T)
+    if (batch->batch > b->max || L < per + 1 || L < T + per - 1)
         return hwm_fail(err, HWM_EPROTO,
                         "starts need at most %d sequences of at least %d rows, got %d of %d",
-                        b->max, T > 2 ? T : 2, batch->batch, L);
+                        b->max, (T > 2 ? T : 2) + per - 1, batch->batch, L);
     for (int i = 0; i < batch->batch; i++) {
-        const uint32_t from = batch->row[i] + batch->prefix[i];
-        const bool begins = (flags_of(batch, from) & HWM_FLAG_FIRST) != 0;
-        const bool first = begins && !late;
-        b->target[i] = first ? from : from + (uint32_t)L - 1;
-        // the last T rows up to the start
+        const bool begins =
+            (flags_of(batch, batch->row[i] + batch->prefix[i]) & HWM_FLAG_FIRST) != 0;
         bool finite = true;
-        for (int t = 0; t < T; t++) {
-            const size_t to = (size_t)i * (size_t)T + (size_t)t;
-            if (b->target[i] < from + (uint32_t)(T - 1 - t)) {
-                rows->valid[to] = 0;
-                continue;
-            }
-            finite = put_row(b, batch, b->target[i] - (uint32_t)(T - 1 - t), rows, to) && finite;
+        for (int k = 0; k < per; k++) {
+            const int s = i * per + k;
+            const bool first = begins && !late && k == 0;
+            const uint32_t r = start_row(batch, i, k, per, first);
+            finite = put_start(b, batch, i, r, first, starts, rows, s) && finite;
+            starts->fresh[s] = (begins && k == 0) || (double)hwm_rng_uniform(rng) < fraction_fresh;
+            starts->linked[s] =
+                k + 1 < per && start_row(batch, i, k + 1, per, false) == r + 1 ? 1 : 0;
         }
-        finite = put_hindsight(b, batch, from + (uint32_t)L, rows, i) && finite;
-
-        // what the controller remembers besides its weights
-        const uint32_t r = b->target[i];
-        for (int j = 0; j < O; j++)
-            starts->previous_obs[(size_t)i * (size_t)O + (size_t)j] =
-                first ? 0 : (hwm_real)(obs_row(b, batch, r - 1)[j] / b->spec->obs_scale[j]);
-        for (int j = 0; j < A; j++)
-            starts->previous_action[(size_t)i * (size_t)A + (size_t)j] =
-                first ? 0 : (hwm_real)action_row(b, batch, r - 1)[j];
-        starts->previous_reward[i] =
-            first ? 0 : (hwm_real)reward_of(batch, r) / (hwm_real)b->spec->action_repeat;
-        starts->first[i] = first ? 1 : 0;
-        starts->alive[i] = flags_of(batch, r) & HWM_FLAG_TERMINAL ? 0 : 1;
-        starts->fresh[i] = begins || (double)hwm_rng_uniform(rng) < fraction_fresh;
-        starts->age[i] = 0;
         if (!finite && status == HWM_OK)
             status = not_finite(batch, i, err);
     }
     if (status != HWM_OK)
         return status;
-    if ((status = materialise(b, batch, b->target, err)) != HWM_OK)
-        return status;
-    for (int i = 0; i < batch->batch; i++)
-        if (b->lost[i])
-            starts->alive[i] = 0;
-    for (int i = 0; i < batch->batch; i++) {
-        hwm_lanes_set(starts->state, i, b->S, b->states + (size_t)i * (size_t)b->S);
-        hwm_controller_clear_naive(b->controller, starts->state, i);
+    // the rule is replayed once over a sequence: its states are taken down on the way
+    begin_states(b, batch);
+    for (int k = 0; k < per; k++) {
+        for (int i = 0; i < batch->batch; i++)
+            b->target[i] = start_row(batch, i, k, per, starts->first[i * per + k] > 0);
+        if ((status = advance_states(b, batch, b->target, err)) != HWM_OK)
+            return status;
+        for (int i = 0; i < batch->batch; i++) {
+            const int s = i * per + k;
+            if (b->lost[i])
+                starts->alive[s] = 0;
+            hwm_lanes_set(starts->state, s, b->S, b->states + (size_t)i * (size_t)b->S);
+            hwm_controller_clear_naive(b->controller, starts->state, s);
+        }
     }
     return HWM_OK;
 }

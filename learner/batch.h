@@ -35,12 +35,14 @@ hwm_status hwm_batcher_sequences(hwm_batcher* batcher, const hwm_batch* batch, h
 // Sequences whose parameters could not be had, so far: their starts are dropped (weight 0).
 int64_t hwm_batcher_lost(const hwm_batcher* batcher);
 
-// Starts from a materialised batch of sequences of length L >= 2: a sequence that begins an episode
-// starts at its first row with a fresh W_0, every other one at its last row (so that the row before
-// is known), with the state of that moment; of those, a share fraction_fresh takes a fresh W_0.
-// late: the first kind starts at its last row too, where what happened before is known.
-// rows: (n, start length) what the model's start reads.
-hwm_status hwm_batcher_starts(hwm_batcher* batcher, const hwm_batch* batch, bool late,
+// Starts from a materialised batch of sequences of length L, `per` of each: its last rows (so that
+// the row before is known), with the state of that moment; but the first start of a sequence that
+// begins an episode is at the episode's first row, with a fresh W_0. Of the others, a share
+// fraction_fresh takes a fresh W_0. The rule is replayed once over a sequence for all its starts.
+// late: no start at first rows, where what happened before must be known; the first of such a
+// sequence has a fresh W_0 then.
+// rows: (n, start length) what the model's start reads, n = per * sequences.
+hwm_status hwm_batcher_starts(hwm_batcher* batcher, const hwm_batch* batch, int per, bool late,
                               double fraction_fresh, hwm_rng* rng, hwm_starts* starts,
                               hwm_sequences* rows, hwm_error* err);
 // A version that cannot be fetched costs its sequences, never the batch: they are logged, counted

@@ -45,6 +45,8 @@ static void take_starts(hwm_imagination* im, hwm_starts* s, bool* ok) {
     s->previous_reward = take(im, B, R, ok);
     s->first = take(im, B, R, ok);
     s->alive = take(im, B, R, ok);
+    s->linked = take(im, B, R, ok);
+    s->ended = take(im, B, R, ok);
     s->fresh = take(im, B, 1, ok);
     s->age = take(im, B, sizeof(int), ok);
 }
@@ -170,6 +172,7 @@ void hwm_imagination_begin_episodes(hwm_imagination* im) {
     memset(im->start.previous_reward, 0, B * sizeof(hwm_real));
     for (size_t i = 0; i < B; i++) {
         im->start.first[i] = im->start.alive[i] = 1;
+        im->start.linked[i] = im->start.ended[i] = 0;
         im->start.fresh[i] = 1;
         im->start.age[i] = 0;
     }

@@ -54,6 +54,9 @@ typedef struct hwm_starts {
     hwm_real* alive;            // (B) weight of the rollout: 0 beyond a terminal
     uint8_t* fresh;             // (B) 1: draw a fresh W_0 instead of state
     int* age;                   // (B) imagined decisions so far
+    // of new starts, for what the critic learns from replay
+    hwm_real* linked;  // (B) 1: the next start is the row after this one
+    hwm_real* ended;   // (B) 1: the episode truly ended in this row
 } hwm_starts;
 
 typedef struct hwm_imagination_report {

@@ -48,6 +48,7 @@ typedef enum row {
     MODEL_GRADIENT_NORM,
     ACTOR_LOSS,
     CRITIC_LOSS,
+    REPLAY_CRITIC_LOSS,
     GRADIENT_NORM,
     ENTROPY,
     SATURATION,
@@ -60,6 +61,7 @@ typedef enum row {
     INDIVIDUALS_PER_S,
     SKIPPED_UPDATES,
     LOST_SEQUENCES,
+    REMEMBERED,
     WAIT_SHARE,
     MODEL_SHARE,
     IMAGINATION_SHARE,
@@ -136,6 +138,8 @@ static const row_spec rows[ROWS] = {
     [MODEL_GRADIENT_NORM] = {"model_gradient_norm", "loss", false, "its gradient before clipping"},
     [ACTOR_LOSS] = {"actor_loss", "loss", false, "of the controller's newest update"},
     [CRITIC_LOSS] = {"critic_loss", "loss", false, "of the critic's newest update"},
+    [REPLAY_CRITIC_LOSS] = {"replay_critic_loss", "loss", false,
+                            "the same on replayed rewards, where `train.replay_critic` is set"},
     [GRADIENT_NORM] = {"gradient_norm", "loss", false, "the controller's gradient before clipping"},
     [ENTROPY] = {"entropy", "train", false, "of imagined actions"},
     [SATURATION] = {"saturation", "train", false, "share of imagined actions beyond 0.98 in size"},
@@ -154,6 +158,8 @@ static const row_spec rows[ROWS] = {
                          "updates dropped because a number was not finite"},
     [LOST_SEQUENCES] = {"lost_sequences", "train", true,
                         "sequences left out because their parameters could not be had"},
+    [REMEMBERED] = {"remembered_sequences", "train", false,
+                    "share of the sequences that began with a latent of an earlier update"},
     [WAIT_SHARE] = {"wait_share", "time", false,
                     "share of the learner's time spent waiting for experience"},
     [MODEL_SHARE] = {"model_share", "time", false, "share in world-model updates"},
@@ -248,6 +254,8 @@ static void take_imagination(double v[ROWS], const hwm_progress_state* s, const 
     v[MODEL_GRADIENT_NORM] = u->model.gradient_norm;
     v[ACTOR_LOSS] = u->imagination.actor_loss;
     v[CRITIC_LOSS] = u->critic_loss;
+    if (a->replay_critic)
+        v[REPLAY_CRITIC_LOSS] = u->replay_critic_loss;
     v[GRADIENT_NORM] = u->gradient_norm;
     v[ENTROPY] = u->imagination.entropy;
     v[SATURATION] = u->imagination.saturation;
@@ -397,6 +405,8 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
     }
     v[SKIPPED_UPDATES] = (double)a->skipped;
     v[LOST_SEQUENCES] = (double)line->counters->lost_sequences;
+    if (a->model)
+        v[REMEMBERED] = hwm_model_remembered(a->model);
     // where the time goes, as shares of the interval
     v[WAIT_SHARE] = (line->counters->waited_s - r->waited_s) / span;
     v[MODEL_SHARE] = (a->seconds_model - r->model_s) / span;

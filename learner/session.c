@@ -49,9 +49,14 @@ static hwm_status fetch_version(void* context, uint64_t version, float* phi, hwm
     return status;
 }
 
+static int starts_per_sequence(const hwm_session* s) {
+    return (int)s->experiment->imagination.starts_per_sequence;
+}
+
+// Rows that a sequence of starts has.
 static int start_length(const hwm_session* s) {
     const int n = hwm_model_start_length(s->agent->model);
-    return n > 2 ? n : 2;
+    return (n > 2 ? n : 2) + starts_per_sequence(s) - 1;
 }
 
 int64_t hwm_session_steps_per_update(const hwm_session* s) {
@@ -61,7 +66,7 @@ int64_t hwm_session_steps_per_update(const hwm_session* s) {
     if (!a->model)  // samples nothing: publishes and hands out tasks
         return 0;
     return (int64_t)s->batch.n * s->batch.length * s->experiment->train.model_updates +
-           (int64_t)s->start_rows.n * start_length(s);
+           (int64_t)s->start_rows.n / starts_per_sequence(s) * start_length(s);
 }
 
 static hwm_status create_table(hwm_session* s, const char* text, hwm_error* err) {
@@ -395,7 +400,7 @@ hwm_status hwm_session_latent_batch(hwm_session* s, bool uncounted, hwm_error* e
 
 hwm_status hwm_session_starts(hwm_session* s, hwm_error* err) {
     hwm_sample_request request = common_request(s);
-    request.batch = s->start_rows.n;
+    request.batch = s->start_rows.n / starts_per_sequence(s);
     request.length = start_length(s);
     const hwm_imagination_config* im = &s->experiment->imagination;
     request.fraction_first = im->fraction_first;
@@ -413,9 +418,9 @@ hwm_status hwm_session_starts(hwm_session* s, hwm_error* err) {
                  (uint32_t)s->agent->behaviour_updates,
                  (uint32_t)(s->agent->behaviour_updates >> 32));
     hwm_starts* starts = hwm_imagination_starts(s->agent->imagination);
-    status = hwm_batcher_starts(s->batcher, raw, hwm_model_start_knows(s->agent->model),
-                                s->experiment->imagination.fraction_fresh, &rng, starts,
-                                &s->start_rows, err);
+    status = hwm_batcher_starts(
+        s->batcher, raw, starts_per_sequence(s), hwm_model_start_knows(s->agent->model),
+        s->experiment->imagination.fraction_fresh, &rng, starts, &s->start_rows, err);
     done(s, &s->starts);
     s->counters.lost_sequences = hwm_batcher_lost(s->batcher);
     if (status == HWM_OK)

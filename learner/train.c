@@ -136,6 +136,8 @@ static hwm_status one_update(hwm_run* l, hwm_error* err) {
 // workers, which repeat what they did.
 static hwm_status one_round(hwm_run* l, uint64_t version, int64_t rows, int64_t updates,
                             hwm_error* err) {
+    if (l->agent->model)
+        hwm_model_forget(l->agent->model);  // as whoever resumes here begins
     hwm_status status = hwm_session_publish_round(l->session, version, err);
     if (status == HWM_OK)
         status = hwm_session_wait_rows(l->session, rows, err);

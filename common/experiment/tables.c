@@ -113,6 +113,8 @@ static const hwm_config_field imagination_fields[] = {
      NULL, "true: starts at first observations are never replaced by continued rollouts"},
     {IMAGINATION_REAL(fraction_first), "0.25", 0, 1, NULL,
      "share of new starts at recorded first observations, with a fresh W_0"},
+    {IMAGINATION(starts_per_sequence), "1", 1, 1024, NULL,
+     "starts from each sampled sequence, its last rows; over them the rule is replayed once"},
     {IMAGINATION_REAL(fraction_fresh), "0", 0, 1, NULL,
      "share of the other new starts that take a fresh W_0 instead of the stored weights"},
     {IMAGINATION_REAL(fraction_recent), "-1", -1, 1, NULL,
@@ -156,6 +158,10 @@ static const hwm_config_field train_fields[] = {
      "return and slow copy"},
     {TRAIN_REAL(critic_lr), "0.001", 0, 1, NULL, "learning rate of the critic"},
     {TRAIN_REAL(slow_rate), "0.02", 0, 1, NULL, "rate at which the slow critic follows"},
+    {TRAIN_REAL(replay_critic), "0", 0, 100, NULL,
+     "weight of the critic's loss on the returns of replayed rewards along the starts of a "
+     "sequence, from the imagined return of its last one back; wants "
+     "imagination.starts_per_sequence >= 2"},
     {TRAIN(critic_layers), "2", 1, 8, NULL, "hidden layers of the critic"},
     {TRAIN(critic_units), "64", 1, 4096, NULL, "hidden units of the critic"},
     {TRAIN(publish_every_updates), "4", 1, 1e6, NULL, "updates between two published versions"},

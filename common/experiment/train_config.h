@@ -22,9 +22,10 @@ typedef struct hwm_imagination_config {
     // where rollouts begin; what remains starts at replayed states with their stored weights
     double fraction_continued;  // probability that a rollout goes on from the previous imagination
     int64_t continued_age_steps;  // ... until it is so old
-    bool keep_first;         // rollouts at first observations are never replaced by continued ones
-    double fraction_first;   // share of the new starts: recorded first observations, fresh W_0
-    double fraction_fresh;   // share of the other new starts that take a fresh W_0
+    bool keep_first;        // rollouts at first observations are never replaced by continued ones
+    double fraction_first;  // share of the new starts: recorded first observations, fresh W_0
+    int64_t starts_per_sequence;  // of one sampled sequence: its last rows
+    double fraction_fresh;        // share of the other new starts that take a fresh W_0
     double fraction_recent;  // share of the new starts from the newest replay.recent_steps; -1: as
                              // replay.fraction_recent
     double fraction_terminal;  // share of the new starts that lie shortly before a terminal
@@ -47,6 +48,7 @@ typedef struct hwm_train_config {
         clip_norm;  // controller; lr falls linearly to lr_final at run.max_env_steps
     int critic;     // hwm_critic_kind
     double critic_lr, slow_rate;
+    double replay_critic;  // weight of the critic's loss on replayed rewards
     int64_t critic_layers, critic_units;
     int64_t publish_every_updates;
     int64_t updates_in_flight;  // batches prefetched over the link

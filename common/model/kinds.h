@@ -2,6 +2,7 @@
 #ifndef HWM_MODEL_KINDS_H
 #define HWM_MODEL_KINDS_H
 
+#include "model/cache.h"
 #include "model/model.h"
 
 // Tapes that a model may be begun on at the same time: imagination's shares and a measurement.
@@ -43,9 +44,12 @@ struct hwm_model {
     int constant_from, constant;  // columns of z that hold a hidden variable of the episode
     hwm_real* reward_range;       // lo, hi: entries of params
     int batch_sequences, batch_length, context, start_length;
-    int rollout_groups;  // see hwm_model_rollout_groups
-    bool own_starts;     // see hwm_model_own_starts
-    bool start_knows;    // a start needs the rows before it: an episode's first row is none
+    int rollout_groups;             // see hwm_model_rollout_groups
+    hwm_latent_cache* cache;        // NULL: none
+    int cached;                     // floats of an entry
+    int64_t looked_up, remembered;  // sequences
+    bool own_starts;                // see hwm_model_own_starts
+    bool start_knows;  // a start needs the rows before it: an episode's first row is none
 };
 
 // Each allocates its own struct, declares and initialises parameters; the caller destroys on

@@ -20,6 +20,14 @@ hwm_status hwm_model_create(hwm_model** out, const hwm_model_config* config,
         break;
     case HWM_MODEL_RSSM:
         model = hwm_rssm_new(config, dims, &rng);
+        if (model && config->cache_bytes > 0) {
+            const hwm_status made = hwm_latent_cache_create(
+                &model->cache, (size_t)config->cache_bytes, model->cached, err);
+            if (made != HWM_OK) {
+                hwm_model_destroy(&model);
+                return made;
+            }
+        }
         break;
     case HWM_MODEL_ENVIRONMENT: {
         hwm_status made = hwm_environment_new(&model, config, dims, seed, err);
@@ -50,6 +58,7 @@ void hwm_model_destroy(hwm_model** model) {
     nn_optim_destroy(&m->optim);
     nn_params_destroy(&m->params);
     nn_tape_destroy(&m->tape);
+    hwm_latent_cache_destroy(&m->cache);
     m->kind->destroy(m);
     *model = NULL;
 }
@@ -114,6 +123,15 @@ hwm_status hwm_model_update(hwm_model* model, const hwm_sequences* batch, hwm_rn
                             hwm_model_losses* losses, hwm_error* err) {
     hwm_model_gradient(model, batch, rng, losses);
     return nn_optim_apply(model->optim, model->params, &losses->gradient_norm, err);
+}
+
+void hwm_model_forget(hwm_model* model) {
+    if (model->cache)
+        hwm_latent_cache_clear(model->cache);
+}
+
+double hwm_model_remembered(const hwm_model* model) {
+    return model->cache ? (double)model->remembered / (double)model->looked_up : NAN;
 }
 
 void hwm_model_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z) {

@@ -83,6 +83,12 @@ void hwm_model_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng* r
 hwm_status hwm_model_update(hwm_model* model, const hwm_sequences* batch, hwm_rng* rng,
                             hwm_model_losses* losses, hwm_error* err);
 
+// What is remembered of replayed rows between updates, beside the parameters, is forgotten: where a
+// run that was resumed must repeat what one that was not did.
+void hwm_model_forget(hwm_model* model);
+// Share of the sequences so far that began with what was remembered; NaN: the kind has no cache.
+double hwm_model_remembered(const hwm_model* model);
+
 // ---- imagination
 int hwm_model_latent(const hwm_model* model);    // Z
 int hwm_model_features(const hwm_model* model);  // F

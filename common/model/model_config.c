@@ -53,6 +53,9 @@ static const hwm_config_field model_fields[] = {
      "rssm: weight of the squared error of symlog observations"},
     {MODEL_REAL(unimix), "0.002", 0, 0.5, NULL,
      "rssm: share of the uniform distribution in its categorical variables"},
+    {MODEL(cache_bytes), "67108864", 0, 1e12, NULL,
+     "rssm: bytes of latents of trained rows that are kept, from which later sequences begin; 0: "
+     "every sequence begins from nothing"},
     {MODEL_ENUM(preset), "nano", 0, 0, "nano|size1m|size12m|size25m|size50m", "rssm: its sizes"},
 };
 const hwm_config_table hwm_model_table = {"model", "the world model and its training", model_fields,

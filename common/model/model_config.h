@@ -38,6 +38,7 @@ typedef struct hwm_model_config {
     int64_t sequences, sequence_steps, burn_in_steps;
     int preset;                 // rssm: nano, size1m, ...
     double obs_weight, unimix;  // rssm
+    int64_t cache_bytes;        // rssm: of latents kept between updates
 } hwm_model_config;
 extern const hwm_config_table hwm_model_table;
 

@@ -50,10 +50,63 @@ static hwm_real* draw_uniform(nn_tape* tape, hwm_rng* rng, size_t n) {
     return u;
 }
 
+// ---- latents of trained rows: deter (D), the class of each variable (S), the action taken then
+// (A)
+
+static hwm_latent_key key_of(const hwm_sequences* s, int n, int64_t row) {
+    return (hwm_latent_key){s->stream[n], s->step[n] + (uint64_t)row};
+}
+
+// State and action before row 0 of sequence n, where they are known.
+static void remember(rssm_model* m, const hwm_sequences* s, int n, hwm_rssm_batch* b) {
+    const size_t first = (size_t)n * (size_t)s->length;
+    if (s->valid[first] == 0 || s->first[first] > 0)
+        return;
+    m->base.looked_up++;
+    const float* from =
+        s->step[n] > 0 ? hwm_latent_cache_get(m->base.cache, key_of(s, n, -1)) : NULL;
+    if (!from)
+        return;
+    m->base.remembered++;
+    const int D = m->rssm.size.deter, S = m->rssm.size.variables, C = m->rssm.size.classes,
+              A = m->rssm.action;
+    for (int j = 0; j < D; j++)
+        b->deter[n * D + j] = (hwm_real)from[j];
+    for (int j = 0; j < S; j++)
+        b->stoch[n * S * C + j * C + (int)from[D + j]] = 1;
+    for (int j = 0; j < A; j++)
+        b->action[n * A + j] = (hwm_real)from[D + S + j];
+    b->keep[n] = 1;
+}
+
+// Latents of a batch that was trained on, for whoever begins after one of its rows.
+static void memorise(rssm_model* m, const hwm_sequences* s, const hwm_rssm_unrolled* u) {
+    const int D = m->rssm.size.deter, S = m->rssm.size.variables, C = m->rssm.size.classes,
+              A = m->rssm.action;
+    for (int n = 0; n < s->n; n++)
+        for (int t = 0; t < s->length; t++) {
+            const size_t row = (size_t)n * (size_t)s->length + (size_t)t,
+                         at = (size_t)t * (size_t)s->n + (size_t)n;
+            if (s->valid[row] == 0)
+                continue;
+            float* to = hwm_latent_cache_put(m->base.cache, key_of(s, n, t));
+            for (int j = 0; j < D; j++)
+                to[j] = (float)u->deter->x[at * (size_t)D + (size_t)j];
+            for (int j = 0; j < S; j++) {
+                const hwm_real* one = u->stoch->x + at * (size_t)(S * C) + (size_t)(j * C);
+                int k = 0;
+                while (k < C - 1 && one[k] == 0)
+                    k++;
+                to[D + j] = (float)k;
+            }
+            for (int j = 0; j < A; j++)
+                to[D + S + j] = (float)s->action[row * (size_t)A + (size_t)j];
+        }
+}
+
 // Sequences (N,T,.) as a batch in the order of time. Action of row t: the one taken before its
 // observation.
-static hwm_rssm_batch by_time(const rssm_model* m, nn_tape* tape, const hwm_sequences* s,
-                              hwm_rng* rng) {
+static hwm_rssm_batch by_time(rssm_model* m, nn_tape* tape, const hwm_sequences* s, hwm_rng* rng) {
     const int N = s->n, T = s->length, O = m->rssm.obs, A = m->rssm.action;
     const size_t rows = (size_t)N * (size_t)T;
     hwm_rssm_batch b = {.N = N, .T = T};
@@ -80,6 +133,14 @@ static hwm_rssm_batch by_time(const rssm_model* m, nn_tape* tape, const hwm_sequ
             b.cont[to] = 1 - s->terminal[from];
             b.cont_weight[to] = s->valid[from] * (s->terminal[from] != 0 ? terminal_weight : 1);
         }
+    if (m->base.cache && s->stream) {
+        const size_t D = (size_t)m->rssm.size.deter,
+                     Z = (size_t)(m->rssm.size.variables * m->rssm.size.classes);
+        b.deter = nn_tape_alloc(tape, (size_t)N * D * sizeof(hwm_real));
+        b.stoch = nn_tape_alloc(tape, (size_t)N * Z * sizeof(hwm_real));
+        for (int n = 0; n < N; n++)
+            remember(m, s, n, &b);
+    }
     return b;
 }
 
@@ -135,6 +196,8 @@ static void rssm_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng*
     l.obs = change_loss(m, model->tape, &b, &u);
     l.total += l.obs;
     nn_tape_backward(model->tape);
+    if (model->cache && batch->stream && isfinite(l.total))
+        memorise(m, batch, &u);
     *losses = (hwm_model_losses){.total = l.total,
                                  .obs = l.obs,
                                  .reward = l.reward,
@@ -293,6 +356,7 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
     m->base.batch_length = sizes.length;
     m->base.rollout_groups = 1;
     m->base.start_length = (int)config->burn_in_steps + 1;
+    m->base.cached = sizes.deter + sizes.variables + dims->action;
     m->flops = 6.0 * sizes.batch * sizes.length *
                (hwm_rssm_step_macs(&m->rssm) + hwm_rssm_observe_macs(&m->rssm));
     const bool made = nn_params_create(&m->base.params, list) == HWM_OK &&

@@ -2,6 +2,8 @@
 #ifndef HWM_MODEL_SEQUENCES_H
 #define HWM_MODEL_SEQUENCES_H
 
+#include <stdint.h>
+
 #include "base/real.h"
 
 // N sequences of T rows of one episode each; O observations in units of their fixed scale, A
@@ -17,6 +19,9 @@ typedef struct hwm_sequences {
     hwm_real* terminal;   // (N,T) 1 where the episode truly ended
     hwm_real* valid;      // (N,T) 0: padding beyond the episode's end
     hwm_real* hindsight;  // (N,K,2O+A) o, u, o' - o
+    // (N) where row 0 lies in the replay, for what is remembered of rows; NULL: nowhere
+    uint64_t* stream;  // env << 32 | incarnation
+    uint64_t* step;    // in the stream
 } hwm_sequences;
 
 #endif

@@ -39,6 +39,7 @@ static void* need(size_t n, size_t size) {
 
 static void sequences_create(hwm_sequences* b, int n, int T, int K, int O, int A) {
     const size_t N = (size_t)n, R = sizeof(hwm_real);
+    *b = (hwm_sequences){0};
     b->n = n;
     b->length = T;
     b->context = K;

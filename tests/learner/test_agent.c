@@ -198,6 +198,12 @@ static void test_refusals(void** state) {
     assert_int_equal(rig_open(&r, "model: {kind: rssm, continue_of: theta}\n"), HWM_EINVAL);
     assert_non_null(strstr(r.err.text, "rssm"));
     rig_close(&r);
+    assert_int_equal(rig_open(&r, "imagination: {starts_per_sequence: 3}\n"), HWM_EINVAL);
+    assert_non_null(strstr(r.err.text, "starts_per_sequence = 3 does not divide"));
+    rig_close(&r);
+    assert_int_equal(rig_open(&r, "train: {replay_critic: 0.3}\n"), HWM_EINVAL);
+    assert_non_null(strstr(r.err.text, "wants imagination.starts_per_sequence >= 2"));
+    rig_close(&r);
 }
 
 int main(void) {

@@ -17,7 +17,7 @@
 #include "experiment/experiment.h"
 #include "nn/safetensors.h"
 
-enum { STEPS = 24, CHUNK = 8, SEQUENCES = 20, LENGTH = 2, CONTEXT = 3 };
+enum { STEPS = 24, CHUNK = 8, SEQUENCES = 20, LENGTH = 4, CONTEXT = 3 };
 
 // One stream of a worker, step by step, and what the sampler would make of it.
 typedef struct fixture {
@@ -217,6 +217,8 @@ static buffers buffers_create(const fixture* f) {
     b.starts.alive = calloc(n, sizeof(hwm_real));
     b.starts.fresh = calloc(n, 1);
     b.starts.age = calloc(n, sizeof(int));
+    b.starts.linked = calloc(n, sizeof(hwm_real));
+    b.starts.ended = calloc(n, sizeof(hwm_real));
     assert_int_equal(hwm_sequences_alloc(&b.rows, SEQUENCES, 1, CONTEXT, 4, 1), HWM_OK);
     return b;
 }
@@ -230,6 +232,8 @@ static void buffers_destroy(buffers* b) {
     free(b->starts.alive);
     free(b->starts.fresh);
     free(b->starts.age);
+    free(b->starts.linked);
+    free(b->starts.ended);
     hwm_sequences_free(&b->rows);
 }
 
@@ -240,23 +244,27 @@ static void test_starts_hold_what_was_before(void** state) {
     hwm_rng rng;
     hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
     assert_int_equal(
-        hwm_batcher_starts(f->batcher, &f->batch, false, 0.0, &rng, &b.starts, &b.rows, &err),
+        hwm_batcher_starts(f->batcher, &f->batch, 1, false, 0.0, &rng, &b.starts, &b.rows, &err),
         HWM_OK);
     // sequence 0 begins the episode: fresh weights, nothing before
     assert_true(b.starts.first[0] == 1 && b.starts.fresh[0] == 1);
     assert_true(b.starts.previous_obs[0] == 0 && b.starts.previous_action[0] == 0);
     assert_true(b.rows.obs[0] == f->obs[0][0] / f->spec.obs_scale[0]);
     for (int i = 1; i < SEQUENCES; i++) {
+        const int at = i + LENGTH - 1;
         assert_true(b.starts.first[i] == 0 && b.starts.fresh[i] == 0 && b.starts.alive[i] == 1);
         for (int j = 0; j < 4; j++) {
-            assert_true(b.rows.obs[i * 4 + j] == f->obs[i + 1][j] / f->spec.obs_scale[j]);
-            assert_true(b.starts.previous_obs[i * 4 + j] == f->obs[i][j] / f->spec.obs_scale[j]);
+            assert_true(b.rows.obs[i * 4 + j] == f->obs[at][j] / f->spec.obs_scale[j]);
+            assert_true(b.starts.previous_obs[i * 4 + j] ==
+                        f->obs[at - 1][j] / f->spec.obs_scale[j]);
         }
-        assert_true(b.starts.previous_action[i] == f->action[i]);
-        assert_true(b.starts.previous_reward[i] == f->reward[i + 1]);
+        assert_true(b.starts.previous_action[i] == f->action[at - 1]);
+        assert_true(b.starts.previous_reward[i] == f->reward[at]);
+        assert_true(b.rows.stream[i] == (uint64_t)5 << 32 && b.rows.step[i] == (uint64_t)at);
+        assert_true(b.starts.linked[i] == 0);
         float have[512];
         hwm_lanes_get(b.starts.state, i, f->S, have);
-        assert_memory_equal(have, f->state[i + 1], (size_t)f->S * sizeof(float));
+        assert_memory_equal(have, f->state[at], (size_t)f->S * sizeof(float));
         // hindsight: transitions 2->3, 5->6, 8->9 of the episode
         for (int k = 0; k < CONTEXT; k++) {
             const hwm_real* x = b.rows.hindsight + (i * CONTEXT + k) * 9;
@@ -270,16 +278,60 @@ static void test_starts_hold_what_was_before(void** state) {
     buffers_destroy(&b);
 }
 
+// Three starts of each sequence, its last rows: each with the weights it had, as one walk over the
+// sequence leaves them.
+static void test_several_starts_of_a_sequence(void** state) {
+    fixture* f = *state;
+    enum { PER = 3 };
+    buffers b = buffers_create(f);
+    hwm_error err = {0};
+    hwm_rng rng;
+    hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
+    f->batch.batch = SEQUENCES / PER;
+    b.rows.n = SEQUENCES / PER * PER;
+    assert_int_equal(
+        hwm_batcher_starts(f->batcher, &f->batch, PER, false, 0.0, &rng, &b.starts, &b.rows, &err),
+        HWM_OK);
+    for (int i = 0; i < SEQUENCES / PER; i++)
+        for (int k = 0; k < PER; k++) {
+            const int s = i * PER + k;
+            const bool first = i == 0 && k == 0;
+            const int at = first ? 0 : i + LENGTH - PER + k;
+            assert_true(b.starts.first[s] == first && b.starts.fresh[s] == first);
+            assert_true(b.rows.obs[s * 4] == f->obs[at][0] / f->spec.obs_scale[0]);
+            assert_true(b.rows.step[s] == (uint64_t)at);
+            assert_true(b.starts.previous_reward[s] == f->reward[at]);
+            // between an episode's first row and the next start a row is missing
+            assert_true(b.starts.linked[s] == (k + 1 < PER && !first));
+            float have[512];
+            hwm_lanes_get(b.starts.state, s, f->S, have);
+            assert_memory_equal(have, f->state[at], (size_t)f->S * sizeof(float));
+            assert_true(b.rows.hindsight[s * CONTEXT * 9] == f->obs[2][0] / f->spec.obs_scale[0]);
+        }
+    // sizes that do not fit
+    b.rows.n = SEQUENCES / PER * PER - 1;
+    assert_int_equal(
+        hwm_batcher_starts(f->batcher, &f->batch, PER, false, 0.0, &rng, &b.starts, &b.rows, &err),
+        HWM_EPROTO);
+    f->batch.batch = 2;
+    b.rows.n = 2 * LENGTH;
+    assert_int_equal(hwm_batcher_starts(f->batcher, &f->batch, LENGTH, false, 0.0, &rng, &b.starts,
+                                        &b.rows, &err),
+                     HWM_EPROTO);
+    f->batch.batch = b.rows.n = SEQUENCES;
+    buffers_destroy(&b);
+}
+
 static void test_terminal_start_has_no_weight(void** state) {
     fixture* f = *state;
     buffers b = buffers_create(f);
     hwm_error err = {0};
     hwm_rng rng;
     hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
-    const uint32_t last = f->batch.row[7] + f->batch.prefix[7] + 1;
+    const uint32_t last = f->batch.row[7] + f->batch.prefix[7] + LENGTH - 1;
     ((uint8_t*)f->batch.column[HWM_COLUMN_FLAGS])[last] = HWM_FLAG_LAST | HWM_FLAG_TERMINAL;
     assert_int_equal(
-        hwm_batcher_starts(f->batcher, &f->batch, false, 1.0, &rng, &b.starts, &b.rows, &err),
+        hwm_batcher_starts(f->batcher, &f->batch, 1, false, 1.0, &rng, &b.starts, &b.rows, &err),
         HWM_OK);
     assert_true(b.starts.alive[7] == 0 && b.starts.alive[8] == 1);
     for (int i = 0; i < SEQUENCES; i++)
@@ -297,11 +349,11 @@ static void test_lost_version_costs_its_sequences_only(void** state) {
         if (f->batch.segment[k].param.version == 2)
             f->batch.segment[k].param.version = 77;
     assert_int_equal(
-        hwm_batcher_starts(f->batcher, &f->batch, false, 0.0, &rng, &b.starts, &b.rows, &err),
+        hwm_batcher_starts(f->batcher, &f->batch, 1, false, 0.0, &rng, &b.starts, &b.rows, &err),
         HWM_OK);
     for (int i = 0; i < SEQUENCES; i++)
-        assert_true(b.starts.alive[i] == (i / CHUNK == 1 ? 0 : 1));
-    assert_int_equal(hwm_batcher_lost(f->batcher), CHUNK);
+        assert_true(b.starts.alive[i] == (i + LENGTH - 2 >= CHUNK && i < 2 * CHUNK ? 0 : 1));
+    assert_int_equal(hwm_batcher_lost(f->batcher), CHUNK + LENGTH - 2);
     uint32_t row[SEQUENCES];
     memcpy(row, f->batch.row, sizeof row);  // the key frames themselves: nothing is needed
     float* states = calloc((size_t)SEQUENCES * (size_t)f->S, sizeof *states);
@@ -378,11 +430,9 @@ static void test_bad_batches_are_refused(void** state) {
 int main(void) {
 #define CASE(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(test_states_are_the_workers_bit_for_bit),
-        CASE(test_starts_hold_what_was_before),
-        CASE(test_terminal_start_has_no_weight),
-        CASE(test_lost_version_costs_its_sequences_only),
-        CASE(test_bad_batches_are_refused),
+        CASE(test_states_are_the_workers_bit_for_bit),    CASE(test_starts_hold_what_was_before),
+        CASE(test_several_starts_of_a_sequence),          CASE(test_terminal_start_has_no_weight),
+        CASE(test_lost_version_costs_its_sequences_only), CASE(test_bad_batches_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

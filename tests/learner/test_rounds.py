@@ -48,9 +48,9 @@ def same(scratch, one, other):
     expect(replay(scratch, one) == replay(scratch, other), "replay of", one, "and", other, "differ")
 
 
-def interrupted(scratch, name, program, at_updates, number=signal.SIGKILL, seed=5):
+def interrupted(scratch, name, program, at_updates, *more, number=signal.SIGKILL, seed=5):
     """Kills a program of a run, or all of them, in mid-training; where the run ended with it, starts it again."""
-    process = start(scratch, name, seed)
+    process = start(scratch, name, seed, *more)
     wait_for("training", lambda: last(scratch.run_dir(name), "updates") >= at_updates, 60, process)
     if program:
         for pid in children(process, program):
@@ -61,8 +61,8 @@ def interrupted(scratch, name, program, at_updates, number=signal.SIGKILL, seed=
                 kill(pid)
         kill(process.pid, signal.SIGKILL)
     code, out, err = finish(process, 100)
-    if code != 0 or last(scratch.run_dir(name), "env_steps") < 1000:
-        run(scratch, name, seed)
+    if code != 0 or number == signal.SIGTERM:
+        run(scratch, name, seed, *more)
 
 
 with Scratch() as s:
@@ -84,8 +84,15 @@ with Scratch() as s:
     # the learner outlives the server and ends in the middle of a round
     interrupted(s, "killed_server", "hwm-server", 50)
     same(s, "a", "killed_server")
-    interrupted(s, "stopped", "hwm-learner", 35, signal.SIGTERM)
+    interrupted(s, "stopped", "hwm-learner", 35, number=signal.SIGTERM)
     same(s, "a", "stopped")
+    # a world model with a memory, latents kept between updates, several starts of a sequence, a critic on replayed rewards
+    recall = [word for one in ("model.kind=rssm", "model.sequences=4", "model.sequence_steps=8", "imagination.starts_per_sequence=4",
+                               "train.replay_critic=0.3", "train.critic=twohot", "run.max_updates=60") for word in ("--set", one)]
+    run(s, "recall", 5, *recall)
+    expect(last(s.run_dir("recall"), "remembered_sequences") > 0.05, last(s.run_dir("recall"), "remembered_sequences"))
+    interrupted(s, "recalled", "hwm-learner", 30, *recall)
+    same(s, "recall", "recalled")
     code, out, err = finish(start(s, "d", 5, "--set", "worker.flush_ms=5"), 100)
     expect(code == 2 and "flush_ms" in err, "flush_ms", code, err)
 print("ok")

@@ -134,6 +134,81 @@ static void test_start_is_the_posterior_of_the_last_valid_row(void** state) {
     hwm_model_destroy(&m);
 }
 
+// A sequence that begins in the middle of one that was trained on knows what was before, as if it
+// had read it: the same numbers. What is forgotten is not known.
+static void test_later_sequences_begin_with_what_was_trained(void** state) {
+    (void)state;
+    hwm_model_config config = small_config();
+    config.lr = 0;
+    const hwm_model_dims dims = {.obs = O, .action = A, .rollouts = N, .horizon = 3};
+    hwm_model* m;
+    hwm_error err;
+    assert_int_equal(hwm_model_create(&m, &config, &dims, 1, &err), HWM_OK);
+    hwm_rng rng;
+    hwm_rng_init(&rng, 6, HWM_PURPOSE_TEST, 0, 0, 0);
+    static arrays a, part;
+    hwm_sequences s = make(&a, &rng);
+    uint64_t stream[N] = {1, 1, 7, 1}, step[N] = {100, 200, 100, 300};
+    s.stream = stream;
+    s.step = step;
+    hwm_model_losses losses;
+    hwm_rng draw = rng;
+    hwm_model_gradient(m, &s, &draw, &losses);  // of the same draws as below
+    assert_true(isnan(hwm_model_remembered(m)));
+
+    // rows 0 .. AT of every sequence, read from the beginning, and row AT alone
+    enum { AT = 4, D = 96 };
+    const int Z = hwm_model_latent(m);
+    hwm_real* read = calloc((size_t)(N * Z), sizeof *read);
+    hwm_real* known = calloc((size_t)(N * Z), sizeof *known);
+    for (int alone = 0; alone < 2; alone++) {
+        const int from = alone ? AT : 0, T_part = AT + 1 - from;
+        for (int n = 0; n < N; n++)
+            for (int t = 0; t < T_part; t++) {
+                const int to = n * T_part + t, at = n * T + from + t;
+                memcpy(part.obs + to * O, a.obs + at * O, O * sizeof *a.obs);
+                part.action[to] = a.action[at];
+                part.first[to] = a.first[at];
+                part.valid[to] = a.valid[at];
+            }
+        const hwm_sequences p = {.n = N,
+                                 .length = T_part,
+                                 .obs = part.obs,
+                                 .action = part.action,
+                                 .reward = part.reward,
+                                 .first = part.first,
+                                 .terminal = part.terminal,
+                                 .valid = part.valid,
+                                 .stream = alone ? stream : NULL,
+                                 .step = step};
+        for (int n = 0; alone && n < N; n++)
+            step[n] += AT;
+        draw = rng;
+        hwm_model_start(m, &p, &draw, alone ? known : read);
+        for (int n = 0; alone && n < N; n++)
+            assert_memory_equal(known + n * Z, read + n * Z, D * sizeof *read);
+        if (!alone)
+            continue;
+        assert_true(hwm_model_remembered(m) == 1);
+        hwm_model_forget(m);
+        draw = rng;
+        hwm_model_start(m, &p, &draw, known);
+        assert_memory_not_equal(known, read, D * sizeof *read);
+        assert_true(hwm_model_remembered(m) == 0.5);
+    }
+    free(read);
+    free(known);
+    hwm_model_destroy(&m);
+    // a limit that holds no latent at all
+    config.cache_bytes = 100;
+    assert_int_equal(hwm_model_create(&m, &config, &dims, 1, &err), HWM_EINVAL);
+    assert_non_null(strstr(err.text, "100 bytes"));
+    config.cache_bytes = 0;
+    assert_int_equal(hwm_model_create(&m, &config, &dims, 1, &err), HWM_OK);
+    assert_true(isnan(hwm_model_remembered(m)));
+    hwm_model_destroy(&m);
+}
+
 static void test_imagined_steps_stay_in_range_and_pass_gradients(void** state) {
     (void)state;
     hwm_model* m = create();
@@ -188,6 +263,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_losses_fall),
         cmocka_unit_test(test_start_is_the_posterior_of_the_last_valid_row),
+        cmocka_unit_test(test_later_sequences_begin_with_what_was_trained),
         cmocka_unit_test(test_imagined_steps_stay_in_range_and_pass_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
