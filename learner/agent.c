@@ -31,7 +31,6 @@ static hwm_status known_continue(const hwm_model_config* config, const hwm_env_s
                     config->continue_of, spec->name);
 }
 
-<<<<<<< HEAD
 // Where M reads the latent, workers act with the newest model's encoder and step: entries of phi
 // that have no gradient.
 static void follow_model(hwm_agent* a) {
@@ -44,7 +43,8 @@ static void follow_model(hwm_agent* a) {
                hwm_model_params(a->model)->value + model->entry[from].offset,
                hwm_tensor_count(&to->spec) * sizeof(hwm_real));
     }
-=======
+}
+
 // Starts come in whole sequences, and replayed rewards lie between two of one sequence.
 static hwm_status sequences_of_starts(const hwm_experiment* e, hwm_error* err) {
     const int64_t per = e->imagination.starts_per_sequence, B = e->imagination.batch;
@@ -59,7 +59,6 @@ static hwm_status sequences_of_starts(const hwm_experiment* e, hwm_error* err) {
                         "between a sequence's starts are the rewards that it learns from",
                         e->train.replay_critic);
     return HWM_OK;
->>>>>>> 5e74e8f (learner: several starts of a sequence, a critic on replayed rewards; model: a cache of latents with a limit in bytes)
 }
 
 hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
@@ -128,15 +127,11 @@ hwm_status hwm_agent_create(hwm_agent** out, const hwm_experiment* experiment,
         goto fail;
     if ((status = hwm_model_create(&a->model, &e->model, &dims, seed, err)) != HWM_OK)
         goto fail;
-<<<<<<< HEAD
     follow_model(a);
-    status = hwm_critic_create(&a->critic, &e->train, hwm_model_features(a->model), B * H, seed);
-=======
     if ((status = sequences_of_starts(e, err)) != HWM_OK)
         goto fail;
     status =
         hwm_critic_create(&a->critic, &e->train, hwm_model_features(a->model), B * (H + 1), seed);
->>>>>>> 5e74e8f (learner: several starts of a sequence, a critic on replayed rewards; model: a cache of latents with a limit in bytes)
     if (status != HWM_OK)
         goto fail;
 
