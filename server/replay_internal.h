@@ -28,6 +28,8 @@ typedef struct hwm_append_op {
     void* kept;
     const uint8_t* bytes;
 } hwm_append_op;
+// A group that is as large waits for nothing more.
+enum { HWM_GROUP_BYTES = 4 << 20 };
 typedef struct hwm_append_list {
     hwm_append_op *head, *tail;
     size_t n, bytes;

@@ -134,16 +134,22 @@ void hwm_replay_refuse_list(hwm_replay* replay, hwm_replay_slot* t, hwm_append_l
     }
 }
 
+// The writer is woken by the first chunk of a group and by the one that fills it.
+static void make_ready(hwm_replay* replay, hwm_replay_slot* t, hwm_append_op* op) {
+    size_t before = replay->ready.bytes;
+    hwm_limiter_insert(&t->limiter, op->meta.steps);
+    hwm_append_push(&replay->ready, op);
+    if (before == 0 || (before < HWM_GROUP_BYTES && replay->ready.bytes >= HWM_GROUP_BYTES)) {
+        pthread_cond_signal(&replay->writer_wake);
+    }
+}
+
 // Lets the chunk go on: to the writer, or to those that the limiter holds.
 static void let_in(hwm_replay* replay, hwm_replay_slot* t, hwm_append_op* op) {
     // the first chunk of a stream is always let in, so that a new worker is seen
     bool first = op->meta.sequence == 1 && t->order.streams == 0;
     if (first || (t->held.n == 0 && hwm_limiter_can_insert(&t->limiter, op->meta.steps))) {
-        hwm_limiter_insert(&t->limiter, op->meta.steps);
-        hwm_append_push(&replay->ready, op);
-        if (replay->ready.n == 1) {
-            pthread_cond_signal(&replay->writer_wake);
-        }
+        make_ready(replay, t, op);
     } else {
         t->limiter.insert_waits++;
         hwm_append_push(&t->held, op);
@@ -186,9 +192,7 @@ void hwm_replay_pump(hwm_replay* replay, hwm_replay_slot* t) {
     while (t->held.n > 0 && hwm_limiter_can_insert(&t->limiter, t->held.head->meta.steps)) {
         hwm_append_op* op = hwm_append_pop(&t->held);
         t->limiter.insert_wait_s += (double)(now - op->queued_ns) * 1e-9;
-        hwm_limiter_insert(&t->limiter, op->meta.steps);
-        hwm_append_push(&replay->ready, op);
-        pthread_cond_signal(&replay->writer_wake);
+        make_ready(replay, t, op);
     }
     // first come, first served; a request for which nothing was found waits for the next commit
     // without blocking others

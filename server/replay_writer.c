@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "server/replay_internal.h"
 
-enum { GROUP_BYTES = 4 << 20, GROUP_BYTES_MAX = 64 << 20, EVICT_SLACK = 64 };
+enum { GROUP_BYTES_MAX = 64 << 20, EVICT_SLACK = 64 };
 static const double MAP_SHARE =
     0.6;  // of the map that live values may fill; the rest lets LMDB find runs of pages
 
@@ -318,7 +318,8 @@ void* hwm_replay_writer_main(void* argument) {
         }
         // under load a group gathers for commit_ms; after a quiet time the first chunk goes at once
         int64_t due = replay->last_commit_ns + pause_ns;
-        while (replay->ready.bytes < GROUP_BYTES && !replay->stop_writer && hwm_clock_ns() < due) {
+        while (replay->ready.bytes < HWM_GROUP_BYTES && !replay->stop_writer &&
+               hwm_clock_ns() < due) {
             struct timespec until = {due / 1000000000, due % 1000000000};
             if (pthread_cond_timedwait(&replay->writer_wake, &replay->queue, &until) == ETIMEDOUT) {
                 break;

@@ -132,13 +132,13 @@ def stopped_peer():
             rate = []
             while time.time() - start < (600 if FULL else 60):
                 at = worker.acknowledged
-                pump([worker], 1)
-                rate.append(worker.acknowledged - at)
+                pump([worker], 5)
+                rate.append((worker.acknowledged - at) // 5)
             after = stats(learner)
             at_end = anonymous_bytes(server.process.pid)
             # what the peer leaves unread, and the index of what is appended meanwhile
             assert at_end - at_start < 2 * unread_bytes, f"memory grew from {at_start} to {at_end} bytes behind a stopped peer"
-            assert min(rate) > 0, f"the worker stood still: {rate}"
+            assert min(rate) > 0, f"the worker stood still for 5 s: {rate}"
             assert after["requests"]["dead_clients"] > before["requests"]["dead_clients"], after["requests"]
             settle([worker])
             assert inserted(learner) == STEPS * worker.acknowledged
@@ -146,7 +146,7 @@ def stopped_peer():
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        print(f"memory {at_start >> 20} -> {at_end >> 20} MiB, chunks a second at least {min(rate)}")
+        print(f"memory {at_start >> 20} -> {at_end >> 20} MiB, chunks a second in any 5 s at least {min(rate)}")
 
 
 class Appender:
