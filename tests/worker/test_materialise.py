@@ -5,6 +5,7 @@ steps from key frames; here the plastic update of each is computed again in floa
 the order of operations that the library promises (common/plastic/hebb.h), and W_next must be the same number.
 """
 
+import csv
 import os
 import subprocess
 import sys
@@ -33,6 +34,24 @@ def update(w, pre, post, rule, w_max):
     return changed * (np.float32(1) / m)[:, None, None]
 
 
+# The same steps as a line per synapse: nine digits say which float it is.
+def compare_csv(run, folder):
+    draw = ["replay", "materialise", "--dir", run, "--steps", "30", "--seed", "5", "--out"]
+    hwm(*draw, os.path.join(folder, "some.npz"))
+    hwm(*draw, os.path.join(folder, "some.csv"))
+    steps, seen = np.load(os.path.join(folder, "some.npz")), set()
+    at = {(e, i, s): k for k, (e, i, s) in enumerate(zip(steps["env"], steps["incarnation"], steps["step"]))}
+    for row in csv.DictReader(open(os.path.join(folder, "some.csv"))):
+        k, layer, i, j = at[int(row["env"]), int(row["incarnation"]), int(row["step"])], row["layer"], int(row["post_unit"]), int(row["pre_unit"])
+        for name, value in (("w", steps[f"{layer}.W"][k, i, j]), ("w_next", steps[f"{layer}.W_next"][k, i, j]), ("dw", steps[f"{layer}.dW"][k, i, j]),
+                            ("pre", steps[f"{layer}.pre"][k, j]), ("post", steps[f"{layer}.post"][k, i]), ("reward", steps["reward"][k])):
+            assert np.float32(row[name]) == value, (row, name, value)
+        assert int(row["terminated"]) == steps["terminated"][k]
+        seen.add((k, layer, i, j))
+    each = sum(steps[f"{layer}.W"][0].size for layer in ("layer1", "layer2"))
+    assert len(seen) == len(at) * each, len(seen)  # a step may be drawn twice
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         run, out = os.path.join(folder, "run"), os.path.join(folder, "steps.npz")
@@ -41,6 +60,7 @@ def main():
             "--set", f"rule.w_max={w_max}", "--set", "evaluation.episodes=2")
         print(hwm("replay", "materialise", "--dir", run, "--steps", "800", "--out", out).strip())
         steps = np.load(out)
+        compare_csv(run, folder)
         n = len(steps["reward"])
         assert n == 800, n
         assert len(steps["versions"]) > 3, "too few versions"
