@@ -13,7 +13,6 @@
 #include "open_loop.h"
 
 enum { IN_FLIGHT_MAX = 64, POLL_MS = 200, LONG_SEQUENCES = 64 };
-static const size_t versions_bytes = (size_t)64 << 20;
 
 // Requests of one kind, answered in order.
 typedef struct queue {
@@ -152,8 +151,8 @@ hwm_status hwm_session_create(hwm_session** out, const char* endpoint, const cha
         goto fail;
     }
     if (agent->model) {
-        status =
-            hwm_versions_create(&s->versions, agent->controller, versions_bytes, fetch_version, s);
+        status = hwm_versions_create(&s->versions, agent->controller,
+                                     (size_t)e->train.versions_bytes, fetch_version, s);
         if (status == HWM_OK)
             status = create_batches(s, err);
     }

@@ -166,6 +166,9 @@ static const hwm_config_field train_fields[] = {
     {TRAIN(critic_units), "64", 1, 4096, NULL, "hidden units of the critic"},
     {TRAIN(publish_every_updates), "4", 1, 1e6, NULL, "updates between two published versions"},
     {TRAIN(updates_in_flight), "2", 1, 64, NULL, "batches that are fetched ahead"},
+    {TRAIN(versions_bytes), "67108864", 4096, 1e12, NULL,
+     "bytes of the controller's earlier versions that the learner keeps, to replay stored weights "
+     "with; others are fetched again"},
 };
 const hwm_config_table hwm_train_table = {"train", "the training loop and its optimisers",
                                           train_fields, COUNT(train_fields)};

@@ -52,6 +52,7 @@ typedef struct hwm_train_config {
     int64_t critic_layers, critic_units;
     int64_t publish_every_updates;
     int64_t updates_in_flight;  // batches prefetched over the link
+    int64_t versions_bytes;     // of earlier versions of the controller that the learner keeps
 } hwm_train_config;
 extern const hwm_config_table hwm_train_table;
 
