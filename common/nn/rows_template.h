@@ -257,9 +257,14 @@ static void draw(int* restrict pick, const R* restrict p, const R* restrict u, i
         draw_groups(pick, p, u, n, C);
 }
 
-// 64 bytes, at any address
-typedef R vec __attribute__((vector_size(64), aligned(sizeof(R)), may_alias));
-enum { VEC = 64 / sizeof(R), WIDE = 4 };
+// A vector register, at any address
+#ifdef __AVX512F__
+enum { VEC_BYTES = 64 };
+#else
+enum { VEC_BYTES = 32 };
+#endif
+typedef R vec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(R)), may_alias));
+enum { VEC = VEC_BYTES / sizeof(R), WIDE = 4 };
 
 // columns [j, j + count * VEC) of one row, in registers
 INLINE void hot_columns(R* y, const R* w, const R* bias, bool add, const int* hot, int S, int C,

@@ -136,11 +136,10 @@ INLINE float one_log1p(float x) {
     return one_log(u) + big;
 }
 
-// with t = exp(-2 |x|) - 1 in [-1, 0]: -t / (t + 2)
 INLINE float one_tanh(float x) {
-    const float a = x < 0.0f ? -x : x;
-    const float t = one_expm1(-2.0f * (a > 10.0f ? 10.0f : a));
-    const float y = -t * one_reciprocal(t + 2.0f);
+    const float a = clamp(x < 0.0f ? -x : x, 0.0f, 10.0f);
+    const float t = one_expm1(2.0f * a);
+    const float y = t / (t + 2.0f);
     return x < 0.0f ? -y : y;
 }
 

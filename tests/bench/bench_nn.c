@@ -4,7 +4,7 @@
 // the threads.
 //
 //   bench_nn [--quick] [--json] [--threads N] [--last K] [--preset NAME] [--cpu-time]
-//            [--lane-rows N]
+//            [--lane-rows N] [--base]
 //
 // --cpu-time: seconds of processor time of one thread, for a machine that others use too.
 //
@@ -419,7 +419,7 @@ static void bench_imagination(void) {
 }
 
 typedef struct options {
-    bool quick, json, cpu_time;
+    bool quick, json, cpu_time, base;
     int64_t threads, last, lane_rows;
     const char* preset;
 } options;
@@ -435,6 +435,8 @@ static const hwm_option rows[] = {
            "Imagine from the last K rows of each sequence only; 0: from all."),
     OPTION("--preset", "NAME", HWM_OPTION_TEXT, preset, NULL, 0, 0,
            "Only the update of this agent: nano, size1m, size12m, ..."),
+    OPTION("--base", NULL, HWM_OPTION_FLAG, base, NULL, 0, 0,
+           "Kernels of the baseline (AVX2) on a machine with AVX-512 too."),
     OPTION("--lane-rows", "N", HWM_OPTION_INT, lane_rows, "0", 0, 1e6,
            "Imagined rows that a thread works on at a time; 0: by the sizes."),
     OPTION("--cpu-time", NULL, HWM_OPTION_FLAG, cpu_time, NULL, 0, 0,
@@ -459,6 +461,8 @@ static hwm_exit run(const void* given, const char* const* operands, int n_operan
     json = o->json;
     cpu_time = o->cpu_time;
     lane_rows = (int)o->lane_rows;
+    if (o->base)
+        nn_cpu_select(NN_CPU_BASE);
     const int threads = cpu_time         ? 1
                         : o->threads > 0 ? (int)o->threads
                                          : (int)sysconf(_SC_NPROCESSORS_ONLN);
