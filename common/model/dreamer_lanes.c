@@ -12,7 +12,7 @@
 // one lane, whose products are spread over the threads by columns. Rows of imagination: few enough
 // to stay in the cache beside the weights, more where every step reads weights from memory, and
 // eight lanes where there are rows for them.
-enum { CACHED_WEIGHTS = 400000, SEQUENCES = 4, ROWS_MIN = 16, ROWS_CACHED = 128, LANES = 8 };
+enum { CACHED_WEIGHTS = 400000, SEQUENCES = 4, ROWS_MIN = 32, ROWS_CACHED = 128, LANES = 8 };
 
 static int rows_of_lane(int rows, bool cached) {
     const int each = cached ? (rows + LANES - 1) / LANES : 2 * ROWS_CACHED;
