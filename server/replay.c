@@ -171,6 +171,8 @@ hwm_status hwm_replay_open(hwm_replay** out, const hwm_replay_config* config, hw
         return hwm_fail(err, HWM_ENOMEM, "no memory for the replay service");
     }
     r->config = *config;
+    // a commit that waits for the disk is shared by more
+    r->group_bytes = config->durability == HWM_DURABLE_PROCESS ? 4 << 20 : 16 << 20;
     // chunks and LMDB's dirty pages come and go with every group: giving their memory back to the
     // system each time would cost a page fault per 4 KiB stored
     mallopt(M_TRIM_THRESHOLD, 256 << 20);

@@ -28,8 +28,6 @@ typedef struct hwm_append_op {
     void* kept;
     const uint8_t* bytes;
 } hwm_append_op;
-// A group that is as large waits for nothing more.
-enum { HWM_GROUP_BYTES = 4 << 20 };
 typedef struct hwm_append_list {
     hwm_append_op *head, *tail;
     size_t n, bytes;
@@ -82,6 +80,7 @@ struct hwm_replay {
     hwm_store* store;
     pthread_mutex_t turn, commit;  // turn: taken only to get commit, so that nobody waits for ever
     uint64_t group;                // number of the group being built
+    size_t group_bytes;            // a group that is as large waits for nothing more
     hwm_store_view* view;          // of the writer, to learn addresses
 
     pthread_mutex_t queue;

@@ -139,7 +139,8 @@ static void make_ready(hwm_replay* replay, hwm_replay_slot* t, hwm_append_op* op
     size_t before = replay->ready.bytes;
     hwm_limiter_insert(&t->limiter, op->meta.steps);
     hwm_append_push(&replay->ready, op);
-    if (before == 0 || (before < HWM_GROUP_BYTES && replay->ready.bytes >= HWM_GROUP_BYTES)) {
+    if (before == 0 ||
+        (before < replay->group_bytes && replay->ready.bytes >= replay->group_bytes)) {
         pthread_cond_signal(&replay->writer_wake);
     }
 }

@@ -318,7 +318,7 @@ void* hwm_replay_writer_main(void* argument) {
         }
         // under load a group gathers for commit_ms; after a quiet time the first chunk goes at once
         int64_t due = replay->last_commit_ns + pause_ns;
-        while (replay->ready.bytes < HWM_GROUP_BYTES && !replay->stop_writer &&
+        while (replay->ready.bytes < replay->group_bytes && !replay->stop_writer &&
                hwm_clock_ns() < due) {
             struct timespec until = {due / 1000000000, due % 1000000000};
             if (pthread_cond_timedwait(&replay->writer_wake, &replay->queue, &until) == ETIMEDOUT) {
