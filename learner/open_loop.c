@@ -119,6 +119,46 @@ static void calibrate(hwm_open_loop* m, const hwm_sequences* s, nn_var cont, nn_
     m->reward_missing = variance > 1e-9 ? error / variance : NAN;
 }
 
+// Half of every sequence's hindsight, the first or the second.
+static hwm_sequences half_of(const hwm_agent* a, nn_tape* tape, const hwm_sequences* s, int which) {
+    hwm_sequences half = cut(a, tape, s, 0, hwm_model_start_length(a->model));
+    const size_t width = (size_t)(2 * a->spec.obs_dim + a->spec.action_dim);
+    half.context = s->context / 2;
+    half.hindsight = nn_new(tape, s->n * half.context, (int)width, false)->x;
+    for (int i = 0; i < s->n; i++)
+        memcpy(half.hindsight + (size_t)i * (size_t)half.context * width,
+               s->hindsight +
+                   ((size_t)i * (size_t)s->context + (size_t)(which * half.context)) * width,
+               (size_t)half.context * width * sizeof(hwm_real));
+    return half;
+}
+
+static double context_distance(hwm_agent* a, nn_tape* tape, const hwm_sequences* s, hwm_rng* rng) {
+    int from;
+    const int C = hwm_model_constant(a->model, &from), Z = hwm_model_latent(a->model), n = s->n;
+    if (C == 0 || s->context < 2)
+        return NAN;
+    const hwm_real* c[2];
+    for (int which = 0; which < 2; which++) {
+        nn_var z = nn_new(tape, n, Z, false);
+        const hwm_sequences half = half_of(a, tape, s, which);
+        hwm_model_start(a->model, &half, rng, z->x);
+        c[which] = z->x + from;
+    }
+    double apart = 0, square = 0;
+    for (int j = 0; j < C; j++) {
+        double mean = 0;
+        for (int i = 0; i < n; i++)
+            mean += (double)(c[0][i * Z + j] + c[1][i * Z + j]) / (2 * n);
+        for (int i = 0; i < n; i++) {
+            const double p = (double)c[0][i * Z + j], q = (double)c[1][i * Z + j];
+            apart += (p - q) * (p - q);
+            square += ((p - mean) * (p - mean) + (q - mean) * (q - mean)) / 2;
+        }
+    }
+    return square > 0 ? apart / square : NAN;
+}
+
 void hwm_open_loop_measure(hwm_agent* a, const hwm_sequences* s) {
     const int begin = hwm_model_start_length(a->model) - 1, n = s->n;
     HWM_ASSERT(s->length == hwm_open_loop_length(a) && n % (int)a->experiment->model.members == 0);
@@ -145,6 +185,7 @@ void hwm_open_loop_measure(hwm_agent* a, const hwm_sequences* s) {
     const hwm_model_next next = hwm_model_step(
         a->model, tape, start, actions(a, tape, s, begin + HWM_OPEN_LOOP_STEPS - 1), 0, &rng);
     calibrate(a->open_loop, s, next.cont, next.reward);
+    a->open_loop->context = context_distance(a, tape, s, &rng);
     a->open_loop->known = true;
     nn_tape_reset(tape);
     nn_tape_record(tape, true);

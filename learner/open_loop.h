@@ -16,6 +16,10 @@ typedef struct hwm_open_loop {
     double* model[HWM_OPEN_LOOP_HORIZONS];    // (O)
     double* nothing[HWM_OPEN_LOOP_HORIZONS];  // (O)
     double reward[HWM_OPEN_LOOP_HORIZONS];    // mean squared error of the reward
+    // Context: mean squared distance of what two halves of an episode's transitions say, in units
+    // of its variance over episodes; 2 where it knows nothing of the episode. NaN: the model has
+    // none.
+    double context;
     // Continue: mean prediction where the episode truly ended and where it went on; calibration:
     // mean over ten bins of prediction, weighted by how many fall into each, of |prediction -
     // frequency|. One step ahead, as rewards below. NaN where there was nothing of the kind.

@@ -36,6 +36,7 @@ typedef enum row {
     REAL_RETURN,
     OPEN_LOOP,  // per horizon: of the model, of "nothing changes", of the reward
     OPEN_LOOP_LAST = OPEN_LOOP + 3 * HWM_OPEN_LOOP_HORIZONS - 1,
+    OPEN_LOOP_CONTEXT,
     CONTINUE_AT_TERMINALS,
     CONTINUE_ELSEWHERE,
     CONTINUE_CALIBRATION,
@@ -119,6 +120,10 @@ static const row_spec rows[ROWS] = {
     {"open_loop_15", "train", false, "as `open_loop_1`, after 15 decisions"},
     {"open_loop_15_nothing", "train", false, "as `open_loop_1_nothing`, after 15 decisions"},
     {"open_loop_15_reward", "train", false, "as `open_loop_1_reward`, after 15 decisions"},
+    [OPEN_LOOP_CONTEXT] = {"open_loop_context", "train", false,
+                           "mean squared distance of the contexts that two halves of an episode's "
+                           "transitions give, in units of their variance over episodes; 2: it "
+                           "knows nothing of the episode"},
     [CONTINUE_AT_TERMINALS] = {"continue_at_terminals", "train", false,
                                "mean predicted continue, one step ahead, where the episode truly "
                                "ended; 0 is right"},
@@ -237,6 +242,7 @@ static void take_open_loop(double value[ROWS], const hwm_agent* a) {
         value[CONTINUE_ELSEWHERE] = m->continue_elsewhere;
         value[CONTINUE_CALIBRATION] = m->continue_calibration;
     }
+    value[OPEN_LOOP_CONTEXT] = m->context;
     value[REWARD_BIAS] = m->reward_bias;
     value[REWARD_MISSING] = m->reward_missing;
 }

@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "agent.h"
+#include "batch.h"
+#include "open_loop.h"
 #include "ranges.h"
 
 static void close_to(double x, double want) {
@@ -189,6 +191,41 @@ static void test_known_continue_weighs_starts(void** state) {
     rig_close(&r);
 }
 
+// Contexts from two halves of what was seen: the same where the halves are, apart where they
+// contradict each other, unknown without a context.
+static void test_context_of_two_halves(void** state) {
+    (void)state;
+    enum { N = 8, K = 4, WIDTH = 9 };
+    for (int kind = 0; kind < 3; kind++) {
+        rig r;
+        assert_int_equal(rig_open(&r, kind < 2 ? "model: {kind: context, context_samples: 4}\n"
+                                                 "imagination: {batch: 8}\n"
+                                               : "imagination: {batch: 8}\n"),
+                         HWM_OK);
+        const int K_of = hwm_model_context(r.agent->model);
+        hwm_sequences s;
+        assert_int_equal(hwm_sequences_alloc(&s, N, hwm_open_loop_length(r.agent), K_of, 4, 1),
+                         HWM_OK);
+        for (int i = 0; i < N * s.length; i++)
+            s.valid[i] = 1;
+        for (int i = 0; i < N && K_of > 0; i++)
+            for (int k = 0; k < K; k++)
+                for (int j = 0; j < WIDTH; j++)
+                    s.hindsight[(i * K + k) * WIDTH + j] =
+                        (i % 2 ? 1.0F : -1.0F) * (kind == 1 && k >= K / 2 ? -1.0F : 1.0F);
+        hwm_open_loop_measure(r.agent, &s);
+        const double apart = r.agent->open_loop->context;
+        if (kind == 2)
+            assert_true(isnan(apart));
+        else if (kind == 0)
+            assert_true(apart == 0);
+        else  // the two are each other's opposite: twice their distance from the mean, squared
+            assert_true(apart > 3.9 && apart < 4.1);
+        hwm_sequences_free(&s);
+        rig_close(&r);
+    }
+}
+
 static void test_refusals(void** state) {
     (void)state;
     rig r;
@@ -213,6 +250,7 @@ int main(void) {
         cmocka_unit_test(test_standardised_function_stays),
         cmocka_unit_test(test_clamp_at_quantiles),
         cmocka_unit_test(test_known_continue_weighs_starts),
+        cmocka_unit_test(test_context_of_two_halves),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
