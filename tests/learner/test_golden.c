@@ -1,6 +1,6 @@
 // One update of everything against numbers from an independent implementation (golden/golden.py):
-// every loss, gradient and parameter change of the ensemble, of the context model, and of explicit
-// imagination with `abcd` and `mod3`.
+// every loss, gradient and parameter change of the ensemble, of the context model, of the RSSM
+// (tensor by tensor, size and product), and of explicit imagination with `abcd` and `mod3`.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -210,6 +210,99 @@ static void check_case(size_t index, const char* text) {
     json_decref(all);
 }
 
+// Parameters, units and ranges as the reference has them.
+static void rssm_values(nn_params* p) {
+    fill(p->value, p->list.count, 2, 0.6);
+    double* tail = p->value + p->list.count - 3 * O - 3;
+    for (int j = 0; j < O; j++) {
+        tail[j] = 0.5 + 0.1 * j;
+        tail[O + j] = -1;
+        tail[2 * O + j] = 1;
+    }
+    tail[3 * O] = -0.5;
+    tail[3 * O + 1] = 0.6;
+    tail[3 * O + 2] = 1;
+}
+
+// Of every tensor: its size, and its product with numbers that both sides know.
+static void check_digest(const char* what, const hwm_param_list* list, const double* x,
+                         const json_t* want) {
+    for (int i = 0; i < list->n; i++) {
+        double square = 0, product = 0;
+        const size_t n = hwm_tensor_count(&list->entry[i].spec);
+        for (size_t k = 0; k < n; k++) {
+            const double one = x[list->entry[i].offset + k];
+            square += one * one;
+            product += one * v(13, k);
+        }
+        const json_t* pair = json_array_get(want, (size_t)i);
+        const double norm = json_number_value(json_array_get(pair, 0)),
+                     other = json_number_value(json_array_get(pair, 1));
+        // sums of tens of thousands of numbers that went through 4 steps of a recurrent cell
+        if (fabs(sqrt(square) - norm) > 1e-6 * norm || fabs(product - other) > 1e-6 * norm)
+            fail_msg("%s of %s: size %.12g, product %.12g, want %.12g and %.12g", what,
+                     list->entry[i].spec.name, sqrt(square), product, norm, other);
+    }
+}
+
+static void test_rssm(void** state) {
+    (void)state;
+    enum { SEQUENCES = 3, STEPS = 4 };
+    json_error_t bad;
+    json_t* all = json_load_file(GOLDEN, 0, &bad);
+    if (!all)
+        fail_msg("%s: %s", GOLDEN, bad.text);
+    const json_t* want = json_object_get(json_array_get(all, 2), "model");
+    hwm_model_config config;
+    hwm_config_section section = {.table = &hwm_model_table, .target = &config};
+    hwm_config_defaults(&section, 1);
+    config.kind = HWM_MODEL_RSSM;
+    config.sequences = SEQUENCES;
+    config.sequence_steps = STEPS;
+    config.clip_norm = 1;
+    config.cache_bytes = 0;
+    const hwm_model_dims dims = {.obs = O, .action = A, .rollouts = 4, .horizon = 1};
+    hwm_model* model;
+    hwm_error err = {0};
+    assert_int_equal(hwm_model_create(&model, &config, &dims, 0, &err), HWM_OK);
+    nn_params* p = hwm_model_params(model);
+    same_entries(&p->list, json_object_get(want, "entries"));
+    rssm_values(p);
+    hwm_sequences s;
+    assert_int_equal(hwm_sequences_alloc(&s, SEQUENCES, STEPS, 0, O, A), HWM_OK);
+    fill(s.obs, SEQUENCES * STEPS * O, 9, 0.6);
+    fill(s.action, SEQUENCES * STEPS * A, 10, 1);
+    fill(s.reward, SEQUENCES * STEPS, 11, 0.5);
+    for (int i = 0; i < SEQUENCES * STEPS; i++)
+        s.valid[i] = i != 2 * STEPS + 3;
+    s.first[STEPS] = s.first[2] = s.terminal[STEPS + 3] = 1;
+
+    hwm_rng rng;
+    hwm_rng_init(&rng, 0, HWM_PURPOSE_TEST, 0, 0, 0);
+    hwm_model_losses losses;
+    hwm_model_gradient(model, &s, &rng, &losses);
+    close_to("rssm total", losses.total, number(want, "total"));
+    close_to("rssm change", losses.obs, number(want, "obs"));
+    close_to("rssm reward", losses.reward, number(want, "reward"));
+    close_to("rssm continue", losses.cont, number(want, "continue"));
+    close_to("rssm kl", losses.kl, number(want, "kl"));
+    check_digest("gradient", &p->list, p->grad, json_object_get(want, "gradient"));
+    double* change = calloc(p->list.count, sizeof *change);
+    memcpy(change, p->value, p->list.count * sizeof *change);
+    for (size_t t = 0; t < 3; t++) {
+        assert_int_equal(hwm_model_update(model, &s, &rng, &losses, &err), HWM_OK);
+        close_to("rssm norm", losses.gradient_norm,
+                 json_number_value(json_array_get(json_object_get(want, "norms"), t)));
+    }
+    for (size_t i = 0; i < p->list.count; i++)
+        change[i] = p->value[i] - change[i];
+    check_digest("change", &p->list, change, json_object_get(want, "change"));
+    free(change);
+    hwm_sequences_free(&s);
+    hwm_model_destroy(&model);
+    json_decref(all);
+}
+
 static void test_ensemble_and_abcd(void** state) {
     (void)state;
     check_case(0, "controller: {hidden: [5]}\nrule: {w_max: 0.5}\n"
@@ -226,6 +319,7 @@ static void test_context_and_mod3(void** state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rssm),
         cmocka_unit_test(test_ensemble_and_abcd),
         cmocka_unit_test(test_context_and_mod3),
     };

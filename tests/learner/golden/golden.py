@@ -1,7 +1,7 @@
 """Golden numbers of one update of everything, from an independent implementation: JAX in double precision, with its own
 differentiation. Writes golden.json beside this file; test_golden.c compares the learner's double build against it.
 
-usage: python golden.py          (needs jax and numpy from PyPI)
+usage: XLA_FLAGS=--xla_backend_optimization_level=0 python golden.py     (needs jax and numpy from PyPI; the flag spares minutes)
 """
 
 import json
@@ -102,7 +102,7 @@ def model_loss(flat, context):
 
 
 def adam(p, grads, lr, clip):
-    """Three updates on the gradients that `grads` gives; the last entries of a list without gradient stay."""
+    """Three updates on the gradients that `grads` gives, once per update; entries of a list without gradient stay."""
     m = s = np.zeros_like(p)
     norms = []
     for t in range(1, 4):
@@ -206,6 +206,180 @@ def imagine(phi_flat, rule, context):
     return loss, (jnp.concatenate(zs[:-1]), returns.reshape(-1), ws.reshape(-1))
 
 
+# ---- the recurrent state-space model, in the size `nano`
+
+D, HID, S_VARS, CLASSES, U = 96, 96, 8, 8, 96
+SEQUENCES, STEPS, UNIMIX, OBS_WEIGHT, CONT_WEIGHT = 3, 4, 0.002, 20.0, 5.0
+Z_LATENT = S_VARS * CLASSES
+FEAT = D + Z_LATENT
+BINS = np.concatenate([-np.expm1(np.linspace(20, 0, 128)), np.expm1(np.linspace(0, 20, 128))[1:]])  # 255, the middle one 0
+
+
+class Philox:
+    """Uniform numbers of a stream, as the system's generator gives them (Salmon et al. 2011, Philox4x32-10)."""
+
+    def __init__(self, seed, purpose):
+        k = self.block((purpose, 0, 0, 0x48574D31), (seed & 0xFFFFFFFF, seed >> 32))
+        self.key, self.at, self.words = (k[0], k[1]), 0, []
+
+    @staticmethod
+    def block(counter, key):
+        c0, c1, c2, c3 = counter
+        k0, k1 = key
+        for _ in range(10):
+            p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+            c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+            k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+        return c0, c1, c2, c3
+
+    def uniform(self, n):
+        while len(self.words) < n:
+            self.words += self.block((self.at, 0, 0, 0), self.key)
+            self.at += 1
+        out, self.words = self.words[:n], self.words[n:]
+        return np.array([(w >> 8) * 2.0**-24 for w in out])
+
+
+def layer_shapes(name, i, o):
+    return [(f"{name}/weight", (o, i)), (f"{name}/bias", (o,)), (f"{name}/gain", (o,))]
+
+
+def head_shapes(name, i, layers, units, out):
+    s = []
+    for l in range(layers):
+        s += layer_shapes(f"{name}/{l}", i if l == 0 else units, units)
+    return s + ([(f"{name}/out/weight", (out, units)), (f"{name}/out/bias", (out,))] if out else [])
+
+
+def rssm_shapes():
+    s = head_shapes("encoder", O, 3, U, 0)
+    s += layer_shapes("dynamics/deter", D, HID) + layer_shapes("dynamics/stoch", Z_LATENT, HID) + layer_shapes("dynamics/action", A, HID)
+    s += layer_shapes("dynamics/hidden", D + 3 * HID, D) + [("dynamics/gates/weight", (3 * D, D)), ("dynamics/gates/bias", (3 * D,))]
+    s += head_shapes("prior", D, 2, HID, Z_LATENT) + head_shapes("posterior", D + U, 1, HID, Z_LATENT)
+    s += head_shapes("decoder", FEAT, 3, U, O) + head_shapes("reward", FEAT, 1, U, 255) + head_shapes("continue", FEAT, 1, U, 1)
+    s += head_shapes("change", FEAT + O, 3, U, O)
+    return s + [("obs_unit", (O,)), ("obs_min", (O,)), ("obs_max", (O,)), ("reward_range", (2,)), ("refreshed", (1,))]
+
+
+def rssm_values():
+    flat = 0.6 * v(2, sum(int(np.prod(s)) for _, s in rssm_shapes()))
+    tail = [0.5 + 0.1 * j for j in range(O)] + [-1.0] * O + [1.0] * O + [REWARD_LO, REWARD_HI, 1.0]
+    flat[-len(tail) :] = tail
+    return flat
+
+
+def symlog(x):
+    return jnp.sign(x) * jnp.log1p(jnp.abs(x))
+
+
+def layer(p, name, x):
+    x = x @ p[f"{name}/weight"].T + p[f"{name}/bias"]
+    return jax.nn.silu(x / jnp.sqrt((x * x).mean(-1, keepdims=True) + 1e-4) * p[f"{name}/gain"])
+
+
+def head(p, name, x):
+    l = 0
+    while f"{name}/{l}/weight" in p:
+        x = layer(p, f"{name}/{l}", x)
+        l += 1
+    return x @ p[f"{name}/out/weight"].T + p[f"{name}/out/bias"] if f"{name}/out/weight" in p else x
+
+
+def categorical(logits):
+    q = jax.nn.softmax(logits.reshape(logits.shape[0], S_VARS, CLASSES), -1)
+    return ((1 - UNIMIX) * q + UNIMIX / CLASSES).reshape(logits.shape)
+
+
+def draw(q, u):
+    """One-hot of the first class whose cumulative probability exceeds u; the gradient goes straight through."""
+    groups = q.reshape(-1, S_VARS, CLASSES)
+    pick = jnp.minimum((jnp.cumsum(groups, -1) <= u[..., None]).sum(-1), CLASSES - 1)
+    return jax.lax.stop_gradient(jax.nn.one_hot(pick, CLASSES).reshape(q.shape) - q) + q
+
+
+def kl(a, b):
+    return (a * (jnp.log(a) - jnp.log(b))).sum(-1)
+
+
+def rssm_batch():
+    first, terminal, valid = np.zeros((SEQUENCES, STEPS)), np.zeros((SEQUENCES, STEPS)), np.ones((SEQUENCES, STEPS))
+    first[1, 0] = first[0, 2] = terminal[1, 3] = 1
+    valid[2, 3] = 0
+    n = SEQUENCES * STEPS
+    return (0.6 * v(9, n * O).reshape(SEQUENCES, STEPS, O), v(10, n * A).reshape(SEQUENCES, STEPS, A),
+            0.5 * v(11, n).reshape(SEQUENCES, STEPS), first, terminal, valid)
+
+
+def rssm_loss(flat, draws):
+    p = unflatten(flat, rssm_shapes())
+    obs, action, reward, first, terminal, valid = rssm_batch()
+    unit = jax.lax.stop_gradient(p["obs_unit"])
+    deter, stoch = jnp.zeros((SEQUENCES, D)), jnp.zeros((SEQUENCES, Z_LATENT))
+    terms = {k: 0.0 for k in ("obs", "reward", "continue", "dyn", "rep", "change", "kl")}
+    for t in range(STEPS):
+        keep = ((first[:, t] == 0) * (t > 0) * 1.0)[:, None]
+        a = action[:, t - 1] * keep if t > 0 else np.zeros((SEQUENCES, A))
+        deter, stoch = deter * keep, stoch * keep
+        parts = [layer(p, "dynamics/deter", deter), layer(p, "dynamics/stoch", stoch),
+                 layer(p, "dynamics/action", a / np.maximum(1, np.abs(a)))]
+        g = layer(p, "dynamics/hidden", jnp.concatenate([deter] + parts, -1)) @ p["dynamics/gates/weight"].T + p["dynamics/gates/bias"]
+        r, c, u = g[:, :D], g[:, D : 2 * D], g[:, 2 * D :]
+        u = jax.nn.sigmoid(u - 1)
+        deter = u * jnp.tanh(jax.nn.sigmoid(r) * c) + (1 - u) * deter
+        o = obs[:, t] / unit
+        post = categorical(head(p, "posterior", jnp.concatenate([deter, head(p, "encoder", symlog(o))], -1)))
+        stoch = draw(post, draws[t])
+        prior = categorical(head(p, "prior", deter))
+        feat = jnp.concatenate([deter, stoch], -1)
+        w = valid[:, t]
+        n = SEQUENCES * STEPS
+        terms["obs"] += (w * ((head(p, "decoder", feat) - symlog(o)) ** 2).sum(-1)).sum() / n
+        logits = jax.nn.log_softmax(head(p, "reward", feat), -1)
+        k = np.searchsorted(BINS, reward[:, t], side="right") - 1
+        upper = (reward[:, t] - BINS[k]) / (BINS[k + 1] - BINS[k])
+        rows = np.arange(SEQUENCES)
+        terms["reward"] += -(w * ((1 - upper) * logits[rows, k] + upper * logits[rows, k + 1])).sum() / n
+        y = 1 - terminal[:, t]
+        terms["continue"] += (w * np.where(y == 0, CONT_WEIGHT, 1.0) * bce(head(p, "continue", feat)[:, 0], y)).sum() / n
+        stop = jax.lax.stop_gradient
+        terms["dyn"] += (w * jnp.maximum(1.0, kl(stop(post), prior))).sum() / n
+        terms["rep"] += (w * jnp.maximum(1.0, kl(post, stop(prior)))).sum() / n
+        terms["kl"] += (w * kl(post, prior)).sum() / n
+        if t > 0:
+            before = obs[:, t - 1] / unit
+            d = head(p, "change", jnp.concatenate([feat, symlog(before)], -1)) - 10 * (o - before)
+            terms["change"] += (w * valid[:, t - 1] * keep[:, 0] * (d**2).sum(-1)).sum() / n
+    total = (OBS_WEIGHT * terms["obs"] + terms["reward"] + terms["continue"] + terms["dyn"] + 0.1 * terms["rep"] + terms["change"])
+    return total, terms
+
+
+def digest(flat):
+    """Of every tensor: its size, and its product with numbers that both sides know."""
+    out, at = [], 0
+    for _, shape in rssm_shapes():
+        n = int(np.prod(shape))
+        x = flat[at : at + n]
+        out.append([float(np.sqrt((x * x).sum())), float((x * v(13, n)).sum())])
+        at += n
+    return out
+
+
+def rssm_case():
+    random = Philox(0, 14)
+    draws = lambda: random.uniform(SEQUENCES * STEPS * S_VARS).reshape(STEPS, SEQUENCES, S_VARS)
+    p0 = rssm_values()
+    gradient_of = jax.jit(jax.grad(lambda p, u: rssm_loss(p, u)[0]))
+    first = draws()
+    (total, terms), gradient = jax.value_and_grad(rssm_loss, has_aux=True)(p0, first)
+    p3, norms = adam(p0, lambda p: gradient_of(p, draws()), 1e-3, 1.0)
+    return {
+        "name": "rssm",
+        "model": {"entries": [f"{n} {'x'.join(map(str, s))}" for n, s in rssm_shapes()], "total": float(total), "obs": float(terms["change"]),
+                  "reward": float(terms["reward"]), "continue": float(terms["continue"]), "kl": float(terms["kl"]), "norms": norms,
+                  "gradient": digest(np.asarray(gradient)), "change": digest(p3 - p0)},
+    }
+
+
 def case(name, rule, context):
     Z = O + (CODE if context else 0)
     loss = lambda p: model_loss(p, context)
@@ -233,9 +407,9 @@ def case(name, rule, context):
 
 
 if __name__ == "__main__":
-    cases = [case("ensemble, abcd", "abcd", False), case("context, mod3", "mod3", True)]
+    cases = [case("ensemble, abcd", "abcd", False), case("context, mod3", "mod3", True), rssm_case()]
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden.json")
     with open(path, "w", encoding="utf-8") as f:
         json.dump(cases, f, indent=None, separators=(",", ":"))
         f.write("\n")
-    print(path, [c["controller"]["loss"] for c in cases])
+    print(path, [c["model"]["total"] for c in cases])
