@@ -17,6 +17,7 @@ struct hwm_delta {
     int synapses, inputs, view;
     float* basis;       // (K, synapses), of kind basis
     float* projection;  // (V, synapses), rows of length 1; NULL: the view is raw
+    float* step;        // (K) scratch, of kind basis
 };
 
 // N(0, 1/Q) per layer, so that a layer's change does not grow with its width.
@@ -98,11 +99,12 @@ hwm_status hwm_delta_create(hwm_delta** out, const hwm_controller* c,
     }
     if (basis) {
         d->basis = malloc((size_t)d->inputs * n * sizeof *d->basis);
+        d->step = calloc((size_t)d->inputs, sizeof *d->step);
     }
     if (basis || d->view != d->synapses) {
         d->projection = calloc((size_t)d->view * n, sizeof *d->projection);
     }
-    if ((basis && !d->basis) || (d->view != d->synapses && !d->projection)) {
+    if ((basis && (!d->basis || !d->step)) || (d->view != d->synapses && !d->projection)) {
         hwm_delta_destroy(&d);
         return hwm_fail(err, HWM_ENOMEM, "no memory for %d bases of %zu synapses", config->basis,
                         n);
@@ -124,6 +126,7 @@ void hwm_delta_destroy(hwm_delta** delta) {
     if (*delta) {
         free((*delta)->basis);
         free((*delta)->projection);
+        free((*delta)->step);
         free(*delta);
         *delta = NULL;
     }
@@ -150,8 +153,7 @@ void hwm_delta_see(const hwm_delta* d, const float* state, float* view) {
         }
         return;
     }
-    // in units of the size that weights of variance 1/Q per row have: about the coefficients of a
-    // basis, which together weigh no more in the model's loss than the weights of a small layer
+    // in units of the size that weights of variance 1/Q per row have: of a basis, its coefficients
     float size = 0;
     for (int l = 0; l < d->n_layers; l++) {
         size += (float)d->layer[l].P;
@@ -167,7 +169,7 @@ void hwm_delta_see(const hwm_delta* d, const float* state, float* view) {
                 sum += *p++ * w[j];
             }
         }
-        view[k] = sum / size;
+        view[k] = sum / size * (d->basis ? scale : 1.0f);
     }
 }
 
@@ -192,6 +194,22 @@ static void bound(const hwm_delta* d, float* w, int n) {
     }
 }
 
+// What each base gets. Bases of thousands of synapses are as good as orthogonal, so the
+// coefficients stand in the weights themselves, and bound clip keeps them within w_max.
+static void weigh(const hwm_delta* d, const float* state, const float* u) {
+    const float eta = (float)d->config.eta / sqrtf((float)d->inputs), most = (float)d->config.w_max;
+    hwm_delta_see(d, state, d->step);
+    for (int b = 0; b < d->inputs; b++) {
+        const float now = d->step[b] * most, next = now + eta * clipped(u[b]);
+        const bool out = d->config.bound == HWM_BOUND_CLIP && fabsf(next) > most;
+        // beyond the bound it comes back, but is not thrown back
+        d->step[b] = !out                       ? next - now
+                     : fabsf(next) < fabsf(now) ? next - now
+                     : fabsf(now) > most        ? 0.0f
+                                                : (next > 0 ? most : -most) - now;
+    }
+}
+
 // One layer's share of u, from *u on, which is moved behind it. from: synapses of the layers
 // before.
 static void change(const hwm_delta* d, const hwm_layer_view* y, int from, const float* act,
@@ -208,7 +226,7 @@ static void change(const hwm_delta* d, const hwm_layer_view* y, int from, const 
         break;
     case HWM_DELTA_BASIS:
         for (int b = 0; b < d->inputs; b++) {
-            const float step = eta / sqrtf((float)d->inputs) * clipped(a[b]);
+            const float step = d->step[b];
             const float* p = d->basis + (size_t)b * (size_t)d->synapses + from;
             for (int k = 0; k < n; k++) {
                 w[k] += step * p[k];
@@ -247,10 +265,16 @@ static void change(const hwm_delta* d, const hwm_layer_view* y, int from, const 
 
 void hwm_delta_apply(const hwm_delta* d, const float* act, const float* u, float* state) {
     int from = 0;
+    const bool coefficients = d->basis && d->config.bound == HWM_BOUND_CLIP;
+    if (d->basis) {
+        weigh(d, state, u);
+    }
     for (int l = 0; l < d->n_layers; l++) {
         const hwm_layer_view* y = &d->layer[l];
         change(d, y, from, act, &u, state + y->w);
-        bound(d, state + y->w, y->P * y->Q);
+        if (!coefficients) {
+            bound(d, state + y->w, y->P * y->Q);
+        }
         from += y->P * y->Q;
     }
 }

@@ -9,9 +9,10 @@
 //   neuron   dW_ij = eta u_i pre_j                               one per post-synaptic neuron
 //   lowrank  dW = eta sum_r a_r b_r'                             rank (P + Q) per layer
 //
-// u is clipped to [-1, 1]. Then W <- bound(W + dW) as the rule's section says: none, clip or
-// max_norm. What the agent sees of W is its view: W / w_max where there are few synapses,
-// projections on the basis, or on 16 fixed random directions.
+// u is clipped to [-1, 1]. Then W <- bound(W + dW) as the rule's section says: none, clip (of a
+// basis: the coefficients of W, within +-w_max) or max_norm. What the agent sees of W is its view:
+// W / w_max where there are few synapses, coefficients / w_max of a basis, or projections on 16
+// fixed random directions.
 //
 // The bases are functions of the seed: every program has the same ones.
 #ifndef HWM_PLASTIC_DELTA_H

@@ -136,8 +136,8 @@ static void test_bases(void** state) {
     hwm_delta_see(f.d, f.state, view);
     for (int k = 0; k < 4; k++)
         assert_true(fabsf(view[2]) >= fabsf(view[k]));
-    // about its coefficient: eta / sqrt(K) u
-    assert_true(view[2] > 0.5f * 0.3f / 2 * 0.5f && view[2] < 2 * 0.3f / 2 * 0.5f);
+    // about its coefficient, eta / sqrt(K) u, in units of w_max
+    assert_true(view[2] > 0.5f * 0.3f / 4 * 0.5f && view[2] < 2 * 0.3f / 4 * 0.5f);
     hwm_delta_apply(f.d, f.act, f.u, f.state);
     hwm_delta_see(f.d, f.state, doubled);
     float norm = 0;
@@ -160,6 +160,33 @@ static void test_bases(void** state) {
     assert_memory_not_equal(g.state, once, sizeof once);
     close_fixture(&g);
     close_fixture(&f);
+}
+
+// A large controller, its bases as good as orthogonal: clip holds the coefficients at +-w_max, and
+// lets them go.
+static void test_clip_holds_coefficients(void** state) {
+    (void)state;
+    hwm_error err = {0};
+    hwm_controller* c = controller("all", 400);
+    hwm_delta* d = NULL;
+    hwm_delta_config config = config_of(HWM_DELTA_BASIS);
+    assert_int_equal(hwm_delta_create(&d, c, &config, &err), HWM_OK);
+    float* w = calloc((size_t)hwm_controller_state_size(c), sizeof *w);
+    float view[4], u[4] = {1, -1, 0.5f, 0}, act[512] = {0};
+    for (int t = 0; t < 100; t++)
+        hwm_delta_apply(d, act, u, w);
+    hwm_delta_see(d, w, view);
+    const float want[4] = {1, -1, 1, 0};
+    for (int k = 0; k < 4; k++)
+        assert_true(fabsf(view[k] - want[k]) < 0.15f);
+    u[0] = -1;
+    hwm_delta_apply(d, act, u, w);
+    const float before = view[0];
+    hwm_delta_see(d, w, view);
+    assert_true(before - view[0] > 0.05f && before - view[0] < 0.1f);  // 0.3 / sqrt(4) of 2
+    free(w);
+    hwm_delta_destroy(&d);
+    hwm_controller_destroy(&c);
 }
 
 static void test_bounds_and_views(void** state) {
@@ -221,8 +248,11 @@ static void test_refusals(void** state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_formulas),         cmocka_unit_test(test_bases),
-        cmocka_unit_test(test_bounds_and_views), cmocka_unit_test(test_many_synapses_are_projected),
+        cmocka_unit_test(test_formulas),
+        cmocka_unit_test(test_bases),
+        cmocka_unit_test(test_clip_holds_coefficients),
+        cmocka_unit_test(test_bounds_and_views),
+        cmocka_unit_test(test_many_synapses_are_projected),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
