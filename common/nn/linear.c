@@ -299,8 +299,8 @@ static affine prepare_affine(nn_tape* t, nn_var a, nn_var b, nn_var w, nn_var bi
     return k;
 }
 
-nn_var nn_linear_parts(nn_tape* t, nn_var a, nn_var b, nn_var w, nn_var bias, int blocks) {
-    const affine k = prepare_affine(t, a, b, w, bias, blocks);
+nn_var nn_linear_parts(nn_tape* t, nn_var x, nn_var shared, nn_var w, nn_var b, int blocks) {
+    const affine k = prepare_affine(t, x, shared, w, b, blocks);
     affine_rows(&k, 0, k.y->rows);
     return k.y;
 }
