@@ -39,6 +39,8 @@ static hwm_tensor_spec spec_of(const array* a) {
 
 static hwm_status write_arrays(hwm_dump* d, const char* kind, const arrays* s, hwm_error* err) {
     int n = snprintf(d->path, sizeof d->path, "%s/dumps", d->run_dir);
+    if (n < 0 || n >= (int)sizeof d->path)
+        return hwm_fail(err, HWM_EINVAL, "%s: the path is too long", d->run_dir);
     if (mkdir(d->path, 0755) != 0 && errno != EEXIST)
         return hwm_fail(err, errno == ENOSPC ? HWM_EFULL : HWM_EIO, "%s: %s", d->path,
                         strerror(errno));
