@@ -82,7 +82,8 @@ void hwm_run_remember(hwm_run* l) {
     const hwm_session_counters* c = hwm_session_counters_of(l->session);
     l->state.version = c->version;
     l->state.draws = c->draws;
-    if (hwm_agent_samples(l->agent))  // others count the steps of what they play
+    // 0 until the first batch of this session; agents that draw none count what they play
+    if (hwm_agent_samples(l->agent) && c->inserted_steps > 0)
         l->state.env_steps = c->inserted_steps * l->agent->spec.action_repeat;
     l->state.wall_s = hwm_run_wall_s(l);
 }

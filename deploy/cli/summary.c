@@ -57,6 +57,9 @@ static int collect(const double* first, size_t stride, int n, double* out) {
 }
 
 static void print_value(double x, bool velocity) {
+    if (fabs(x) < (velocity ? 0.005 : 0.5)) {
+        x = 0;  // not -0
+    }
     printf(velocity ? "%.2f" : "%.0f", x);
 }
 

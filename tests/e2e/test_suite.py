@@ -39,6 +39,9 @@ def summary(s):
     known_run(a, "walk", 1200, 2000, velocity=True)
     code, out, err = hwm("report", a, "--summary")
     expect(code == 0 and "**1.20 m/s**" in out and " 1.20 m/s |" in out and " 1.18 m/s |" in out and "| 1.17, 1.16, - m/s |" in out, out, err)
+    known_run(a, "walk", -2, 2000, velocity=True)
+    code, out, err = hwm("report", a, "--summary")
+    expect(code == 0 and "**0.00 m/s**" in out and "-0.00" not in out, out, err)
     code, out, err = hwm("report", a, s.run_dir("none"), "--summary")
     expect(code == 1 and "is not a run" in err, code, out, err)
 

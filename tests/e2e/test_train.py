@@ -42,6 +42,11 @@ def test_short_run_trains_and_ends():
         code, out, err = finish(s.train("--max-env-steps", "1600", "--episodes", "2", *small_set()), 100)
         expect(code == 0 and "resuming" in out, code, out, err)
         expect(last(s.run_dir(), "updates") > before, "no update after resuming")
+        # a run that was stopped while it was judged has nothing left to learn, and says no other number of steps
+        os.remove(os.path.join(s.run_dir(), "evaluation.json"))
+        code, out, err = finish(s.train("--max-env-steps", "1600", "--episodes", "2", *small_set()), 100)
+        steps = [m["env_steps"] for m in metrics(s.run_dir())]
+        expect(code == 0 and steps == sorted(steps), code, "env_steps never fall", steps, err)
         # another experiment in the same directory is refused
         code, out, err = finish(s.train("--max-env-steps", "1600", *small_set(train__gamma=0.5)), 20)
         expect(code == 2 and "train.gamma" in err, code, err)
