@@ -258,6 +258,17 @@ static bool repeats(const worker* w) {
            hwm_feed_version(w->now.feed) < hwm_client_announced(w->client, HWM_CONTROLLER_SET);
 }
 
+// Hand the chunk of environment i to the client.
+static hwm_status append(worker* w, int i, const hwm_chunk* chunk, hwm_error* err) {
+    hwm_status s = hwm_client_append(w->client, hwm_chunker_signature(w->now.chunker), chunk, err);
+    if (s == HWM_OK) {
+        w->appended++;
+        hwm_metric_add(w->chunks, 1);
+        hwm_chunker_release(w->now.chunker, i);
+    }
+    return s;
+}
+
 // Queue the chunk of environment i. Waits while the window or the backlog is full: a worker never
 // drops, it stops stepping.
 static hwm_status send_chunk(worker* w, int i, hwm_error* err) {
@@ -274,7 +285,7 @@ static hwm_status send_chunk(worker* w, int i, hwm_error* err) {
     while (s == HWM_EAGAIN) {
         // a round's chunks are acknowledged in one order, those of other workers among them
         if (in_rounds(w) || window_open(w)) {
-            s = hwm_client_append(w->client, hwm_chunker_signature(w->now.chunker), &chunk, err);
+            s = append(w, i, &chunk, err);
             if (s != HWM_EAGAIN) {
                 break;
             }
@@ -295,11 +306,6 @@ static hwm_status send_chunk(worker* w, int i, hwm_error* err) {
         double waited = (double)(hwm_clock_ns() - started) * 1e-9;
         w->blocked_s += waited;
         hwm_metric_add(w->blocked, waited);
-    }
-    if (s == HWM_OK) {
-        w->appended++;
-        hwm_metric_add(w->chunks, 1);
-        hwm_chunker_release(w->now.chunker, i);
     }
     return s;
 }
@@ -326,10 +332,8 @@ static void send_rest(worker* w) {
     hwm_error err;
     for (int i = 0; i < w->environments; i++) {
         hwm_chunk chunk;
-        if (hwm_chunker_peek(w->now.chunker, i, &chunk) &&
-            hwm_client_append(w->client, hwm_chunker_signature(w->now.chunker), &chunk, &err) ==
-                HWM_OK) {
-            hwm_chunker_release(w->now.chunker, i);
+        if (hwm_chunker_peek(w->now.chunker, i, &chunk)) {
+            append(w, i, &chunk, &err);
         }
     }
 }

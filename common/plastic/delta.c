@@ -225,6 +225,7 @@ static void change(const hwm_delta* d, const hwm_layer_view* y, int from, const 
         *u += n;
         break;
     case HWM_DELTA_BASIS:
+        HWM_ASSERT(d->basis);
         for (int b = 0; b < d->inputs; b++) {
             const float step = d->step[b];
             const float* p = d->basis + (size_t)b * (size_t)d->synapses + from;

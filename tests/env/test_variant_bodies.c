@@ -120,7 +120,7 @@ enum { E = 3, T = 40, DELAY = 2 };
 typedef struct side {
     hwm_envs* envs;
     const hwm_env_spec* spec;
-    float *obs, *action;  // (E,O), (E,A)
+    float obs[E * 64], action[E * 16];  // (E,O), (E,A)
     float reward[E];
     uint8_t terminated[E], truncated[E];
 } side;
@@ -134,10 +134,7 @@ static void open_side(side* s, const char* env, const char* item) {
     memset(s, 0, sizeof *s);
     s->envs = fixture_envs(&config, 21, 0, E, 1);
     s->spec = hwm_envs_spec(s->envs);
-    s->obs = calloc((size_t)(E * s->spec->obs_dim), sizeof *s->obs);
-    s->action = calloc((size_t)(E * s->spec->action_dim), sizeof *s->action);
-    assert_non_null(s->obs);
-    assert_non_null(s->action);
+    assert_true(s->spec->obs_dim <= 64 && s->spec->action_dim <= 16);
     for (int i = 0; i < E; i++) {
         hwm_envs_reset(s->envs, i, 0, s->obs + i * s->spec->obs_dim);
     }
@@ -145,8 +142,6 @@ static void open_side(side* s, const char* env, const char* item) {
 
 static void close_side(side* s) {
     hwm_envs_destroy(&s->envs);
-    free(s->obs);
-    free(s->action);
 }
 
 static void step(side* s) {

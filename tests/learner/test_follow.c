@@ -157,7 +157,7 @@ static void test_workers_follow_the_model(void** state) {
     const hwm_rssm_batch batch = {
         .N = E, .T = T, .obs = r->obs, .action = r->action, .keep = r->keep, .draws = r->draws};
     const hwm_rssm_unrolled u = hwm_rssm_unroll(&v, tape, &batch);
-    const nn_var z = hwm_rssm_features(tape, (hwm_rssm_state){u.deter, u.stoch});
+    nn_var z = hwm_rssm_features(tape, (hwm_rssm_state){u.deter, u.stoch});
     const hwm_real* m = hwm_controller_latent_weights(f.c, f.coef);
     assert_int_equal(z->cols, hwm_controller_latent(f.c));
     double low = 1, high = -1;

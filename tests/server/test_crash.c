@@ -287,7 +287,7 @@ static void test_priorities_after_kill_are_those_that_were_saved(void** state) {
                 fixture_wait(replay);
             }
             *closing = 1;
-            while (way != WHILE_CLOSING) {
+            for (bool wait = way != WHILE_CLOSING; wait;) {  // for the kill
                 pause();
             }
             hwm_replay_close(&replay);
