@@ -99,7 +99,8 @@ hwm_status hwm_run_evaluate(hwm_run* l, hwm_error* err) {
     status = hwm_client_task_submit(client, HWM_TASK_EVALUATE, payload, n, (int)config->lease_ms,
                                     &l->task, err);
     l->task_pending = status == HWM_OK;
-    return status;
+    // nobody answered: the next evaluation is due soon
+    return status == HWM_ETIMEDOUT ? HWM_OK : status;
 }
 
 hwm_status hwm_run_evaluate_now(hwm_run* l, hwm_error* err) {

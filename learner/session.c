@@ -214,8 +214,15 @@ static hwm_status publish(hwm_session* s, uint64_t version, hwm_error* err) {
     // and everything where workers may have to repeat a run
     const bool acting = s->agent->latent && s->experiment->run.schedule != HWM_SCHEDULE_ROUNDS;
     const hwm_block_tag tag = acting ? HWM_BLOCK_ACTING : HWM_BLOCK_RULE;
-    hwm_status status = hwm_client_publish(s->client, "controller", version, tag,
-                                           &s->agent->phi->list, s->phi, err);
+    hwm_status status;
+    // a server that is away or stopped comes back; the same version again is no other version
+    while ((status = hwm_client_publish(s->client, "controller", version, tag, &s->agent->phi->list,
+                                        s->phi, err)) == HWM_ETIMEDOUT) {
+        if (hwm_signals_stop_requested())
+            return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
+        if (s->idle)
+            s->idle(s->idle_context);
+    }
     if (status != HWM_OK)
         return status;
     s->counters.version = version;
