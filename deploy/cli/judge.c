@@ -175,12 +175,16 @@ static hwm_status find_controls(const hwm_checkpoint* c, judgement* j, float** i
             hwm_rng_init(&rng, (uint64_t)c->experiment->run.seed, HWM_PURPOSE_PARAMETERS, 0, 0, 0);
             hwm_controller_init(controller, &rng, *initial);
         }
+        const bool plastic = hwm_controller_state_size(controller) > 0;
         for (int i = 0; i < CONTROLS; i++) {
             const control* k = &controls[i];
-            const bool of_rule = !k->untrained && k->actions == HWM_EVALUATE_LEARNED;  // all others
-            j->controlled[i] = of_rule        ? hwm_controller_state_size(controller) > 0
-                               : k->untrained ? *initial != NULL
-                                              : k->actions != HWM_EVALUATE_ZERO || !spec->discrete;
+            if (k->untrained) {
+                j->controlled[i] = *initial != NULL;
+            } else if (k->actions == HWM_EVALUATE_LEARNED) {
+                j->controlled[i] = plastic;
+            } else {
+                j->controlled[i] = k->actions != HWM_EVALUATE_ZERO || !spec->discrete;
+            }
         }
     }
     free(spec);
