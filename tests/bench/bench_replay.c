@@ -76,6 +76,10 @@ static double useful_bytes(const load* l) {  // of a chunk
     return (double)LOAD_CHUNK * (double)hwm_signature_step_bytes(&l->table.signature);
 }
 
+static size_t reply_bytes(const load* l) {
+    return (size_t)(l->c->batch * useful_bytes(l) * LOAD_LENGTH / LOAD_CHUNK);
+}
+
 static void run_case(const options* o, load* l) {
     int clients = (int)o->clients;
     load_start(l);
@@ -96,9 +100,8 @@ static void run_case(const options* o, load* l) {
     bool sync = strcmp(l->durability, "process") != 0;
     double lmdb = floor_lmdb(dir, l->chunk_bytes, kept, sync, seconds) * LOAD_CHUNK;
     load_dir_remove(dir);
-    double zmq_append = floor_zmq(l->chunk_bytes, clients, seconds) * LOAD_CHUNK;
-    size_t reply = (size_t)((double)l->c->batch * useful * LOAD_LENGTH / LOAD_CHUNK);
-    double zmq_sample = floor_zmq(reply, 1, seconds) * l->c->batch * LOAD_LENGTH;
+    double zmq_append = floor_zmq(l->chunk_bytes, clients, false, seconds) * LOAD_CHUNK;
+    double zmq_sample = floor_zmq(reply_bytes(l), 1, false, seconds) * l->c->batch * LOAD_LENGTH;
     double floor_append = lmdb < zmq_append ? lmdb : zmq_append;
     const figure f[] = {
         {"append_steps_per_s", append.append_steps_per_s, 0},
@@ -148,16 +151,26 @@ static void run_curve(const options* o, load* plain) {
     }
     load_stop(&keys);
     load_stop(plain);
+    // what libzmq alone does with the same messages, [0] without keys, [1] with: [step/s]
+    double floor_append[2], floor_sample[2], seconds = o->quick ? 1 : 2;
+    for (int with = 0; with < 2; with++) {
+        floor_append[with] = floor_zmq(plain->chunk_bytes, clients, with, seconds) * LOAD_CHUNK;
+        floor_sample[with] =
+            floor_zmq(reply_bytes(plain), 1, with, seconds) * plain->c->batch * LOAD_LENGTH;
+    }
     const figure f[] = {
         {"append_message_bytes", (double)plain->chunk_bytes, 0},
-        {"sample_message_bytes", plain->c->batch * useful_bytes(plain) * LOAD_LENGTH / LOAD_CHUNK,
-         0},
+        {"sample_message_bytes", (double)reply_bytes(plain), 0},
         {"append_steps_per_s", append[0].append_steps_per_s, 0},
         {"curve_append_steps_per_s", append[1].append_steps_per_s, 0},
         {"curve_append_cost", append[0].append_steps_per_s / append[1].append_steps_per_s, 3},
         {"sample_steps_per_s", sample[0].sample_steps_per_s, 0},
         {"curve_sample_steps_per_s", sample[1].sample_steps_per_s, 0},
         {"curve_sample_cost", sample[0].sample_steps_per_s / sample[1].sample_steps_per_s, 3},
+        {"floor_zmq_curve_append_cost", floor_append[0] / floor_append[1], 3},
+        {"floor_zmq_curve_sample_cost", floor_sample[0] / floor_sample[1], 3},
+        {"curve_append_over_floor", append[1].append_steps_per_s / floor_append[1], 3},
+        {"curve_sample_over_floor", sample[1].sample_steps_per_s / floor_sample[1], 3},
         {"append_server_cpu_us_per_step", append[0].server_cpu_us, 3},
         {"curve_append_server_cpu_us_per_step", append[1].server_cpu_us, 3},
         {"append_clients_cpu_us_per_step", append[0].clients_cpu_us, 3},

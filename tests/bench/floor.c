@@ -64,11 +64,36 @@ double floor_lmdb(const char* dir, size_t bytes, size_t kept, bool sync, double 
     return (double)(id - before) / (now - start);
 }
 
-static void send_for_ever(const char* endpoint, size_t bytes) {
+enum { KEY_TEXT = 41 };
+typedef struct {
+    char public_key[KEY_TEXT], secret_key[KEY_TEXT];
+} key_pair;
+
+static void lock_server(void* socket, const key_pair* server) {
+    int yes = 1;
+    must(zmq_setsockopt(socket, ZMQ_CURVE_SERVER, &yes, sizeof yes) == 0 &&
+             zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, server->secret_key, KEY_TEXT) == 0,
+         "setting the server's key");
+}
+
+static void lock_client(void* socket, const key_pair* server) {
+    key_pair own;
+    must(zmq_curve_keypair(own.public_key, own.secret_key) == 0 &&
+             zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, server->public_key, KEY_TEXT) == 0 &&
+             zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, own.public_key, KEY_TEXT) == 0 &&
+             zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, own.secret_key, KEY_TEXT) == 0,
+         "setting a client's keys");
+}
+
+// server: its keys, or NULL without encryption
+static void send_for_ever(const char* endpoint, const key_pair* server, size_t bytes) {
     void* context = zmq_ctx_new();
     void* socket = zmq_socket(context, ZMQ_DEALER);
     int hwm = bytes > 1 << 16 ? 64 : 1000;
     zmq_setsockopt(socket, ZMQ_SNDHWM, &hwm, sizeof hwm);
+    if (server != NULL) {
+        lock_client(socket, server);
+    }
     uint8_t* data = malloc(bytes);
     memset(data, 7, bytes);
     must(zmq_connect(socket, endpoint) == 0, "connecting");
@@ -95,7 +120,7 @@ static bool is_new(const zmq_msg_t* message, uint32_t heard[SENDERS_MAX], int n)
     return true;
 }
 
-double floor_zmq(size_t bytes, int senders, double seconds) {
+double floor_zmq(size_t bytes, int senders, bool curve, double seconds) {
     char endpoint[64];
     size_t size = sizeof endpoint;
     pid_t pid[SENDERS_MAX];
@@ -106,6 +131,11 @@ double floor_zmq(size_t bytes, int senders, double seconds) {
     int hwm = bytes > 1 << 16 ? 64 : 1000, timeout = 5000;
     zmq_setsockopt(socket, ZMQ_RCVHWM, &hwm, sizeof hwm);
     zmq_setsockopt(socket, ZMQ_RCVTIMEO, &timeout, sizeof timeout);
+    key_pair server;
+    if (curve) {
+        must(zmq_curve_keypair(server.public_key, server.secret_key) == 0, "making keys");
+        lock_server(socket, &server);
+    }
     must(zmq_bind(socket, "tcp://127.0.0.1:*") == 0 &&
              zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0,
          "binding");
@@ -113,7 +143,7 @@ double floor_zmq(size_t bytes, int senders, double seconds) {
         pid[i] = fork();
         must(pid[i] >= 0, "fork");
         if (pid[i] == 0) {
-            send_for_ever(endpoint, bytes);
+            send_for_ever(endpoint, curve ? &server : NULL, bytes);
         }
     }
     double start = 0, now = 0;

@@ -11,7 +11,7 @@
 // then on. sync: MDB_NOMETASYNC, else MDB_NOSYNC.
 double floor_lmdb(const char* dir, size_t bytes, size_t kept, bool sync, double seconds);
 // Messages per second of `bytes` that ZeroMQ alone carries over loopback TCP from `senders`
-// processes to one receiver, once all of them send.
-double floor_zmq(size_t bytes, int senders, double seconds);
+// processes to one receiver, once all of them send. curve: encrypted with CURVE.
+double floor_zmq(size_t bytes, int senders, bool curve, double seconds);
 
 #endif
