@@ -37,6 +37,14 @@ def test_short_run_trains_and_ends():
             expect(not os.path.exists(os.path.join(s.run_dir(), name)), name, "is left over")
         for name in ("config.yaml", "metrics.jsonl", "checkpoints", "logs/server.log", "logs/learner.log", "logs/worker-0.log"):
             expect(os.path.exists(os.path.join(s.run_dir(), name)), name, "is missing")
+        # "untrained" is what the same seed plays whose learning rate moves nothing
+        still = s.run_dir("still")
+        code, out, err = finish(s.train("--max-env-steps", "300", "--episodes", "5", "--json", *small_set(train__lr=1e-30), run_dir=still), 100)
+        unmoved = json.loads(out.splitlines()[-1])
+        expect(code == 0 and last(still, "updates") >= 5, "updates", last(still, "updates"), err)
+        for key in ("mean", "std", "min", "max"):
+            expect(judged["controls"]["untrained"][key] == unmoved[key], key, judged["controls"]["untrained"], unmoved)
+        expect(any(judged[key] != unmoved[key] for key in ("mean", "std", "min", "max")), "nothing was learned", judged, unmoved)
         # the same command with more steps resumes
         before = last(s.run_dir(), "updates")
         code, out, err = finish(s.train("--max-env-steps", "1600", "--episodes", "2", *small_set()), 100)
