@@ -49,7 +49,10 @@ static bool read_metrics(const char* dir, double threshold, row* r) {
         r->env_steps = hwm_json_number(json, "env_steps", r->env_steps);
         r->eval_env_steps = hwm_json_number(json, "eval_env_steps", r->eval_env_steps);
         r->wall_s = hwm_json_number(json, "wall_s", r->wall_s);
-        if (isnan(r->passed_at) && hwm_json_number(json, "eval_mean", -INFINITY) >= threshold) {
+        // a line may have missed the evaluation that passed; the best one keeps it
+        const double seen = fmax(hwm_json_number(json, "eval_mean", -INFINITY),
+                                 hwm_json_number(json, "eval_best", -INFINITY));
+        if (isnan(r->passed_at) && seen >= threshold) {
             r->passed_at = r->env_steps;
         }
         hwm_json_free(&json);

@@ -16,14 +16,14 @@ def write(path, text):
         f.write(text)
 
 
-def known_run(folder, name, mean, passes, velocity=None):
-    """A finished run with figures of our own."""
+def known_run(folder, name, mean, passes, velocity=None, newest=500):
+    """A finished run with figures of our own; newest: the last evaluation, which need not be the best."""
     def score(x):
         return {"mean": x, **({"velocity": x / 1000} if velocity else {})}
     controls = {key: score(mean - 10 * i) for i, key in enumerate(("zeroed", "shuffled", "frozen_at_0", "untrained", "random_actions"))}
     variants = [score(mean - 1), score(mean + 1)]
     write(f"{folder}/evaluation.json", json.dumps({**score(mean), "experiment": name, "run_seed": 0, "controls": controls, "variants": variants}))
-    lines = [{"env_steps": 1000, "wall_s": 5, "eval_mean": 1}, {"env_steps": passes, "eval_env_steps": 9000, "wall_s": 60, "eval_mean": 500}]
+    lines = [{"env_steps": 1000, "wall_s": 5, "eval_mean": 1}, {"env_steps": passes, "eval_env_steps": 9000, "wall_s": 60, "eval_mean": newest, "eval_best": 500}]
     write(f"{folder}/metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -36,6 +36,9 @@ def summary(s):
     expect(code == 0 and out == want, out, "instead of", want, err)
     code, out, err = hwm("report", a, b, "--summary", "--threshold", "600", "--name", "other", "--head")
     expect(code == 0 and out.startswith("| experiment | seeds |") and "| `other` | 2 |" in out and "| never 600 |" in out, out, err)
+    known_run(b, "task", 480, 30000, newest=100)
+    code, out, err = hwm("report", a, b, "--summary", "--threshold", "450")
+    expect(code == 0 and "| 30,000 (2,000-30,000) to 450 |" in out, out, err)
     known_run(a, "walk", 1200, 2000, velocity=True)
     code, out, err = hwm("report", a, "--summary")
     expect(code == 0 and "**1.20 m/s**" in out and " 1.20 m/s |" in out and " 1.18 m/s |" in out and "| 1.17, 1.16, - m/s |" in out, out, err)
