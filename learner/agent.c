@@ -247,7 +247,7 @@ void hwm_agent_look(hwm_agent* agent, const hwm_sequences* batch) {
                 if (batch->reward[row] > s->reward_max)
                     s->reward_max = batch->reward[row];
             }
-            if (t == 0)
+            if (t == 0 || batch->first[row] > 0)
                 continue;
             for (int j = 0; j < O; j++) {
                 const double d = (double)o[j] - (double)o[j - O];

@@ -20,8 +20,12 @@ hwm_status hwm_latent_create(hwm_latent** out, const hwm_experiment* experiment,
     hwm_acting_signature(l->acting, spec->variant_dim, &l->signature);
     const hwm_dreamer_config* c = hwm_acting_dreamer(l->acting);
     status = hwm_dreamer_create(&l->dreamer, c, (uint64_t)experiment->run.seed);
+    if (status == HWM_OK)
+        status = hwm_recall_create(&l->recall, experiment->model.cache_bytes,
+                                   hwm_dreamer_rssm(l->dreamer), err);
     const size_t R = sizeof(hwm_real), O = (size_t)c->obs, A = (size_t)c->action,
-                 rows = (size_t)c->sizes.batch * (size_t)c->sizes.length;
+                 N = (size_t)c->sizes.batch, rows = N * (size_t)c->sizes.length,
+                 D = (size_t)c->sizes.deter, Z = (size_t)(c->sizes.variables * c->sizes.classes);
     hwm_rssm_batch* b = &l->batch;
     b->N = c->sizes.batch;
     b->T = c->sizes.length;
@@ -31,13 +35,19 @@ hwm_status hwm_latent_create(hwm_latent** out, const hwm_experiment* experiment,
     } all[] = {{&b->obs, O},         {&b->action, A}, {&b->reward, 1},
                {&b->keep, 1},        {&b->cont, 1},   {&b->weight, 1},
                {&b->cont_weight, 1}, {&l->last, 1},   {&b->draws, (size_t)c->sizes.variables}};
+    if (status == HWM_EINVAL)  // the cache's sentence
+        goto fail;
     bool failed = status != HWM_OK;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         *all[i].to = calloc(rows * all[i].width + 1, R);
         failed |= !*all[i].to;
     }
+    b->deter = calloc(N * D, R);
+    b->stoch = calloc(N * Z, R);
+    l->after = calloc(N * A + 1, R);
+    l->key = calloc(N, sizeof *l->key);
     l->x = calloc(O + 1, sizeof *l->x);
-    if (!failed && l->x) {
+    if (!failed && b->deter && b->stoch && l->after && l->key && l->x) {
         *out = l;
         return HWM_OK;
     }
@@ -53,11 +63,13 @@ void hwm_latent_destroy(hwm_latent** latent) {
         return;
     hwm_dreamer_destroy(&l->dreamer);
     hwm_acting_destroy(&l->acting);
-    hwm_real* all[] = {l->batch.obs,   l->batch.action,      l->batch.reward,
-                       l->batch.keep,  l->batch.cont,        l->batch.weight,
-                       l->batch.draws, l->batch.cont_weight, l->last};
+    hwm_recall_destroy(&l->recall);
+    hwm_real* all[] = {l->batch.obs,   l->batch.action, l->batch.reward, l->batch.keep,
+                       l->batch.cont,  l->batch.weight, l->batch.draws,  l->batch.cont_weight,
+                       l->batch.deter, l->batch.stoch,  l->last,         l->after};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
+    free(l->key);
     free(l->x);
     free(l);
     *latent = NULL;
@@ -99,8 +111,8 @@ static bool put_row(hwm_latent* l, const hwm_batch* batch, uint32_t row, int t, 
     for (int j = 0; j < c->action; j++) {
         const float x = (u ? u : action)[j];
         finite = finite && isfinite(x);
-        if (t + 1 < b->T)
-            b->action[(to + (size_t)b->N) * (size_t)c->action + (size_t)j] = (hwm_real)x;
+        *(t + 1 < b->T ? &b->action[(to + (size_t)b->N) * (size_t)c->action + (size_t)j]
+                       : &l->after[(size_t)n * (size_t)c->action + (size_t)j]) = (hwm_real)x;
         if (t == 0)
             b->action[to * (size_t)c->action + (size_t)j] = 0;
     }
@@ -128,8 +140,29 @@ hwm_status hwm_latent_gather(hwm_latent* l, const hwm_batch* batch, hwm_error* e
                     hwm_fail(err, HWM_ENUMERIC, "environment %u, step %llu: a number is not finite",
                              batch->stream[n].env,
                              (unsigned long long)batch->step[n] + (unsigned long long)t);
+        const uint8_t flags = ((const uint8_t*)batch->column[HWM_COLUMN_FLAGS])[from];
+        l->key[n] = (hwm_latent_key){
+            (uint64_t)batch->stream[n].env << 32 | batch->stream[n].incarnation, batch->step[n]};
+        if (l->recall.cache && !(flags & HWM_FLAG_FIRST))
+            hwm_recall_begin(&l->recall, hwm_dreamer_rssm(l->dreamer), l->key[n], n, &l->batch);
     }
     return status;
+}
+
+// Latents of the rows that were trained on, for whoever begins after one of them.
+static void memorise(hwm_latent* l) {
+    const hwm_rssm_batch* b = &l->batch;
+    const size_t A = (size_t)hwm_acting_dreamer(l->acting)->action;
+    for (int n = 0; n < b->N; n++)
+        for (int t = 0; t < b->T; t++) {
+            const hwm_real *deter, *stoch;
+            const hwm_latent_key key = {l->key[n].stream, l->key[n].step + (uint64_t)t};
+            hwm_dreamer_posterior(l->dreamer, t, n, &deter, &stoch);
+            hwm_recall_keep(&l->recall, hwm_dreamer_rssm(l->dreamer), key, deter, stoch,
+                            t + 1 < b->T
+                                ? b->action + ((size_t)(t + 1) * (size_t)b->N + (size_t)n) * A
+                                : l->after + (size_t)n * A);
+        }
 }
 
 hwm_status hwm_latent_update(hwm_latent* l, bool warm_up, hwm_dreamer_losses* losses,
@@ -142,8 +175,11 @@ hwm_status hwm_latent_update(hwm_latent* l, bool warm_up, hwm_dreamer_losses* lo
     for (size_t i = 0; i < draws; i++)
         l->batch.draws[i] = (hwm_real)hwm_rng_uniform(&rng);
     l->updates++;
-    return (warm_up ? hwm_dreamer_update_model : hwm_dreamer_update)(l->dreamer, &l->batch, l->last,
-                                                                     &rng, losses, err);
+    const hwm_status status = (warm_up ? hwm_dreamer_update_model : hwm_dreamer_update)(
+        l->dreamer, &l->batch, l->last, &rng, losses, err);
+    if (l->recall.cache && status == HWM_OK)
+        memorise(l);
+    return status;
 }
 
 void hwm_latent_export(const hwm_latent* l, nn_params* phi) {

@@ -8,6 +8,7 @@
 #define HWM_LEARNER_LATENT_H
 
 #include "experiment/acting.h"
+#include "model/recall.h"
 #include "net/client.h"
 #include "nn/params.h"
 
@@ -19,7 +20,10 @@ typedef struct hwm_latent {
     int64_t updates;       // of both; warm-up counts
     hwm_rssm_batch batch;  // of the newest update
     hwm_real* last;        // (T,N)
-    float* x;              // one row
+    hwm_real* after;       // (N,A) action taken in the last row
+    hwm_latent_key* key;   // (N) of the first rows
+    hwm_recall recall;
+    float* x;  // one row
 } hwm_latent;
 
 // spec as hwm_env_describe gives it. Caller owns, free with hwm_latent_destroy.

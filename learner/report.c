@@ -10,6 +10,7 @@
 #include "base/events.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "latent.h"
 #include "open_loop.h"
 
 // The numbers of a line: key, group of the TensorBoard tag, form, and what README's glossary says.
@@ -400,7 +401,7 @@ void hwm_report_write(hwm_report* r, const hwm_report_line* line) {
         v[CRITIC_LOSS] = d->value;
         v[ENTROPY] = d->entropy;
         v[GRADIENT_NORM] = d->behaviour_norm;
-        v[MODEL_SHARE] = (a->seconds_model - r->model_s) / span;
+        v[REMEMBERED] = hwm_recall_share(&a->latent->recall);
     }
     if (u->evolution.known) {
         v[POPULATION_MEAN] = u->evolution.mean;

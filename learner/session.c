@@ -12,7 +12,7 @@
 #include "latent.h"
 #include "open_loop.h"
 
-enum { IN_FLIGHT_MAX = 64, POLL_MS = 200, LONG_SEQUENCES = 64 };
+enum { IN_FLIGHT_MAX = 64, POLL_MS = 200, LONG_SEQUENCES = 64, STARVED_S = 5 };
 
 // Requests of one kind, answered in order.
 typedef struct queue {
@@ -296,6 +296,20 @@ static hwm_status begin(hwm_session* s, queue* q, const hwm_sample_request* requ
     return status;
 }
 
+// Nothing comes although the table is filled: say what was asked for.
+static void starving(hwm_session* s, const hwm_sample_request* request, double waited_s) {
+    const int64_t rows = rows_stored(s);
+    if ((double)rows * s->agent->spec.action_repeat < (double)s->experiment->train.prefill_steps)
+        return;
+    hwm_log(HWM_LOG_WARN, "learner", "no batch",
+            "waited_s=%.0f sequences=%d rows=%d stored_rows=%lld%s", waited_s, request->batch,
+            request->length, (long long)rows,
+            request->cross_episodes || request->length <= 2
+                ? ""
+                : " reason=\"episodes shorter than a sequence are never sampled: lower "
+                  "model.sequence_steps or set model.cross_episodes\"");
+}
+
 // Keep `depth` requests in flight, wait for the oldest.
 static hwm_status next(hwm_session* s, queue* q, hwm_sample_request* request, int depth,
                        const hwm_batch** batch, hwm_error* err) {
@@ -311,12 +325,17 @@ static hwm_status next(hwm_session* s, queue* q, hwm_sample_request* request, in
             return status;
     }
     const double began = hwm_clock_s();
+    double said = began;
     do {
         if (hwm_signals_stop_requested())
             return hwm_fail(err, HWM_ECLOSED, "a stop was asked for");
         status = hwm_client_sample_wait(s->client, q->id[q->head], POLL_MS, batch, err);
         if (status == HWM_ETIMEDOUT && s->idle)
             s->idle(s->idle_context);
+        if (status == HWM_ETIMEDOUT && hwm_clock_s() - said > STARVED_S) {
+            said = hwm_clock_s();
+            starving(s, request, said - began);
+        }
     } while (status == HWM_ETIMEDOUT);
     s->counters.waited_s += hwm_clock_s() - began;
     if (status == HWM_OK)
@@ -360,6 +379,9 @@ hwm_status hwm_session_model_batch(hwm_session* s, bool uncounted, const hwm_seq
     hwm_sample_request request = common_request(s);
     request.batch = s->batch.n;
     request.length = s->batch.length;
+    const int kind = s->experiment->model.kind;  // those that are trained on sequences
+    request.cross_episodes =
+        s->experiment->model.cross_episodes && (kind == HWM_MODEL_RSSM || kind == HWM_MODEL_GRU);
     request.fraction_terminal =
         s->experiment->model.terminals || s->experiment->model.continue_of[0]
             ? s->experiment->model.fraction_terminal
@@ -387,6 +409,7 @@ hwm_status hwm_session_latent_batch(hwm_session* s, bool uncounted, hwm_error* e
     hwm_sample_request request = common_request(s);
     request.batch = hwm_latent_sequences(latent);
     request.length = hwm_latent_length(latent);
+    request.cross_episodes = s->experiment->model.cross_episodes;
     request.fraction_terminal =
         s->experiment->model.terminals ? s->experiment->model.fraction_terminal : 0;
     // an agent that changes weights makes its controller in an episode's first steps, which long

@@ -112,9 +112,34 @@ static uint32_t run_make(hwm_index* x) {
         x->run[i] = (hwm_run){0};
     }
     hwm_run* r = &x->run[i];  // keeps its list of ids
-    *r = (hwm_run){.id = r->id, .capacity = r->capacity};
+    *r = (hwm_run){
+        .id = r->id, .capacity = r->capacity, .before = HWM_NO_SEGMENT, .after = HWM_NO_SEGMENT};
     x->live_runs++;
     return i;
+}
+
+// The segment does not begin, or not end, with a whole episode's edge any more: nothing crosses it.
+static void unlink_before(hwm_index* x, hwm_run* r) {
+    if (r->before != HWM_NO_SEGMENT) {
+        x->run[r->before].after = HWM_NO_SEGMENT;
+        r->before = HWM_NO_SEGMENT;
+    }
+}
+
+static void unlink_after(hwm_index* x, hwm_run* r) {
+    if (r->after != HWM_NO_SEGMENT) {
+        x->run[r->after].before = HWM_NO_SEGMENT;
+        r->after = HWM_NO_SEGMENT;
+    }
+}
+
+// The stream's new segment follows the one before it without a gap, where that ended an episode.
+static void link_run(hwm_index* x, uint32_t before, uint32_t made) {
+    hwm_run *p = &x->run[before], *r = &x->run[made];
+    if (p->last && r->first && p->first_step + p->end == r->first_step) {
+        p->after = made;
+        r->before = before;
+    }
 }
 
 // ---- append, evict
@@ -192,6 +217,7 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
         if (s->segment != HWM_NONE) {
             x->run[s->segment].closed = true;
         }
+        int64_t before = s->segment;
         uint32_t made = run_make(x);
         s->segment = made;
         hwm_run* r = &x->run[made];
@@ -201,6 +227,9 @@ void hwm_index_append(hwm_index* index, uint64_t id, const hwm_chunk_meta* meta,
         r->first = (meta->edge & HWM_FLAG_FIRST) != 0;
         r->resumed = resumed;
         x->resumed_runs += resumed;
+        if (before != HWM_NONE) {
+            link_run(x, (uint32_t)before, made);
+        }
     }
     uint32_t segment = (uint32_t)s->segment;
     hwm_run* r = &x->run[segment];
@@ -273,8 +302,10 @@ void hwm_index_evict(hwm_index* index) {
     x->steps -= e->steps;
     x->bytes -= hwm_store_class_bytes(e->value_bytes);
     r->begin = e->row + e->steps;
+    unlink_before(x, r);
     r->head++;
     if (r->head == r->n) {
+        unlink_after(x, r);
         if (s->segment == (int64_t)e->segment) {
             s->segment = HWM_NONE;
         }
@@ -322,10 +353,16 @@ void hwm_index_drop(hwm_index* index, uint64_t id) {
                        .terminal = r->terminal,
                        .closed = r->closed,
                        .resumed = true,
+                       .before = HWM_NO_SEGMENT,
+                       .after = r->after,
                        .id = list,
                        .n = tail,
                        .capacity = (uint32_t)capacity,
                        .base = e->position + 1};
+        if (r->after != HWM_NO_SEGMENT) {
+            x->run[r->after].before = made;
+            r->after = HWM_NO_SEGMENT;
+        }
         x->resumed_runs++;
         for (uint32_t i = 0; i < tail; i++) {
             x->entry[hwm_slot_of(x, list[i])].segment = made;
@@ -338,13 +375,16 @@ void hwm_index_drop(hwm_index* index, uint64_t id) {
     if (at == r->head) {  // the oldest of its segment: as if it had been evicted
         r->head++;
         r->begin = e->row + e->steps;
+        unlink_before(x, r);
     } else {
         r->n = at;
         r->end = e->row;
+        unlink_after(x, r);
         r->last = r->terminal = false;
         r->closed = true;
     }
     if (r->head == r->n) {
+        unlink_after(x, r);
         if (s->segment == (int64_t)old) {
             s->segment = HWM_NONE;
         }
@@ -469,7 +509,7 @@ size_t hwm_index_memory(const hwm_index* index) {
         (x->stream_map.capacity + x->param_map.capacity) * (sizeof(uint64_t) + sizeof(uint32_t));
     for (int i = 0; i < STARTS_MAX; i++) {
         const hwm_starts* s = &x->starts[i];
-        if (s->length > 0) {
+        if (s->key != 0) {
             bytes += HWM_START_KINDS * (x->capacity + 1) * sizeof(uint32_t);
             bytes += s->weight != NULL ? 2 * x->capacity * sizeof *s->weight : 0;
             bytes += s->fresh_capacity * sizeof *s->fresh;

@@ -15,6 +15,9 @@
 //            so a count per chunk names them all: rank r of all starts in insertion order is found
 //            by one descent of a Fenwick tree (Fenwick 1994, "A new data structure for cumulative
 //            frequency tables").
+//   crossing a sequence that may go on, where its episode ended, with the first row of the stream's
+//            next episode: rows of several segments, linked where one follows the other without a
+//            gap. Episodes shorter than a sequence are part of those.
 // DETERMINISM  Ranks follow insertion order, whatever the layout in memory, so equal content gives
 // equal draws after a restart.
 //
@@ -26,6 +29,7 @@
 #include "server/store.h"
 
 enum { HWM_NONE = -1 };
+#define HWM_NO_SEGMENT UINT32_MAX
 
 // One chunk.
 typedef struct hwm_entry {
@@ -51,6 +55,8 @@ typedef struct hwm_run {  // segment
     bool last, terminal;  // of row end-1, as stored
     bool closed;
     bool resumed;  // goes on with the episode of the stream's segment before it, behind a gap
+    // segments of the stream's previous and next episode, where those end and begin right here
+    uint32_t before, after;  // HWM_NO_SEGMENT: none
     // chunk ids, oldest first: id[head .. n)
     uint64_t* id;
     uint32_t head, n, capacity;
@@ -132,7 +138,9 @@ void hwm_index_set_verified(hwm_index* index, uint64_t id);  // read lock is eno
 // Id of the chunk that holds `row` (begin <= row < end) of a segment.
 uint64_t hwm_index_chunk_of_row(const hwm_index* index, const hwm_run* run, uint32_t row);
 
-// ---- starts for sequences of `length` rows
+// ---- starts for sequences of `length` rows; length | HWM_CROSSING: crossing ones. A terminal
+// start is one within its segment in both cases, and so is what the online queue hands out.
+enum { HWM_CROSSING = 1 << 30 };
 typedef enum hwm_start_kind {
     HWM_START_ANY,
     HWM_START_FIRST,     // the first step of an episode
@@ -168,9 +176,9 @@ bool hwm_starts_take_fresh(const hwm_index* index, const hwm_starts* starts, uin
 // Where the open queues stand, for a later process; returns how many. Read lock.
 enum { HWM_ONLINE_MAX = 16 };
 typedef struct hwm_online_place {
-    uint32_t length, reserved;
-    uint64_t next;     // id of the chunk that came next
-    uint64_t waiting;  // sequences that were complete and not handed out
+    uint32_t length, reserved;  // length: HWM_CROSSING included
+    uint64_t next;              // id of the chunk that came next
+    uint64_t waiting;           // sequences that were complete and not handed out
 } hwm_online_place;
 int hwm_index_online_places(const hwm_index* index, hwm_online_place place[HWM_ONLINE_MAX]);
 // Before the first request, after the chunks are loaded: queues go on from there. (Where eviction

@@ -19,8 +19,10 @@ typedef struct hwm_fresh {
 } hwm_fresh;
 
 struct hwm_starts {
-    uint32_t length;  // 0: unused
-    uint64_t used;    // clock of the last use
+    uint32_t key;  // length, HWM_CROSSING included; 0: unused
+    uint32_t length;
+    bool crossing;
+    uint64_t used;  // clock of the last use
     uint64_t total[HWM_START_KINDS];
     uint32_t* tree[HWM_START_KINDS];  // (capacity + 1) Fenwick trees over the slots
 
@@ -104,9 +106,9 @@ void hwm_starts_rebuild(hwm_index* index);  // after the ring moved
 void hwm_starts_appended(hwm_index* index, const hwm_run* run,
                          uint32_t old_end);  // newest chunk of the run
 void hwm_starts_evicting(hwm_index* index);  // the oldest chunk, still in place
-// Rows of a chunk from which `length` rows are stored; and of rows [from, to) those that may still
-// be drawn.
-uint32_t hwm_starts_rows(const hwm_index* index, const hwm_entry* entry, uint32_t length);
+// Rows of a chunk from which a sequence is stored, drawn before or not; and of rows [from, to)
+// those that may still be drawn.
+uint32_t hwm_starts_rows(const hwm_index* index, const hwm_starts* starts, const hwm_entry* entry);
 uint32_t hwm_starts_left(const hwm_index* index, uint64_t id, uint32_t from, uint32_t to);
 
 // ---- starts_weights.c: sums of priorities where they are asked for

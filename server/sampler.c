@@ -105,6 +105,11 @@ hwm_status hwm_sample_check(const hwm_table_config* table, const hwm_sample_requ
                         "sequences that end %d to %d rows before a terminal; 0 to %d are allowed",
                         r->terminal_back_min, r->terminal_back_max, LENGTH_MAX);
     }
+    if (r->cross_episodes && (r->materialise || r->context > 0)) {
+        return hwm_fail(err, HWM_EINVAL,
+                        "sequences that cross episodes have neither a plastic state to materialise "
+                        "nor context of one episode");
+    }
     if (r->fraction_recent > 0 && r->recent_steps < 1) {
         return hwm_fail(err, HWM_EINVAL, "fraction_recent %g needs recent_steps, which is %lld",
                         r->fraction_recent, (long long)r->recent_steps);
@@ -383,7 +388,7 @@ static hwm_status add_pieces(hwm_sampler* s, const hwm_index* index, int n_offse
 static hwm_status cut(hwm_sampler* s, const hwm_index* index, const hwm_table_config* table,
                       const hwm_sample_request* r, hwm_error* err) {
     int n_offsets = table->signature.n_columns + table->signature.n_keys;
-    uint32_t length = (uint32_t)r->length, rows = 0;
+    uint32_t rows = 0;
     s->n_pieces = s->n_segments = 0;
     for (int i = 0; i < r->batch; i++) {
         const start* a = &s->start[i];
@@ -394,9 +399,18 @@ static hwm_status cut(hwm_sampler* s, const hwm_index* index, const hwm_table_co
             uint32_t next = hwm_index_entry(index, s->start[i + AHEAD].id)->segment;
             __builtin_prefetch(hwm_index_run(index, next));
         }
-        hwm_status status =
-            add_pieces(s, index, n_offsets, run, a->id, r->materialise ? e->row : from,
-                       from + length, &rows, (uint32_t)i, true, r->materialise, err);
+        uint32_t left = (uint32_t)r->length, have = run->end - from;
+        hwm_status status = add_pieces(
+            s, index, n_offsets, run, a->id, r->materialise ? e->row : from,
+            from + (left < have ? left : have), &rows, (uint32_t)i, true, r->materialise, err);
+        // on through the episodes that follow
+        for (const hwm_run* next = run; status == HWM_OK && left > have;) {
+            left -= have;
+            next = hwm_index_run(index, next->after);
+            have = next->end;
+            status = add_pieces(s, index, n_offsets, next, next->id[next->head], 0,
+                                left < have ? left : have, &rows, (uint32_t)i, true, false, err);
+        }
         // context: pairs (j, j+1) of the same episode, drawn around the start
         uint32_t lo = run->begin, hi = run->end - 1, u[4] = {0};
         if (r->context_window > 0) {
@@ -629,6 +643,7 @@ hwm_status hwm_sampler_draw(hwm_sampler* sampler, hwm_index* index, const hwm_ta
     }
     // context needs a row with a successor, so a lone row is no start then
     uint32_t length = (uint32_t)(r->context > 0 && r->length < 2 ? 2 : r->length);
+    length |= r->cross_episodes ? HWM_CROSSING : 0;
     hwm_index_lock(index, false);
     const hwm_starts* starts = hwm_index_starts(index, length);
     bool limited = hwm_index_times_limit(index) > 0;

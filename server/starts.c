@@ -45,48 +45,50 @@ uint32_t hwm_starts_left(const hwm_index* x, uint64_t id, uint32_t from, uint32_
     return n;
 }
 
+// Rows stored of the episodes that follow a segment, counted as far as `enough`.
+static uint32_t rows_behind(const hwm_index* x, const hwm_run* r, uint32_t enough) {
+    uint32_t rows = 0;
+    for (uint32_t next = r->after; next != HWM_NO_SEGMENT && rows < enough;) {
+        rows += x->run[next].end - x->run[next].begin;
+        next = x->run[next].after;
+    }
+    return rows < enough ? rows : enough;
+}
+
+uint32_t hwm_starts_rows(const hwm_index* x, const hwm_starts* s, const hwm_entry* e) {
+    const hwm_run* r = &x->run[e->segment];
+    uint32_t end = r->end + (s->crossing ? rows_behind(x, r, s->length - 1) : 0);
+    if (end - r->begin < s->length || end - s->length < e->row) {
+        return 0;
+    }
+    uint32_t past = end - s->length + 1 - e->row;  // first row that is no start any more
+    return past < e->steps ? past : e->steps;
+}
+
 // Starts of all kinds in a chunk, given how its segment stands now.
-static void starts_of_chunk(const hwm_index* x, uint64_t id, uint32_t length,
+static void starts_of_chunk(const hwm_index* x, const hwm_starts* s, uint64_t id,
                             uint32_t count[HWM_START_KINDS]) {
     const hwm_entry* e = hwm_index_entry(x, id);
     memset(count, 0, HWM_START_KINDS * sizeof *count);
-    if (e->steps == 0) {
+    uint32_t rows = e->steps > 0 ? hwm_starts_rows(x, s, e) : 0;
+    if (rows == 0) {
         return;
     }
     const hwm_run* r = &x->run[e->segment];
-    if (r->end - r->begin < length || r->end - length < e->row) {
-        return;
-    }
-    uint32_t past = r->end - length + 1 - e->row;  // first row that is no start any more
-    count[HWM_START_ANY] = hwm_starts_left(x, id, 0, past < e->steps ? past : e->steps);
+    uint32_t ends = r->end - s->length - e->row;  // row from which a sequence ends the segment
+    count[HWM_START_ANY] = hwm_starts_left(x, id, 0, rows);
     count[HWM_START_FIRST] = r->first && e->row == 0 && !hwm_index_spent(x, id, 0);
-    count[HWM_START_TERMINAL] =
-        r->terminal && past - 1 < e->steps && !hwm_index_spent(x, id, past - 1);
-}
-
-// Rows of a chunk from which `length` rows are stored, drawn before or not.
-uint32_t hwm_starts_rows(const hwm_index* x, const hwm_entry* e, uint32_t length) {
-    const hwm_run* r = &x->run[e->segment];
-    if (r->end - r->begin < length || r->end - length < e->row) {
-        return 0;
-    }
-    uint32_t past = r->end - length + 1 - e->row;
-    return past < e->steps ? past : e->steps;
+    count[HWM_START_TERMINAL] = r->terminal && r->end - r->begin >= s->length && ends < e->steps &&
+                                !hwm_index_spent(x, id, ends);
 }
 
 // ---- counts
 
-// A chunk was appended to the segment: the rows that have become starts lie in it and in chunks
-// before it.
-static void starts_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_t old_end) {
-    uint32_t length = s->length;
-    if (r->end - r->begin < length) {
-        return;
-    }
-    uint32_t hi = r->end - length + 1;
-    uint32_t lo = old_end >= length ? old_end - length + 1 : 0;  // rows below were starts before
+// Rows [lo, hi) of a segment have become starts; terminal: the last of them is one of that kind.
+static void starts_extend(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_t lo, uint32_t hi,
+                          bool terminal) {
     lo = lo > r->begin ? lo : r->begin;
-    for (uint32_t i = r->n; i-- > r->head;) {
+    for (uint32_t i = r->n; lo < hi && i-- > r->head;) {
         uint64_t id = r->id[i];
         const hwm_entry* e = hwm_index_entry(x, id);
         uint32_t a = lo > e->row ? lo : e->row;
@@ -95,7 +97,7 @@ static void starts_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_
             starts_add(x, s, HWM_START_ANY, id, hwm_starts_left(x, id, a - e->row, b - e->row));
             starts_add(x, s, HWM_START_FIRST, id, r->first && a == 0 && !hwm_index_spent(x, id, 0));
             starts_add(x, s, HWM_START_TERMINAL, id,
-                       r->terminal && b == hi && !hwm_index_spent(x, id, b - 1 - e->row));
+                       terminal && b == hi && !hwm_index_spent(x, id, b - 1 - e->row));
             if (s->weight != NULL) {
                 hwm_weights_update(x, s, id);
             }
@@ -103,6 +105,32 @@ static void starts_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_
         if (e->row <= lo) {
             break;
         }
+    }
+}
+
+// First row of a segment that is no start, with so many rows behind it.
+static uint32_t past_starts(const hwm_run* r, uint32_t behind, uint32_t length) {
+    uint32_t past = r->end + behind >= length ? r->end + behind - length + 1 : 0;
+    return past < r->end ? past : r->end;
+}
+
+// A chunk was appended to the segment: the rows that have become starts lie in it and in chunks
+// before it, also those of earlier episodes where sequences cross.
+static void starts_append(hwm_index* x, hwm_starts* s, const hwm_run* r, uint32_t old_end) {
+    uint32_t length = s->length;
+    if (r->end - r->begin >= length) {
+        starts_extend(x, s, r, old_end >= length ? old_end - length + 1 : 0, r->end - length + 1,
+                      r->terminal);
+    }
+    uint32_t had = old_end - r->begin, has = r->end - r->begin;  // rows behind a segment
+    for (uint32_t at = r->before; s->crossing && at != HWM_NO_SEGMENT && had < length - 1;) {
+        const hwm_run* p = &x->run[at];
+        if (p->end - p->begin + has >= length) {
+            starts_extend(x, s, p, past_starts(p, had, length), past_starts(p, has, length), false);
+        }
+        had += p->end - p->begin;
+        has += p->end - p->begin;
+        at = p->before;
     }
 }
 
@@ -116,7 +144,7 @@ static void starts_build(hwm_index* x, hwm_starts* s) {
     // leaves first, then each node hands its sum to its parent: linear time
     for (uint64_t id = x->oldest; id < x->next; id++) {
         uint32_t count[HWM_START_KINDS];
-        starts_of_chunk(x, id, s->length, count);
+        starts_of_chunk(x, s, id, count);
         for (int k = 0; k < HWM_START_KINDS; k++) {
             s->tree[k][hwm_slot_of(x, id) + 1] = count[k];
             s->total[k] += count[k];
@@ -169,13 +197,15 @@ void hwm_index_drawn(hwm_index* index, uint64_t id, uint32_t row, bool back) {
     bool changes = back ? (*drawn)[row] == x->times_limit : times == x->times_limit;
     uint32_t before[STARTS_MAX][HWM_START_KINDS], after[HWM_START_KINDS];
     for (int i = 0; changes && i < STARTS_MAX; i++) {
-        starts_of_chunk(x, id, x->starts[i].length, before[i]);
+        if (x->starts[i].key != 0) {
+            starts_of_chunk(x, &x->starts[i], id, before[i]);
+        }
     }
     (*drawn)[row] = times;
     for (int i = 0; changes && i < STARTS_MAX; i++) {
         hwm_starts* s = &x->starts[i];
-        if (s->length > 0) {
-            starts_of_chunk(x, id, s->length, after);
+        if (s->key != 0) {
+            starts_of_chunk(x, s, id, after);
             for (int k = 0; k < HWM_START_KINDS; k++) {
                 starts_add(x, s, (hwm_start_kind)k, id, (int64_t)after[k] - before[i][k]);
             }
@@ -198,7 +228,7 @@ void hwm_starts_free(hwm_starts* starts) {
 void hwm_starts_rebuild(hwm_index* index) {
     for (int i = 0; i < STARTS_MAX; i++) {
         hwm_starts* s = &index->starts[i];
-        if (s->length > 0) {
+        if (s->key != 0) {
             starts_build(index, s);
             if (s->weight != NULL) {
                 hwm_weights_build(index, s);
@@ -210,7 +240,7 @@ void hwm_starts_rebuild(hwm_index* index) {
 void hwm_starts_appended(hwm_index* index, const hwm_run* run, uint32_t old_end) {
     for (int i = 0; i < STARTS_MAX; i++) {
         hwm_starts* s = &index->starts[i];
-        if (s->length > 0) {
+        if (s->key != 0) {
             starts_append(index, s, run, old_end);
             if (s->online) {
                 hwm_fresh_append(index, s, run, old_end);
@@ -222,9 +252,9 @@ void hwm_starts_appended(hwm_index* index, const hwm_run* run, uint32_t old_end)
 void hwm_starts_evicting(hwm_index* index) {
     for (int i = 0; i < STARTS_MAX; i++) {
         hwm_starts* s = &index->starts[i];
-        if (s->length > 0) {
+        if (s->key != 0) {
             uint32_t count[HWM_START_KINDS];
-            starts_of_chunk(index, index->oldest, s->length, count);
+            starts_of_chunk(index, s, index->oldest, count);
             for (int k = 0; k < HWM_START_KINDS; k++) {
                 starts_add(index, s, (hwm_start_kind)k, index->oldest, -(int64_t)count[k]);
             }
@@ -247,7 +277,7 @@ void hwm_starts_evicting(hwm_index* index) {
 
 const hwm_starts* hwm_index_starts(hwm_index* index, uint32_t length) {
     for (int i = 0; i < STARTS_MAX; i++) {
-        if (index->starts[i].length == length) {
+        if (index->starts[i].key == length) {
             __atomic_store_n(&index->starts[i].used,
                              __atomic_add_fetch(&index->clock, 1, __ATOMIC_RELAXED),
                              __ATOMIC_RELAXED);
@@ -258,7 +288,7 @@ const hwm_starts* hwm_index_starts(hwm_index* index, uint32_t length) {
 }
 
 void hwm_index_starts_create(hwm_index* index, uint32_t length) {
-    HWM_ASSERT(length > 0);
+    HWM_ASSERT((length & ~(uint32_t)HWM_CROSSING) > 0);
     if (hwm_index_starts(index, length) != NULL) {
         return;  // another sampler was faster
     }
@@ -267,7 +297,9 @@ void hwm_index_starts_create(hwm_index* index, uint32_t length) {
         s = index->starts[i].used < s->used ? &index->starts[i] : s;
     }
     hwm_starts_free(s);
-    s->length = length;
+    s->key = length;
+    s->length = length & ~(uint32_t)HWM_CROSSING;
+    s->crossing = (length & HWM_CROSSING) != 0;
     s->used = ++index->clock;
     starts_build(index, s);
 }
@@ -336,7 +368,7 @@ uint64_t hwm_starts_before_recent(const hwm_index* index, const hwm_starts* star
         }
     }
     const hwm_entry* e = hwm_index_entry(index, lo);
-    uint32_t rows = e->steps > 0 ? hwm_starts_rows(index, e, starts->length) : 0;
+    uint32_t rows = e->steps > 0 ? hwm_starts_rows(index, starts, e) : 0;
     uint64_t skip = edge - e->inserted_before;
     uint64_t before = starts_before(index, starts, HWM_START_ANY, lo) +
                       hwm_starts_left(index, lo, 0, skip < rows ? (uint32_t)skip : rows);

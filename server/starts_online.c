@@ -29,7 +29,7 @@ void hwm_index_open_online(hwm_index* index, uint32_t length) {
     hwm_index_starts_create(x, length);
     for (int i = 0; i < STARTS_MAX; i++) {
         hwm_starts* s = &x->starts[i];
-        if (s->length != length || s->online) {
+        if (s->key != length || s->online) {
             continue;
         }
         s->online = true;
@@ -79,9 +79,9 @@ int hwm_index_online_places(const hwm_index* index, hwm_online_place place[HWM_O
     int n = 0;
     for (int i = 0; i < STARTS_MAX; i++) {
         const hwm_starts* s = &index->starts[i];
-        if (s->length > 0 && s->online) {
+        if (s->key != 0 && s->online) {
             uint64_t head = __atomic_load_n(&s->fresh_head, __ATOMIC_RELAXED);
-            place[n++] = (hwm_online_place){.length = s->length,
+            place[n++] = (hwm_online_place){.length = s->key,
                                             .next = index->next,
                                             .waiting = s->n_fresh > head ? s->n_fresh - head : 0};
         }

@@ -23,7 +23,7 @@ double hwm_starts_weight_of(const hwm_index* index, const hwm_starts* starts, ui
 
 static double weight_of_chunk(const hwm_index* x, const hwm_starts* s, uint64_t id) {
     const hwm_entry* e = hwm_index_entry(x, id);
-    uint32_t rows = e->steps > 0 ? hwm_starts_rows(x, e, s->length) : 0;
+    uint32_t rows = e->steps > 0 ? hwm_starts_rows(x, s, e) : 0;
     size_t slot = hwm_slot_of(x, id);
     if (x->priority[slot] == NULL) {
         return hwm_starts_left(x, id, 0, rows) * power((double)x->initial[slot], s->exponent);
@@ -91,7 +91,7 @@ void hwm_weights_build(hwm_index* x, hwm_starts* s) {
 void hwm_index_weigh(hwm_index* index, uint32_t length, double exponent) {
     hwm_index_starts_create(index, length);
     for (int i = 0; i < STARTS_MAX; i++) {
-        if (index->starts[i].length == length) {
+        if (index->starts[i].key == length) {
             priorities_make(index);
             index->starts[i].exponent = exponent;
             hwm_weights_build(index, &index->starts[i]);
@@ -115,7 +115,7 @@ void hwm_starts_find_weight(const hwm_index* index, const hwm_starts* starts, do
     }
     size_t slot = i - index->capacity;
     *id = index->oldest + ((slot - hwm_slot_of(index, index->oldest)) & (index->capacity - 1));
-    uint32_t rows = hwm_starts_rows(index, hwm_index_entry(index, *id), starts->length), last = 0;
+    uint32_t rows = hwm_starts_rows(index, starts, hwm_index_entry(index, *id)), last = 0;
     for (*row = 0; *row < rows; ++*row) {
         double weight = hwm_starts_weight_of(index, starts, *id, *row);
         if (weight > 0) {
@@ -164,7 +164,7 @@ bool hwm_index_prioritise(hwm_index* index, hwm_stream stream, uint64_t step, do
     x->priority[slot][step - first] = (float)priority;
     x->highest = (float)priority > x->highest ? (float)priority : x->highest;
     for (int i = 0; i < STARTS_MAX; i++) {
-        if (x->starts[i].length > 0 && x->starts[i].weight != NULL) {
+        if (x->starts[i].key != 0 && x->starts[i].weight != NULL) {
             hwm_weights_update(x, &x->starts[i], id);
         }
     }

@@ -283,6 +283,14 @@ hwm_status hwm_dreamer_update_model(hwm_dreamer* d, const hwm_rssm_batch* batch,
     return nn_optim_apply(d->model_optim, d->model, &losses->model_norm, err);
 }
 
+void hwm_dreamer_posterior(const hwm_dreamer* d, int t, int n, const hwm_real** deter,
+                           const hwm_real** stoch) {
+    const hwm_lane* lane;
+    const size_t row = hwm_lanes_row(d, t, n, &lane);
+    *deter = lane->u.deter->x + row * (size_t)lane->u.deter->cols;
+    *stoch = lane->u.stoch->x + row * (size_t)lane->u.stoch->cols;
+}
+
 hwm_dreamer_training hwm_dreamer_training_of(hwm_dreamer* d) {
     return (hwm_dreamer_training){d->model_optim, d->behaviour_optim, d->slow, d->range};
 }

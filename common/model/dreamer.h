@@ -59,6 +59,10 @@ hwm_status hwm_dreamer_update(hwm_dreamer* d, const hwm_rssm_batch* batch, const
 hwm_status hwm_dreamer_update_model(hwm_dreamer* d, const hwm_rssm_batch* batch,
                                     const hwm_real* last, hwm_rng* rng, hwm_dreamer_losses* losses,
                                     hwm_error* err);
+// Posterior of row t of sequence n as the newest update computed it: deter (D), stoch (S*C);
+// borrowed until the next update.
+void hwm_dreamer_posterior(const hwm_dreamer* d, int t, int n, const hwm_real** deter,
+                           const hwm_real** stoch);
 // For checkpoints: optimisers, the slow value, and the running range of returns (low, high,
 // updates).
 typedef struct hwm_dreamer_training {

@@ -139,6 +139,11 @@ void hwm_lane_observe(hwm_lane* l) {
                                 .weight = part_of(l, b->weight, 1),
                                 .cont_weight = part_of(l, b->cont_weight, 1),
                                 .draws = part_of(l, b->draws, d->config.sizes.variables)};
+    if (b->deter) {
+        const hwm_rssm_sizes* z = &d->config.sizes;
+        l->batch.deter = b->deter + (size_t)l->from * (size_t)z->deter;
+        l->batch.stoch = b->stoch + (size_t)l->from * (size_t)(z->variables * z->classes);
+    }
     const double share = (double)l->n / b->N;
     l->u = hwm_rssm_unroll(&l->net.model, l->tape, &l->batch);
     hwm_rssm_loss(&l->net.model, l->tape, &l->batch, &l->u, share, &l->losses.model);
@@ -232,6 +237,11 @@ static void judge_forward(nn_tape* tape, void* context, nn_var* out) {
     }
 }
 
+size_t hwm_lanes_row(const hwm_dreamer* d, int t, int n, const hwm_lane** lane) {
+    *lane = &d->lane[n / d->lane[0].n];
+    return (size_t)(t * (*lane)->n + n - (*lane)->from);
+}
+
 // The posteriors that the lane's rows start from, wherever they were computed.
 static hwm_rssm_state start_of(const hwm_lane* l) {
     const hwm_dreamer* d = l->d;
@@ -244,9 +254,9 @@ static hwm_rssm_state start_of(const hwm_lane* l) {
     s.stoch->hot = hot;
     s.stoch->classes = z->classes;
     for (int i = 0; i < l->n; i++) {
-        const int row = first * B + l->from + i, sequence = row % B;
-        const hwm_lane* from = &d->lane[sequence / d->lane[0].n];
-        const size_t at = (size_t)(row / B * from->n + sequence - from->from), to = (size_t)i;
+        const int row = first * B + l->from + i;
+        const hwm_lane* from;
+        const size_t at = hwm_lanes_row(d, row / B, row % B, &from), to = (size_t)i;
         memcpy(s.deter->x + to * D, from->u.deter->x + at * D, D * sizeof(hwm_real));
         memcpy(s.stoch->x + to * Z, from->u.stoch->x + at * Z, Z * sizeof(hwm_real));
         memcpy(hot + to * (size_t)S, from->u.stoch->hot + at * (size_t)S, (size_t)S * sizeof *hot);

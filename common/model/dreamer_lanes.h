@@ -68,6 +68,8 @@ void hwm_lanes_begin(hwm_dreamer* d, const hwm_rssm_batch* b, const hwm_real* la
 // Forward: posteriors and losses of sequences; then imagination, which starts from the posteriors
 // of all of them. Backward, in any order: what was recorded, with what the whole dream says.
 void hwm_lane_observe(hwm_lane* lane);
+// Where the posterior of row t of sequence n is: row of lane->u
+size_t hwm_lanes_row(const hwm_dreamer* d, int t, int n, const hwm_lane** lane);
 void hwm_lane_imagine(hwm_lane* lane);
 void hwm_lane_learn_sequences(hwm_lane* lane);
 void hwm_lane_learn_dream(hwm_lane* lane);

@@ -2,8 +2,8 @@
 #ifndef HWM_MODEL_KINDS_H
 #define HWM_MODEL_KINDS_H
 
-#include "model/cache.h"
 #include "model/model.h"
+#include "model/recall.h"
 
 // Tapes that a model may be begun on at the same time: imagination's shares and a measurement.
 enum { HWM_MODEL_TAPES = 4 };
@@ -44,19 +44,17 @@ struct hwm_model {
     int constant_from, constant;  // columns of z that hold a hidden variable of the episode
     hwm_real* reward_range;       // lo, hi: entries of params
     int batch_sequences, batch_length, context, start_length;
-    int rollout_groups;             // see hwm_model_rollout_groups
-    hwm_latent_cache* cache;        // NULL: none
-    int cached;                     // floats of an entry
-    int64_t looked_up, remembered;  // sequences
-    bool own_starts;                // see hwm_model_own_starts
-    bool start_knows;  // a start needs the rows before it: an episode's first row is none
+    int rollout_groups;  // see hwm_model_rollout_groups
+    hwm_recall* recall;  // of the kind's own struct; NULL: it keeps nothing between updates
+    bool own_starts;     // see hwm_model_own_starts
+    bool start_knows;    // a start needs the rows before it: an episode's first row is none
 };
 
-// Each allocates its own struct, declares and initialises parameters; the caller destroys on
-// failure (NULL: no memory).
+// Each allocates its own struct, declares and initialises parameters (NULL: no memory).
 hwm_model* hwm_ensemble_new(const hwm_model_config* config, const hwm_model_dims* dims,
                             hwm_rng* rng);
-hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* dims, hwm_rng* rng);
+hwm_status hwm_rssm_new(hwm_model** out, const hwm_model_config* config, const hwm_model_dims* dims,
+                        hwm_rng* rng, hwm_error* err);
 hwm_status hwm_environment_new(hwm_model** out, const hwm_model_config* config,
                                const hwm_model_dims* dims, uint64_t seed, hwm_error* err);
 // Kind rssm: its imagined draws are held (rssm.h).

@@ -18,17 +18,12 @@ hwm_status hwm_model_create(hwm_model** out, const hwm_model_config* config,
     case HWM_MODEL_GRU:
         model = hwm_ensemble_new(config, dims, &rng);
         break;
-    case HWM_MODEL_RSSM:
-        model = hwm_rssm_new(config, dims, &rng);
-        if (model && config->cache_bytes > 0) {
-            const hwm_status made = hwm_latent_cache_create(
-                &model->cache, (size_t)config->cache_bytes, model->cached, err);
-            if (made != HWM_OK) {
-                hwm_model_destroy(&model);
-                return made;
-            }
-        }
+    case HWM_MODEL_RSSM: {
+        hwm_status made = hwm_rssm_new(&model, config, dims, &rng, err);
+        if (made != HWM_OK)
+            return made;
         break;
+    }
     case HWM_MODEL_ENVIRONMENT: {
         hwm_status made = hwm_environment_new(&model, config, dims, seed, err);
         if (made != HWM_OK)
@@ -58,7 +53,6 @@ void hwm_model_destroy(hwm_model** model) {
     nn_optim_destroy(&m->optim);
     nn_params_destroy(&m->params);
     nn_tape_destroy(&m->tape);
-    hwm_latent_cache_destroy(&m->cache);
     m->kind->destroy(m);
     *model = NULL;
 }
@@ -126,12 +120,12 @@ hwm_status hwm_model_update(hwm_model* model, const hwm_sequences* batch, hwm_rn
 }
 
 void hwm_model_forget(hwm_model* model) {
-    if (model->cache)
-        hwm_latent_cache_clear(model->cache);
+    if (model->recall)
+        hwm_recall_forget(model->recall);
 }
 
 double hwm_model_remembered(const hwm_model* model) {
-    return model->cache ? (double)model->remembered / (double)model->looked_up : NAN;
+    return model->recall ? hwm_recall_share(model->recall) : NAN;
 }
 
 void hwm_model_start(hwm_model* model, const hwm_sequences* starts, hwm_rng* rng, hwm_real* z) {

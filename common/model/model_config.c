@@ -47,6 +47,9 @@ static const hwm_config_field model_fields[] = {
     {MODEL(memory_units), "64", 1, 4096, NULL, "gru: units of its memory"},
     {MODEL(sequences), "16", 1, 4096, NULL, "rssm, gru: sequences per update"},
     {MODEL(sequence_steps), "32", 2, 4096, NULL, "rssm, gru: steps per sequence"},
+    {MODEL_BOOL(cross_episodes), "true", 0, 0, NULL,
+     "rssm, gru, recurrent agents: a training sequence goes on, where an episode ended, with the "
+     "environment's next one; false: episodes shorter than sequence_steps are never trained on"},
     {MODEL(burn_in_steps), "4", 0, 4096, NULL,
      "rssm, gru: steps before a start, from which its memory is known"},
     {MODEL_REAL(obs_weight), "20", 0, 1e6, NULL,

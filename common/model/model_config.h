@@ -36,6 +36,7 @@ typedef struct hwm_model_config {
     int64_t memory_units;  // gru
     // rssm, gru
     int64_t sequences, sequence_steps, burn_in_steps;
+    bool cross_episodes;        // training sequences go on with the next episode
     int preset;                 // rssm: nano, size1m, ...
     double obs_weight, unimix;  // rssm
     int64_t cache_bytes;        // rssm: of latents kept between updates

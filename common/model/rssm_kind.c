@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "model/kinds.h"
-#include "model/rssm.h"
+#include "model/recall.h"
 #include "nn/layers.h"
 
 enum { CHANGES = 10 };  // std of one-step changes in the unit of observations
@@ -33,6 +33,7 @@ typedef struct rssm_model {
     hwm_head_vars frozen_change[HWM_MODEL_TAPES];
     int obs_unit, obs_min, obs_max, reward_range, refreshed;  // entries that refresh sets
     double flops;
+    hwm_recall recall;
 } rssm_model;
 
 static hwm_real* entry(const rssm_model* m, int i) {
@@ -40,6 +41,7 @@ static hwm_real* entry(const rssm_model* m, int i) {
 }
 
 static void rssm_destroy(hwm_model* model) {
+    hwm_recall_destroy(&((rssm_model*)model)->recall);
     free(model);
 }
 
@@ -50,57 +52,23 @@ static hwm_real* draw_uniform(nn_tape* tape, hwm_rng* rng, size_t n) {
     return u;
 }
 
-// ---- latents of trained rows: deter (D), the class of each variable (S), the action taken then
-// (A)
+// ---- latents of trained rows
 
-static hwm_latent_key key_of(const hwm_sequences* s, int n, int64_t row) {
-    return (hwm_latent_key){s->stream[n], s->step[n] + (uint64_t)row};
-}
-
-// State and action before row 0 of sequence n, where they are known.
-static void remember(rssm_model* m, const hwm_sequences* s, int n, hwm_rssm_batch* b) {
-    const size_t first = (size_t)n * (size_t)s->length;
-    if (s->valid[first] == 0 || s->first[first] > 0)
-        return;
-    m->base.looked_up++;
-    const float* from =
-        s->step[n] > 0 ? hwm_latent_cache_get(m->base.cache, key_of(s, n, -1)) : NULL;
-    if (!from)
-        return;
-    m->base.remembered++;
-    const int D = m->rssm.size.deter, S = m->rssm.size.variables, C = m->rssm.size.classes,
-              A = m->rssm.action;
-    for (int j = 0; j < D; j++)
-        b->deter[n * D + j] = (hwm_real)from[j];
-    for (int j = 0; j < S; j++)
-        b->stoch[n * S * C + j * C + (int)from[D + j]] = 1;
-    for (int j = 0; j < A; j++)
-        b->action[n * A + j] = (hwm_real)from[D + S + j];
-    b->keep[n] = 1;
+static hwm_latent_key key_of(const hwm_sequences* s, int n, int t) {
+    return (hwm_latent_key){s->stream[n], s->step[n] + (uint64_t)t};
 }
 
 // Latents of a batch that was trained on, for whoever begins after one of its rows.
 static void memorise(rssm_model* m, const hwm_sequences* s, const hwm_rssm_unrolled* u) {
-    const int D = m->rssm.size.deter, S = m->rssm.size.variables, C = m->rssm.size.classes,
-              A = m->rssm.action;
     for (int n = 0; n < s->n; n++)
         for (int t = 0; t < s->length; t++) {
             const size_t row = (size_t)n * (size_t)s->length + (size_t)t,
                          at = (size_t)t * (size_t)s->n + (size_t)n;
-            if (s->valid[row] == 0)
-                continue;
-            float* to = hwm_latent_cache_put(m->base.cache, key_of(s, n, t));
-            for (int j = 0; j < D; j++)
-                to[j] = (float)u->deter->x[at * (size_t)D + (size_t)j];
-            for (int j = 0; j < S; j++) {
-                const hwm_real* one = u->stoch->x + at * (size_t)(S * C) + (size_t)(j * C);
-                int k = 0;
-                while (k < C - 1 && one[k] == 0)
-                    k++;
-                to[D + j] = (float)k;
-            }
-            for (int j = 0; j < A; j++)
-                to[D + S + j] = (float)s->action[row * (size_t)A + (size_t)j];
+            if (s->valid[row] != 0)
+                hwm_recall_keep(&m->recall, &m->rssm, key_of(s, n, t),
+                                u->deter->x + at * (size_t)u->deter->cols,
+                                u->stoch->x + at * (size_t)u->stoch->cols,
+                                s->action + row * (size_t)m->rssm.action);
         }
 }
 
@@ -133,13 +101,16 @@ static hwm_rssm_batch by_time(rssm_model* m, nn_tape* tape, const hwm_sequences*
             b.cont[to] = 1 - s->terminal[from];
             b.cont_weight[to] = s->valid[from] * (s->terminal[from] != 0 ? terminal_weight : 1);
         }
-    if (m->base.cache && s->stream) {
+    if (m->recall.cache && s->stream) {
         const size_t D = (size_t)m->rssm.size.deter,
                      Z = (size_t)(m->rssm.size.variables * m->rssm.size.classes);
         b.deter = nn_tape_alloc(tape, (size_t)N * D * sizeof(hwm_real));
         b.stoch = nn_tape_alloc(tape, (size_t)N * Z * sizeof(hwm_real));
-        for (int n = 0; n < N; n++)
-            remember(m, s, n, &b);
+        for (int n = 0; n < N; n++) {
+            const size_t first = (size_t)n * (size_t)T;
+            if (s->valid[first] > 0 && s->first[first] == 0)
+                hwm_recall_begin(&m->recall, &m->rssm, key_of(s, n, 0), n, &b);
+        }
     }
     return b;
 }
@@ -196,7 +167,7 @@ static void rssm_gradient(hwm_model* model, const hwm_sequences* batch, hwm_rng*
     l.obs = change_loss(m, model->tape, &b, &u);
     l.total += l.obs;
     nn_tape_backward(model->tape);
-    if (model->cache && batch->stream && isfinite(l.total))
+    if (m->recall.cache && batch->stream && isfinite(l.total))
         memorise(m, batch, &u);
     *losses = (hwm_model_losses){.total = l.total,
                                  .obs = l.obs,
@@ -320,13 +291,15 @@ static const hwm_model_vtable rssm_kind = {
     .features = rssm_features,
 };
 
-hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* dims, hwm_rng* rng) {
+hwm_status hwm_rssm_new(hwm_model** out, const hwm_model_config* config, const hwm_model_dims* dims,
+                        hwm_rng* rng, hwm_error* err) {
+    *out = NULL;
     rssm_model* m = calloc(1, sizeof *m);
     hwm_param_list* list = malloc(sizeof *list);
     if (!m || !list) {
         free(m);
         free(list);
-        return NULL;
+        return hwm_fail(err, HWM_ENOMEM, "no memory for the world model");
     }
     hwm_rssm_sizes sizes = *hwm_rssm_preset(config->preset);
     sizes.batch = (int)config->sequences;
@@ -356,18 +329,23 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
     m->base.batch_length = sizes.length;
     m->base.rollout_groups = 1;
     m->base.start_length = (int)config->burn_in_steps + 1;
-    m->base.cached = sizes.deter + sizes.variables + dims->action;
     m->flops = 6.0 * sizes.batch * sizes.length *
                (hwm_rssm_step_macs(&m->rssm) + hwm_rssm_observe_macs(&m->rssm));
-    const bool made = nn_params_create(&m->base.params, list) == HWM_OK &&
-                      nn_tape_create(&m->base.tape, (size_t)1 << 36) == HWM_OK;
+    hwm_status made = nn_params_create(&m->base.params, list);
+    if (made == HWM_OK)
+        made = nn_tape_create(&m->base.tape, (size_t)1 << 36);
     free(list);
-    if (!made) {
+    if (made == HWM_OK)
+        made = hwm_recall_create(&m->recall, config->cache_bytes, &m->rssm, err);
+    else
+        hwm_fail(err, made, "no memory for the world model");
+    if (made != HWM_OK) {
         nn_params_destroy(&m->base.params);
         nn_tape_destroy(&m->base.tape);
         free(m);
-        return NULL;
+        return made;
     }
+    m->base.recall = &m->recall;
     hwm_rssm_init(&m->rssm, m->base.params, rng);
     hwm_head_init(&m->change, m->base.params, rng);
     m->base.reward_range = entry(m, m->reward_range);
@@ -378,5 +356,6 @@ hwm_model* hwm_rssm_new(const hwm_model_config* config, const hwm_model_dims* di
     }
     m->base.reward_range[0] = -1;
     m->base.reward_range[1] = 1;
-    return &m->base;
+    *out = &m->base;
+    return HWM_OK;
 }

@@ -6,9 +6,9 @@
 
 #include "base/real.h"
 
-// N sequences of T rows of one episode each; O observations in units of their fixed scale, A
-// actions. Row t: o_t, the reward that arrived with it, the action taken after it. Rows are packed,
-// (N,T,.) row-major.
+// N sequences of T rows each, of one episode or of several that followed each other; O observations
+// in units of their fixed scale, A actions. Row t: o_t, the reward that arrived with it, the action
+// taken after it. Rows are packed, (N,T,.) row-major.
 typedef struct hwm_sequences {
     int n, length;
     int context;          // K transitions of the same episode per sequence; 0: none

@@ -110,11 +110,14 @@ typedef enum hwm_selector {
 } hwm_selector;
 typedef struct hwm_sample_request {
     int batch;    // sequences
-    int length;   // T rows each: consecutive, of one stream and one episode
+    int length;   // T rows each: consecutive, of one stream and (but cross_episodes) one episode
     int context;  // K further single rows (with their successor) of the same episode per sequence;
                   // 0: none
     int context_window;  // only within +-w steps of the start; 0: the whole episode
-    bool materialise;    // also the key frame and the rows from it to the start
+    // sequences go on, where an episode ended, with the stream's next one, so that episodes shorter
+    // than T take part; without materialise and context
+    bool cross_episodes;
+    bool materialise;  // also the key frame and the rows from it to the start
     hwm_selector selector;
     double fraction_terminal;  // share of sequences forced to hold a terminal (their last row),
                                // where there is one

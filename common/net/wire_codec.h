@@ -29,7 +29,8 @@ struct hwm_wire {
 #define SAMPLE_SHARES(X)                                                                           \
     X(fraction_terminal)                                                                           \
     X(terminal_back_min) X(terminal_back_max) X(fraction_first) X(fraction_recent)
-#define SAMPLE_OTHERS(X)   X(materialise) X(recent_steps) X(priority_exponent) X(uncounted) X(draw)
+#define SAMPLE_OTHERS(X)                                                                           \
+    X(materialise) X(recent_steps) X(priority_exponent) X(uncounted) X(draw) X(cross_episodes)
 #define SAMPLE_NUMBERS(X)  SAMPLE_COUNTS(X) SAMPLE_SHARES(X) SAMPLE_OTHERS(X)
 #define LIMITER_NUMBERS(X) X(samples_per_insert) X(min_size_steps) X(burst_steps) X(prefetch_steps)
 

@@ -2,7 +2,9 @@
 to the last digit; where weights change, its controls are there. What only a rule has, as a header or weights recovered from key
 frames, is refused with a sentence.
 
-usage: test_agents.py latent|dreamer|random
+Episodes shorter than a training sequence are trained on all the same, or the learner says why it has nothing.
+
+usage: test_agents.py latent|dreamer|random|short
 """
 
 import json
@@ -10,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 from runs import HWM, SOURCE, Scratch, expect, finish, hwm
 
@@ -23,6 +26,29 @@ KINDS = {
     "dreamer": ("cartpole_dreamer", []),
     "random": ("cartpole_latent", ["imagination.mode=explicit", "agent.kind=random"]),
 }
+
+
+def short_episodes():
+    experiment = os.path.join(SOURCE, "deploy", "experiments", "cartpole_dreamer.yaml")
+    sets = [word for item in SMALL + ["env.time_limit=5"] for word in ("--set", item)]
+    with Scratch() as scratch:
+        code, out, err = finish(scratch.train("--no-evaluation", *sets, run_dir=scratch.run_dir(), experiment=experiment), 200)
+        expect(code == 0, out, err)
+        expect("updates 6 " in out, out)
+    with Scratch() as scratch:
+        # a sequence of one episode is never there: a sentence with the numbers instead of silence
+        run = scratch.run_dir()
+        process = scratch.train("--no-evaluation", *sets, "--set", "model.cross_episodes=false", run_dir=run, experiment=experiment)
+        said = ""
+        for _ in range(300):
+            time.sleep(0.2)
+            path = os.path.join(run, "logs", "learner.log")
+            said = open(path).read() if os.path.exists(path) else ""
+            if "no batch" in said:
+                break
+        process.terminate()
+        finish(process, 60)
+        expect("rows=8" in said and "model.cross_episodes" in said, said)
 
 
 def main(kind):
@@ -58,4 +84,7 @@ def main(kind):
             expect(not os.path.exists(path), "it wrote", path)
 
 
-main(sys.argv[1])
+if sys.argv[1] == "short":
+    short_episodes()
+else:
+    main(sys.argv[1])

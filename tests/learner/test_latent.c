@@ -131,6 +131,65 @@ static void test_rows_in_the_order_of_time(void** state) {
     close_fixture(&f);
 }
 
+// A sequence that goes on where a trained one ended begins with what was known there; one that
+// begins an episode, or of another stream, with nothing.
+static void test_sequences_begin_with_what_was_known(void** state) {
+    (void)state;
+    fixture f;
+    open_fixture(&f, "", "kind: dreamer");
+    hwm_latent* l = f.agent->latent;
+    const hwm_rssm_batch* b = &l->batch;
+    const int T = 4, D = hwm_acting_dreamer(l->acting)->sizes.deter;
+    hwm_batch batch;
+    uint32_t row[3], prefix[2];
+    hwm_error err = {0};
+    hwm_dreamer_losses losses;
+    fill_batch(l, &batch, row, prefix);
+    batch.step[0] = 8;
+    batch.step[1] = 20;
+    batch.stream[1].env = 3;
+    assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_OK);
+    assert_int_equal(hwm_latent_update(l, false, &losses, &err), HWM_OK);
+    const hwm_real *deter, *stoch;
+    hwm_dreamer_posterior(l->dreamer, T - 1, 0, &deter, &stoch);
+    const float* action = (const float*)batch.column[HWM_COLUMN_ACTION] + (T - 1);
+    // behind sequence 0, and behind row 2 of sequence 1
+    ((uint8_t*)batch.column[HWM_COLUMN_FLAGS])[0] = 0;
+    batch.step[0] += (uint64_t)T;
+    batch.step[1] += 3;
+    assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_OK);
+    assert_true(b->keep[0] == 1 && b->keep[1] == 1);
+    assert_true((float)b->action[0] == *action);
+    const int Z = hwm_acting_dreamer(l->acting)->sizes.variables *
+                  hwm_acting_dreamer(l->acting)->sizes.classes;
+    for (int j = 0; j < D; j++)
+        assert_true((float)b->deter[j] == (float)deter[j]);
+    assert_memory_equal(b->stoch, stoch, (size_t)Z * sizeof *stoch);
+    hwm_dreamer_posterior(l->dreamer, 2, 1, &deter, &stoch);
+    for (int j = 0; j < D; j++)
+        assert_true((float)b->deter[D + j] == (float)deter[j]);
+    // and an update uses it: sequence 0 without it becomes another, sequence 1 stays
+    hwm_real with[2], without[2];
+    for (int k = 0; k < 2; k++) {
+        hwm_rng rng;
+        hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
+        l->batch.keep[0] = k == 0;
+        hwm_dreamer_gradient(l->dreamer, b, l->last, &rng, &losses);
+        for (int n = 0; n < 2; n++) {
+            hwm_dreamer_posterior(l->dreamer, 0, n, &deter, &stoch);
+            (k == 0 ? with : without)[n] = deter[5];
+        }
+    }
+    assert_true(with[0] != without[0] && with[1] == without[1]);
+    assert_true(hwm_recall_share(&l->recall) > 0.6);  // 2 of 3: the first batch had one to look up
+    ((uint8_t*)batch.column[HWM_COLUMN_FLAGS])[0] = HWM_FLAG_FIRST;
+    batch.stream[1].incarnation = 1;
+    assert_int_equal(hwm_latent_gather(l, &batch, &err), HWM_OK);
+    assert_true(b->keep[0] == 0 && b->keep[1] == 0);
+    free_batch(l, &batch);
+    close_fixture(&f);
+}
+
 // The actor, step by step from exported parameters, against the learner's own unrolling.
 static void test_acts_as_the_model_says(void** state) {
     (void)state;
@@ -401,6 +460,7 @@ static void test_misfits_are_refused(void** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_in_the_order_of_time),
+        cmocka_unit_test(test_sequences_begin_with_what_was_known),
         cmocka_unit_test(test_acts_as_the_model_says),
         cmocka_unit_test(test_every_parametrisation_acts_and_learns),
         cmocka_unit_test(test_weights_around_a_fixed_network),

@@ -63,6 +63,7 @@ static bool sample_request(hwm_request_kind kind, hwm_request* r) {
                                                  .recent_steps = 1000,
                                                  .priority_exponent = 0.75,
                                                  .uncounted = true,
+                                                 .cross_episodes = true,
                                                  .draw = UINT64_MAX,
                                                  .columns = 5};
         return true;
@@ -180,7 +181,7 @@ static void test_wire_requests_come_back(void** state) {
             assert_true(a->fraction_recent == b->fraction_recent &&
                         a->recent_steps == b->recent_steps);
             assert_true(a->draw == b->draw && a->columns == b->columns && b->materialise &&
-                        b->uncounted);
+                        b->uncounted && a->cross_episodes == b->cross_episodes);
             break;
         }
         case HWM_REQUEST_EPISODE:

@@ -171,6 +171,7 @@ void fixture_check(const hwm_batch* b, const hwm_signature* g) {
         uint32_t rows = b->prefix[i] + (uint32_t)(b->length + 2 * b->context);
         assert_int_equal(b->row[i + 1] - b->row[i], rows);
         uint64_t first = b->step[i] - b->prefix[i];
+        uint32_t episode = b->episode[i];
         for (uint32_t t = 0; t < rows; t++) {
             size_t row = b->row[i] + t;
             uint32_t sequence_rows = b->prefix[i] + (uint32_t)b->length;
@@ -181,10 +182,15 @@ void fixture_check(const hwm_batch* b, const hwm_signature* g) {
                     assert_int_equal(step,
                                      number(b->column[HWM_COLUMN_OBS], (row - 1) * OBS + 1) + 1);
                 }
+            } else if (t > b->prefix[i]) {  // the next episode begins where the one before ended
+                const uint8_t* flags = b->column[HWM_COLUMN_FLAGS];
+                bool begins = flags[row] & HWM_FLAG_FIRST;
+                assert_int_equal(begins, (flags[row - 1] & HWM_FLAG_LAST) != 0);
+                episode += begins;
             }
             for (int k = 0; k < OBS; k++) {
                 assert_true(number(b->column[HWM_COLUMN_OBS], row * OBS + (size_t)k) ==
-                            fixture_obs(b->stream[i], step, b->episode[i], k));
+                            fixture_obs(b->stream[i], step, episode, k));
             }
             assert_true(number(b->column[HWM_COLUMN_REWARD], row) == (float)(step % 1000));
             for (int k = 0; k < ACT; k++) {

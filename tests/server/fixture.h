@@ -42,8 +42,8 @@ hwm_status fixture_append(hwm_replay* replay, int table, writer_state* w, uint32
 // Asks for a batch and waits; NULL and *status where it was refused.
 hwm_batch* fixture_sample(hwm_replay* replay, int table, const hwm_sample_request* request,
                           hwm_status* status);
-// Checks every row of a batch against what was written: consecutive steps, one stream, one episode,
-// key frames.
+// Checks every row of a batch against what was written: consecutive steps, one stream, one episode
+// or the next one where it ended, key frames.
 void fixture_check(const hwm_batch* batch, const hwm_signature* signature);
 
 #endif

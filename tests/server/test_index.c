@@ -11,8 +11,9 @@
 #include "base/rng.h"
 #include "server/index.h"
 
-enum { STREAMS = 5, CHUNKS_MAX = 400, LENGTHS = 3 };
-static const uint32_t lengths[LENGTHS] = {1, 5, 17};
+enum { STREAMS = 5, CHUNKS_MAX = 400, LENGTHS = 6 };
+static const uint32_t lengths[LENGTHS] = {
+    1, 5, 17, 1 | HWM_CROSSING, 5 | HWM_CROSSING, 40 | HWM_CROSSING};
 
 // The model: chunks in insertion order, each row with what decides whether a start lies on it.
 typedef struct model_chunk {
@@ -37,19 +38,24 @@ typedef struct model {
     model_stream stream[STREAMS];
 } model;
 
-static bool start_at(const model* m, int chunk, uint32_t row, uint32_t length,
-                     hwm_start_kind kind) {
+static bool start_at(const model* m, int chunk, uint32_t row, uint32_t key, hwm_start_kind kind) {
+    const uint32_t length = key & ~(uint32_t)HWM_CROSSING;
+    const bool crossing = key != length && kind != HWM_START_TERMINAL;
     const model_chunk* c = &m->chunk[chunk];
     if (kind == HWM_START_FIRST && !(c->first && row == 0)) {
         return false;
     }
-    // walk on through the chunks of the same segment until the sequence is full
+    // walk on through the chunks of the same segment, or of the stream's episode that begins where
+    // this one ended, until the sequence is full
     uint32_t have = c->steps - row;
     const model_chunk* tail = c;
     for (int i = chunk + 1; i < m->n && have < length; i++) {
-        if (m->chunk[i].run == c->run) {
-            have += m->chunk[i].steps;
-            tail = &m->chunk[i];
+        const model_chunk* next = &m->chunk[i];
+        if (next->run == tail->run ||
+            (crossing && next->stream == c->stream && tail->last && next->first &&
+             next->first_step == tail->first_step + tail->steps)) {
+            have += next->steps;
+            tail = next;
         }
     }
     return have >= length && (kind != HWM_START_TERMINAL || (tail->terminal && have == length));
