@@ -17,6 +17,9 @@
 #include "latent.h"
 #include "model/actor.h"
 #include "nn/dist.h"
+#include "plastic/controller_config.h"
+#include "plastic/delta.h"
+#include "plastic/materialise.h"
 
 #define MODEL                                                                                      \
     "model: {kind: rssm, preset: nano, sequences: 2, sequence_steps: 4}\n"                         \
@@ -173,7 +176,8 @@ static void test_sequences_begin_with_what_was_known(void** state) {
     for (int k = 0; k < 2; k++) {
         hwm_rng rng;
         hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
-        l->batch.keep[0] = k == 0;
+        if (k == 1)
+            l->batch.deter[7] += 1;
         hwm_dreamer_gradient(l->dreamer, b, l->last, &rng, &losses);
         for (int n = 0; n < 2; n++) {
             hwm_dreamer_posterior(l->dreamer, 0, n, &deter, &stoch);
@@ -256,7 +260,7 @@ static void test_acts_as_the_model_says(void** state) {
 }
 
 // Every parametrisation acts, and its agent learns: the weights of a controller with a hidden layer
-// change in every step as it chose, and after one update of such rows it chooses otherwise.
+// change in every step as its numbers say, and after one update of such rows it chooses otherwise.
 static void acts_and_learns(const char* kind, int K, int V) {
     fixture f;
     char agent[64];
@@ -279,7 +283,17 @@ static void acts_and_learns(const char* kind, int K, int V) {
     float* phi = calloc(n, sizeof *phi);
     hwm_real* real = calloc(n, sizeof *real);
     hwm_real* coef = calloc((size_t)hwm_controller_coef_count(c) + 1, sizeof *coef);
-    float u[2][STEPS * E * 64], before[64], after[64];
+    const hwm_delta_config chosen = {.kind = f.experiment->agent.parametrisation,
+                                     .basis = 5,
+                                     .rank = 1,
+                                     .eta = f.experiment->rule.eta,
+                                     .w_max = f.experiment->rule.w_max,
+                                     .bound = HWM_BOUND_CLIP,
+                                     .seed = (uint64_t)f.experiment->run.seed};
+    hwm_delta* delta = NULL;
+    assert_int_equal(hwm_delta_create(&delta, c, &chosen, &err), HWM_OK);
+    float u[2][STEPS * E * 64], before[64], after[64], want[64], act[64];
+    assert_true(hwm_controller_activations(c) <= 64);
     assert_true(K <= 64 && hwm_controller_state_size(c) <= 64);
     for (int round = 0; round < 2; round++) {
         nn_params_to_float(f.agent->phi, phi);
@@ -293,9 +307,16 @@ static void acts_and_learns(const char* kind, int K, int V) {
             hwm_rollout_think(r, coef, NULL);
             memcpy(u[round] + t * E * K, r->agent->u, (size_t)(E * K) * sizeof(float));
             hwm_lanes_get(r->state, 1, hwm_controller_state_size(c), before);
+            hwm_lanes_get(r->act, 1, hwm_controller_activations(c), act);
+            memcpy(want, before, sizeof want);
+            hwm_delta_apply(delta, act, u[round] + (t * E + 1) * K, want);
             hwm_rollout_step(r, coef);
             hwm_lanes_get(r->state, 1, hwm_controller_state_size(c), after);
             double changed = 0;
+            for (int l = 0; l < hwm_controller_layers(c); l++) {
+                const hwm_layer_view y = hwm_controller_layer(c, l);
+                assert_memory_equal(after + y.w, want + y.w, (size_t)(y.P * y.Q) * sizeof *want);
+            }
             for (int k = 0; k < hwm_controller_state_size(c); k++)
                 changed = fmax(changed, fabs((double)after[k] - (double)before[k]));
             assert_true(changed > 0 && changed < 10 * f.experiment->rule.eta);
@@ -323,6 +344,7 @@ static void acts_and_learns(const char* kind, int K, int V) {
     free(phi);
     free(real);
     free(coef);
+    hwm_delta_destroy(&delta);
     hwm_rollout_destroy(&r);
     hwm_acting_destroy(&acting);
     close_fixture(&f);

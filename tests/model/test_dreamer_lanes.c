@@ -48,13 +48,16 @@ static result run(int threads, nn_cpu_level level, bool discrete, const int lane
     hwm_rng rng;
     hwm_rng_init(&rng, 9, HWM_PURPOSE_TEST, 0, 0, 0);
     hwm_real obs[ROWS * O], action[ROWS * A], reward[ROWS], keep[ROWS], cont[ROWS], last[ROWS],
-        draws[ROWS * 8];
+        draws[ROWS * 8], deter[B * 96], stoch[B * 40] = {0};
     fill(&rng, obs, ROWS * O);
     fill(&rng, action, ROWS * A);
     fill(&rng, reward, ROWS);
     fill(&rng, draws, ROWS * 8);
+    fill(&rng, deter, B * 96);
+    for (int i = 0; i < B * 8; i++)
+        stoch[i * 5 + i % 5] = 1;
     for (int i = 0; i < ROWS; i++) {
-        keep[i] = i >= B && i % 7 != 0;
+        keep[i] = i % 7 != 0;  // sequences begin with a state of their own, but the first
         cont[i] = i % 9 ? 1 : 0;
         last[i] = i + B < ROWS && (i + B) % 7 == 0;
     }
@@ -65,7 +68,9 @@ static result run(int threads, nn_cpu_level level, bool discrete, const int lane
                               .reward = reward,
                               .keep = keep,
                               .cont = cont,
-                              .draws = draws};
+                              .draws = draws,
+                              .deter = deter,
+                              .stoch = stoch};
     result r;
     size_t bytes = 0;
     for (int i = 0; i < UPDATES; i++) {

@@ -148,6 +148,29 @@ static void test_bases(void** state) {
     assert_true(norm > 0);
     for (int k = 0; k < 4; k++)
         assert_true(fabsf(doubled[k] - 2 * view[k]) < 1e-5f);
+    // each number's direction is, in both layers, the one that its view looks along: what it sees
+    // of the change is the whole of its length
+    for (int b = 0; b < 4; b++) {
+        memset(f.u, 0, sizeof f.u);
+        memset(f.state, 0, sizeof f.state);
+        f.u[b] = 3.0f;
+        hwm_delta_apply(f.d, f.act, f.u, f.state);
+        f.u[b] = 1.0f;
+        memset(g.state, 0, sizeof g.state);
+        hwm_delta_apply(f.d, f.act, f.u, g.state);
+        assert_memory_equal(f.state, g.state, sizeof g.state);  // beyond 1 it is 1
+        hwm_delta_see(f.d, f.state, view);
+        float length[2] = {0};
+        for (int l = 0; l < 2; l++) {
+            const hwm_layer_view y = hwm_controller_layer(f.c, l);
+            for (int k = 0; k < y.P * y.Q; k++)
+                length[l] += f.state[y.w + (size_t)k] * f.state[y.w + (size_t)k];
+        }
+        assert_true(length[0] > 0 && length[1] > 0);
+        assert_true(fabsf(view[b] * 2 * sqrtf(H + 1) - sqrtf(length[0] + length[1])) < 1e-5f);
+    }
+    memset(f.u, 0, sizeof f.u);
+    f.u[2] = 0.5f;
     // the same seed is the same basis in every program, another seed another one
     memset(g.state, 0, sizeof g.state);
     hwm_delta_apply(g.d, g.act, f.u, g.state);

@@ -201,6 +201,49 @@ static void test_index_agrees_with_a_plain_array(void** state) {
     hwm_index_destroy(&x);
 }
 
+static void append_episode(hwm_index* x, uint64_t id, uint64_t first_step) {
+    static const uint8_t value[1];
+    hwm_chunk_meta meta = {.edge = HWM_FLAG_FIRST | HWM_FLAG_LAST,
+                           .sequence = id,
+                           .steps = 4,
+                           .episode = (uint32_t)(first_step / 4),
+                           .first_step = first_step,
+                           .inserted_before = 4 * (id - 1),
+                           .value_bytes = 10};
+    hwm_index_append(x, id, &meta, value, true);
+}
+
+static uint64_t starts_of(hwm_index* x, uint32_t length) {
+    hwm_index_starts_create(x, length);
+    return hwm_starts_total(hwm_index_starts(x, length), HWM_START_ANY);
+}
+
+// Episodes of 4 rows: sequences of 6 cross from one into the next, but over nothing that is
+// missing.
+static void test_sequences_cross_no_gap(void** state) {
+    (void)state;
+    const uint32_t six = 6 | HWM_CROSSING, ten = 10 | HWM_CROSSING;
+    hwm_index* x;
+    hwm_error err;
+    assert_int_equal(hwm_index_create(&x, 1, &err), HWM_OK);
+    append_episode(x, 1, 0);
+    append_episode(x, 2, 4);
+    assert_int_equal(starts_of(x, six), 3);
+    assert_int_equal(starts_of(x, 6), 0);
+    append_episode(x, 3, 12);  // one episode never came
+    assert_int_equal(starts_of(x, six), 3);
+    append_episode(x, 4, 16);
+    append_episode(x, 5, 20);
+    assert_int_equal(starts_of(x, six), 3 + 4 + 3);
+    assert_int_equal(starts_of(x, ten), 3);
+    hwm_index_drop(x, 4);  // damaged
+    assert_int_equal(starts_of(x, six), 3);
+    assert_int_equal(starts_of(x, ten), 0);
+    hwm_index_evict(x);
+    assert_int_equal(starts_of(x, six), 0);
+    hwm_index_destroy(&x);
+}
+
 static void test_index_counts_references_to_parameters(void** state) {
     (void)state;
     hwm_index* x;
@@ -257,6 +300,7 @@ static void test_index_forgets_streams(void** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_index_agrees_with_a_plain_array),
+        cmocka_unit_test(test_sequences_cross_no_gap),
         cmocka_unit_test(test_index_counts_references_to_parameters),
         cmocka_unit_test(test_index_forgets_streams),
     };
