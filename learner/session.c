@@ -306,8 +306,9 @@ static void starving(hwm_session* s, const hwm_sample_request* request, double w
             request->length, (long long)rows,
             request->cross_episodes || request->length <= 2
                 ? ""
-                : " reason=\"episodes shorter than a sequence are never sampled: lower "
-                  "model.sequence_steps or set model.cross_episodes\"");
+                : " reason=\"an episode of fewer rows is never sampled: model.cross_episodes, "
+                  "model.sequence_steps, model.burn_in_steps and imagination.starts_per_sequence "
+                  "say how many\"");
 }
 
 // Keep `depth` requests in flight, wait for the oldest.
