@@ -263,6 +263,9 @@ static hwm_status compute_adaptation(plot* p, const hwm_checkpoint* c, const plo
         p->change_at = own && found.change[i] < p->change_at ? found.change[i] : p->change_at;
     }
     p->own_change = own;
+    if (!own && p->synapses_all == 0) {
+        return s;  // nothing changes, and no weight could be drawn again
+    }
     p->change_at = own ? p->change_at : o->change_at;
     p->window = (int)(p->change_at / (WINDOWS / 2) > 0 ? p->change_at / (WINDOWS / 2) : 1);
     for (int i = 0; !own && i < E; i++) {
