@@ -110,7 +110,9 @@ put_row() {
         { print }' "$readme" >"$readme.new" && mv "$readme.new" "$readme"
 }
 
-first=1
+first=1 again=''
+((seeds == 5)) || again=" --seeds $seeds"  # a row says what repeats it
+((quick)) && again=" --quick"
 for each in "${names[@]}"; do
     read_name "$each"
     runs=() judged=()
@@ -129,7 +131,7 @@ for each in "${names[@]}"; do
     head=()
     ((first)) && head=(--head) && first=0
     "$hwm" report "${judged[@]}" --summary ${head[0]+"${head[@]}"} --name "$row_name" ${threshold:+--threshold "$threshold"} \
-        --command "deploy/experiments/suite.sh $each" | tee "$out/.rows" || exit
+        --command "deploy/experiments/suite.sh$again $each" | tee "$out/.rows" || exit
     if [[ -n $readme ]] && ((!quick)); then
         put_row "$row_name" "$(tail -n 1 "$out/.rows")"
         if [[ -z $label && -z $other ]]; then

@@ -88,6 +88,7 @@ with Scratch() as s:
     written = rows(readme)
     expect([line.split("`")[1] for line in written] == ["kept", "tiny", "tiny:static", "tiny@tiny"], written)
     expect(" to 5 |" in written[1] and " to 5 |" not in written[3], written)
+    expect("suite.sh --seeds 2 " in written[1], "the row repeats with as many seeds", written)
     expect(written[2].count(" - |") >= 7, "a static network has no controls", written[2])
     expect(os.path.getsize(os.path.join(s.path, "tiny.png")) > 1000, "no curves")
 
