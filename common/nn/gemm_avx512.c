@@ -19,10 +19,11 @@
 
 #include "nn/gemm_template.h"
 
-GEMM_STRIP(strip_4, 4, false, CASES_6)
-GEMM_STRIP(strip_3, 3, false, CASES_8)
-GEMM_STRIP(strip_2, 2, false, CASES_12)
-GEMM_STRIP(strip_1, 1, false, CASES_12)
+GEMM_STRIP(strip_4, 4, false, false, CASES_6)
+GEMM_STRIP(strip_3, 3, false, false, CASES_8)
+GEMM_STRIP(strip_2, 2, false, false, CASES_12)
+GEMM_STRIP(strip_1, 1, false, false, CASES_12)
+GEMM_STRIP(strip_fetch, 4, true, true, CASES_6)
 
 static const strip_fn strips[NV + 1] = {NULL, strip_1, strip_2, strip_3, strip_4};
 static const int strip_rows[NV + 1] = {0, 12, 12, 8, 6};

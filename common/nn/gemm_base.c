@@ -24,14 +24,15 @@ static inline __m256i v_first(int n) {
 
 #include "nn/gemm_template.h"
 
-GEMM_STRIP(strip_2_full, 2, true, CASES_6)
-GEMM_STRIP(strip_2_tail, 2, false, CASES_6)
-GEMM_STRIP(strip_1, 1, false, CASES_6)
+GEMM_STRIP(strip_2_full, 2, true, false, CASES_6)
+GEMM_STRIP(strip_2_tail, 2, false, false, CASES_6)
+GEMM_STRIP(strip_1, 1, false, false, CASES_6)
+GEMM_STRIP(strip_fetch, 2, true, true, CASES_6)
 
 // masked loads cost extra here: whole strips have their own code
 static void strip_2(int mr, int k, const float* a, ptrdiff_t row, ptrdiff_t col, const float* b,
                     ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc, const float* bias,
-                    bool add, bool ahead) {
+                    bool add, const nn_ahead* ahead) {
     if (_mm256_movemask_ps(_mm256_castsi256_ps(mask)) == 0xff)
         strip_2_full(mr, k, a, row, col, b, ldb, mask, c, ldc, bias, add, ahead);
     else

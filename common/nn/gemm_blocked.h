@@ -1,8 +1,10 @@
 // Driver of the matrix kernel, included after gemm_template.h and the strips: cuts k into pieces of
 // KC and rows into pieces of about MC, so that a piece of a stays in the L2 cache while strips of b
 // pass through the L1 cache; copies a piece into the order in which it is read where its own order
-// would touch too many cache lines (a transposed, b with wide or transposed rows).
-enum { KC = 256, MC = VL == 16 ? 768 : 384, NC = NV * VL };
+// would touch too many cache lines (a transposed, b with wide or transposed rows). Of a packed
+// weight, which lies as it is read but mostly outside the cache, each strip fetches the one after
+// it where few rows leave no time for waiting.
+enum { KC = 256, KC_FEW_ROWS = 128, FEW_ROWS = 64, MC = VL == 16 ? 768 : 384, NC = NV * VL };
 enum { LINE = 16 };  // floats of a cache line
 
 // a (rows 0 .. rows, columns 0 .. kc) as [row block][k][mr]
@@ -15,8 +17,13 @@ static void pack_a(float* to, nn_matrix a, const short* mr, int blocks, int rows
             float* row = to;
             for (int r = 0; r < blocks; r++) {
                 float* at = row + p * mr[r];
-                for (int q = 0; q < mr[r]; q++)
-                    at[q] = from[q];
+                if (mr[r] == 6)  // nearly always, and worth two moves instead of a loop
+                    memcpy(at, from, 6 * sizeof *at);
+                else if (mr[r] == 5)
+                    memcpy(at, from, 5 * sizeof *at);
+                else
+                    for (int q = 0; q < mr[r]; q++)
+                        at[q] = from[q];
                 from += mr[r];
                 row += mr[r] * kc;
             }
@@ -55,7 +62,8 @@ void GEMM_NAME(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_
     static _Thread_local _Alignas(64) float packed_b[KC * NC];
     const int vectors_all = (n + VL - 1) / VL;
     const int row_pieces = (m + MC - 1) / MC;
-    for (int k0 = 0, kn = (k + KC - 1) / KC; k0 < k; kn--) {
+    const int most_k = m <= FEW_ROWS ? KC_FEW_ROWS : KC;
+    for (int k0 = 0, kn = (k + most_k - 1) / most_k; k0 < k; kn--) {
         // pieces of equal size
         const int kc = (k - k0 + kn - 1) / kn;
         const bool more = add || k0 > 0;
@@ -90,11 +98,27 @@ void GEMM_NAME(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_
                     bj = packed_b;
                     ldb = NC;
                 }
-                for (int r = 0, i = 0; r < blocks; i += mr[r], r++)
-                    strips[nv](mr[r], kc, pack_rows ? packed_a + i * kc : ai.p + i * a.row,
-                               pack_rows ? 1 : a.row, pack_rows ? mr[r] : a.col, bj, ldb, mask,
-                               c + (i0 + i) * ldc + j, ldc, bias ? bias + j : NULL, more,
-                               r + 1 < blocks);
+                nn_ahead ahead = {.at = bj, .step = ldb == NC ? LINE : ldb};
+                int fetch = 0;  // places that are left to fetch
+                if (b.block && width == NC && m <= FEW_ROWS) {
+                    // after the last strip what lies behind it, often the next weight
+                    ahead.at = j + width < n ? nn_column(&b, j + width) + k0 * b.row
+                               : k0 + kc < k ? b.p + (k0 + kc) * b.row
+                                             : bj + (ptrdiff_t)kc * ldb;
+                    fetch = ldb == NC ? kc * (NC / LINE) : kc;
+                }
+                const strip_fn strip = fetch > 0 ? strip_fetch : strips[nv];
+                for (int r = 0, i = 0; r < blocks; i += mr[r], r++) {
+                    const int quads = (kc + 3) / 4, todo = (fetch + blocks - r - 1) / (blocks - r);
+                    ahead.rows = r + 1 < blocks;
+                    ahead.lines = (todo + quads - 1) / quads;
+                    strip(mr[r], kc, pack_rows ? packed_a + i * kc : ai.p + i * a.row,
+                          pack_rows ? 1 : a.row, pack_rows ? mr[r] : a.col, bj, ldb, mask,
+                          c + (i0 + i) * ldc + j, ldc, bias ? bias + j : NULL, more, &ahead);
+                    ahead.at += ahead.lines * quads * ahead.step;
+                    fetch -= ahead.lines * quads;
+                    fetch = fetch > 0 ? fetch : 0;
+                }
                 j += nv * VL;
                 vectors -= nv;
             }

@@ -10,10 +10,20 @@
 // gives the same bits, and so does every instruction set.
 #include <string.h>
 
+// What a block fetches for those after it while it runs.
+typedef struct nn_ahead {
+    bool rows;        // the next block of rows, of a and of c
+    const float* at;  // `lines` places every four steps of k, `step` apart
+    ptrdiff_t step;
+    int lines;
+} nn_ahead;
+
 static inline __attribute__((always_inline)) void
-gemm_block(const int mr, const int nv, const bool full, int k, const float* a, ptrdiff_t row,
-           ptrdiff_t col, const float* b, ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc,
-           const float* bias, bool add, bool ahead) {
+gemm_block(const int mr, const int nv, const bool full, const bool fetch, int k, const float* a,
+           ptrdiff_t row, ptrdiff_t col, const float* b, ptrdiff_t ldb, v_mask mask, float* c,
+           ptrdiff_t ldc, const float* bias, bool add, const nn_ahead* ahead) {
+    const bool rows = ahead->rows;
+    const float* at = ahead->at;
     V acc[MR][NV];
 #pragma GCC unroll 4
     for (int j = 0; j < nv; j++) {
@@ -28,9 +38,12 @@ gemm_block(const int mr, const int nv, const bool full, int k, const float* a, p
                                 : v_loadm(c + i * ldc + j * VL, mask);
     }
     for (int p = 0; p < k; p++) {
+        if (fetch && p % 4 == 0)
+            for (int q = 0; q < ahead->lines; q++, at += ahead->step)
+                __builtin_prefetch(at, 0, 2);
         // fetch what the next block of rows reads, a line at a time, and the block of c it starts
         // from
-        if (ahead && p % 16 == 0) {
+        if (rows && p % 16 == 0) {
             if (col == 1)
 #pragma GCC unroll 16
                 for (int i = 0; i < mr; i++)
@@ -67,32 +80,33 @@ gemm_block(const int mr, const int nv, const bool full, int k, const float* a, p
 
 typedef void (*strip_fn)(int mr, int k, const float* a, ptrdiff_t row, ptrdiff_t col,
                          const float* b, ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc,
-                         const float* bias, bool add, bool ahead);
-#define GEMM_CASE(mr_, nv_, full_)                                                                 \
+                         const float* bias, bool add, const nn_ahead* ahead);
+#define GEMM_CASE(mr_, nv_, full_, fetch_)                                                         \
     case mr_:                                                                                      \
-        gemm_block(mr_, nv_, full_, k, a, row, col, b, ldb, mask, c, ldc, bias, add, ahead);       \
+        gemm_block(mr_, nv_, full_, fetch_, k, a, row, col, b, ldb, mask, c, ldc, bias, add,       \
+                   ahead);                                                                         \
         break;
-#define GEMM_STRIP(name, nv_, full_, CASES)                                                        \
-    static __attribute__((noinline)) void name(int mr, int k, const float* a, ptrdiff_t row,       \
-                                               ptrdiff_t col, const float* b, ptrdiff_t ldb,       \
-                                               v_mask mask, float* c, ptrdiff_t ldc,               \
-                                               const float* bias, bool add, bool ahead) {          \
-        switch (mr) { CASES(nv_, full_) }                                                          \
+#define GEMM_STRIP(name, nv_, full_, fetch_, CASES)                                                \
+    static __attribute__((noinline)) void name(                                                    \
+        int mr, int k, const float* a, ptrdiff_t row, ptrdiff_t col, const float* b,               \
+        ptrdiff_t ldb, v_mask mask, float* c, ptrdiff_t ldc, const float* bias, bool add,          \
+        const nn_ahead* ahead) {                                                                   \
+        switch (mr) { CASES(nv_, full_, fetch_) }                                                  \
     }
-#define CASES_6(nv, full)                                                                          \
-    GEMM_CASE(1, nv, full)                                                                         \
-    GEMM_CASE(2, nv, full)                                                                         \
-    GEMM_CASE(3, nv, full)                                                                         \
-    GEMM_CASE(4, nv, full)                                                                         \
-    GEMM_CASE(5, nv, full)                                                                         \
-    GEMM_CASE(6, nv, full)
-#define CASES_8(nv, full)                                                                          \
-    CASES_6(nv, full)                                                                              \
-    GEMM_CASE(7, nv, full)                                                                         \
-    GEMM_CASE(8, nv, full)
-#define CASES_12(nv, full)                                                                         \
-    CASES_8(nv, full)                                                                              \
-    GEMM_CASE(9, nv, full)                                                                         \
-    GEMM_CASE(10, nv, full)                                                                        \
-    GEMM_CASE(11, nv, full)                                                                        \
-    GEMM_CASE(12, nv, full)
+#define CASES_6(nv, full, fetch)                                                                   \
+    GEMM_CASE(1, nv, full, fetch)                                                                  \
+    GEMM_CASE(2, nv, full, fetch)                                                                  \
+    GEMM_CASE(3, nv, full, fetch)                                                                  \
+    GEMM_CASE(4, nv, full, fetch)                                                                  \
+    GEMM_CASE(5, nv, full, fetch)                                                                  \
+    GEMM_CASE(6, nv, full, fetch)
+#define CASES_8(nv, full, fetch)                                                                   \
+    CASES_6(nv, full, fetch)                                                                       \
+    GEMM_CASE(7, nv, full, fetch)                                                                  \
+    GEMM_CASE(8, nv, full, fetch)
+#define CASES_12(nv, full, fetch)                                                                  \
+    CASES_8(nv, full, fetch)                                                                       \
+    GEMM_CASE(9, nv, full, fetch)                                                                  \
+    GEMM_CASE(10, nv, full, fetch)                                                                 \
+    GEMM_CASE(11, nv, full, fetch)                                                                 \
+    GEMM_CASE(12, nv, full, fetch)

@@ -82,7 +82,7 @@ static void wake_sleepers(void) {
 }
 
 int nn_threads(void) {
-    return pool.helpers + 1;
+    return inside ? 1 : pool.helpers + 1;
 }
 
 int nn_threads_set(int n) {

@@ -6,6 +6,7 @@
 // Threads used by kernels, the caller's included; 1 (the default) runs everything in the caller.
 // Call while no kernel runs. Returns the number in use: fewer when threads cannot be started.
 int nn_threads_set(int n);
+// Threads that a call from here may use: 1 inside a task.
 int nn_threads(void);
 
 // task(context, i) for i in [0, n), in any order and on any thread; returns when all are done.
