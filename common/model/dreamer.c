@@ -302,10 +302,10 @@ double hwm_dreamer_flops(const hwm_dreamer* d) {
     const double policy = hwm_head_macs(&d->policy), value = hwm_head_macs(&d->value);
     // a head on constants needs no gradient of its first layer's input
     const double first = (double)d->value.in * d->value.units;
-    const double heads = hwm_head_macs(&d->rssm.reward) + hwm_head_macs(&d->rssm.cont);
+    const double reward = hwm_head_macs(&d->rssm.reward), cont = hwm_head_macs(&d->rssm.cont);
     const double model = 3.0 * rows * (step + hwm_rssm_observe_macs(&d->rssm));
     const double imagined =
-        N * (H * step + (H + 1) * (heads + value)) +
+        N * (H * (step + reward + value) + (H + 1) * cont) +
         N * (H * (3.0 * policy - first) + (H + 1) * value + H * (2.0 * value - first));
     const double replayed = d->config.replay_value_scale > 0 ? 3.0 * rows * value : 0.0;
     return 2.0 * (model + imagined + replayed);

@@ -216,25 +216,30 @@ typedef struct judged {
     const hwm_dreamer_config* config;
     const hwm_networks* net;
     hwm_rssm_state s;
+    bool slow, reward;  // asked for
 } judged;
 
-// reward, probability of continuing and slow value of a state
+// probability of continuing, slow value and reward of a state
 static void judge_forward(nn_tape* tape, void* context, nn_var* out) {
     const judged* k = context;
     const hwm_rssm_vars* v = &k->net->model;
     const hwm_real* bins = v->r->bins;
     nn_var h = k->s.deter, z = k->s.stoch;
-    out[0] = nn_twohot_mean(tape, hwm_head_forward_parts(&v->reward, tape, h, z), bins);
-    out[1] = nn_sigmoid(tape, hwm_head_forward_parts(&v->cont, tape, h, z));
-    out[2] = nn_twohot_mean(tape, hwm_head_forward_parts(&k->net->slow, tape, h, z), bins);
+    out[0] = nn_sigmoid(tape, hwm_head_forward_parts(&v->cont, tape, h, z));
+    if (k->slow)
+        out[1] = nn_twohot_mean(tape, hwm_head_forward_parts(&k->net->slow, tape, h, z), bins);
+    if (!k->reward)
+        return;
+    nn_var reward = nn_twohot_mean(tape, hwm_head_forward_parts(&v->reward, tape, h, z), bins);
     const hwm_real share = (hwm_real)k->config->view_reward;
     if (k->config->view > 0 && share > 0) {
         // what the weights alone promise, as the model sees them
         nn_var x = hwm_head_forward_parts(&v->decoder, tape, h, z);
         nn_var seen = nn_columns(tape, x, k->config->view_from, k->config->view);
         nn_var more = nn_twohot_mean(tape, hwm_head_forward(&k->net->view, tape, seen), bins);
-        out[0] = nn_add(tape, nn_scale(tape, out[0], 1 - share), nn_scale(tape, more, share));
+        reward = nn_add(tape, nn_scale(tape, reward, 1 - share), nn_scale(tape, more, share));
     }
+    out[k->slow ? 2 : 1] = reward;
 }
 
 size_t hwm_lanes_row(const hwm_dreamer* d, int t, int n, const hwm_lane** lane) {
@@ -285,13 +290,16 @@ void hwm_lane_imagine(hwm_lane* l) {
     const size_t bytes = (size_t)l->n * sizeof(hwm_real);
     hwm_rssm_state s = start_of(l);
     for (int t = 0;; t++) {
-        judged j = {c, &l->net, s};
+        // nobody uses the first state's reward, nor the last one's slow value
+        judged j = {.config = c, .net = &l->net, .s = s, .slow = t<o->H, .reward = t> 0};
         nn_var judgement[3];
-        nn_constant(tape, judge_forward, &j, 3, judgement);
+        nn_constant(tape, judge_forward, &j, 1 + j.slow + j.reward, judgement);
         const size_t at = (size_t)t * (size_t)o->N + (size_t)l->from;
-        memcpy(o->reward + at, judgement[0]->x, bytes);
-        memcpy(o->cont + at, judgement[1]->x, bytes);
-        memcpy(o->slow + at, judgement[2]->x, bytes);
+        memcpy(o->cont + at, judgement[0]->x, bytes);
+        if (j.slow)
+            memcpy(o->slow + at, judgement[1]->x, bytes);
+        if (j.reward)
+            memcpy(o->reward + at, judgement[1 + j.slow]->x, bytes);
         // the last value ends the returns, and nothing learns from it
         nn_tape_record(tape, t < o->H);
         nn_section_begin(tape);
