@@ -138,8 +138,6 @@ static hwm_status one_round(hwm_run* l, uint64_t version, int64_t rows, int64_t 
                             hwm_error* err) {
     if (l->agent->model)
         hwm_model_forget(l->agent->model);  // as whoever resumes here begins
-    if (l->agent->latent)
-        hwm_recall_forget(&l->agent->latent->recall);
     hwm_status status = hwm_session_publish_round(l->session, version, err);
     if (status == HWM_OK)
         status = hwm_session_wait_rows(l->session, rows, err);
