@@ -110,7 +110,8 @@ void hwm_actor_step(hwm_actor* a, const float* x, const float* draws, const floa
     if (!c->discrete) {
         for (int i = 0; noise && i < E * A; i++)
             a->noise[i] = (hwm_real)noise[i];
-        nn_normal_sample(a->action, nn_bounded_normal(tape, dist), noise ? a->noise : NULL);
+        nn_bounded_normal_forward(dist->x, dist->x, E, A);
+        nn_normal_sample(a->action, dist->x, noise ? a->noise : NULL, E, A);
     }
     for (int i = 0; c->discrete && i < E * A; i++) {
         const double p = 1.0 / (1.0 + exp(-(double)dist->x[i]));

@@ -273,7 +273,7 @@ static nn_var act(const hwm_lane* l, nn_var dist, const hwm_real* noise) {
     const int A = l->d->config.action;
     nn_var a = nn_new(l->tape, dist->rows, A, false);
     if (!l->d->config.discrete) {
-        nn_normal_sample(a->x, dist, noise);
+        nn_normal_sample(a->x, dist->x, noise, dist->rows, A);
         return a;
     }
     for (int i = 0; i < dist->rows * A; i++)
@@ -291,7 +291,9 @@ void hwm_lane_imagine(hwm_lane* l) {
     hwm_rssm_state s = start_of(l);
     for (int t = 0;; t++) {
         // nobody uses the first state's reward, nor the last one's slow value
-        judged j = {.config = c, .net = &l->net, .s = s, .slow = t<o->H, .reward = t> 0};
+        judged j = {.config = c, .net = &l->net, .s = s};
+        j.slow = t < o->H;
+        j.reward = t > 0;
         nn_var judgement[3];
         nn_constant(tape, judge_forward, &j, 1 + j.slow + j.reward, judgement);
         const size_t at = (size_t)t * (size_t)o->N + (size_t)l->from;

@@ -4,6 +4,7 @@
 #ifndef HWM_NN_DIST_H
 #define HWM_NN_DIST_H
 
+#include "nn/dist_rows.h"
 #include "nn/tape.h"
 
 // ---- categorical: rows of S*C columns, S variables of C classes
@@ -19,13 +20,6 @@ nn_var nn_entropy(nn_tape* t, nn_var p);  // - sum p log p
 nn_var nn_categorical_log_prob(nn_tape* t, nn_var p, const hwm_real* y);
 
 // ---- two-hot over fixed bins (Hafner et al. 2023, arXiv:2301.04104)
-enum { NN_BINS = 255 };
-// symexp(linspace(-20, 0, 128)) and its mirror image: ascending, exactly symmetric, the middle one
-// exactly 0
-void nn_twohot_bins(hwm_real bins[NN_BINS]);
-// weights of the two neighbouring bins, in raw space: x = (1-w) bins[k] + w bins[k+1]; clamped to
-// the range of the bins
-void nn_twohot_encode(const hwm_real bins[NN_BINS], hwm_real x, int* k, hwm_real* w);
 // cross-entropy of logits (N, NN_BINS) against the two-hot code of target (N)
 nn_var nn_twohot_loss(nn_tape* t, nn_var logits, const hwm_real* target,
                       const hwm_real bins[NN_BINS]);
@@ -43,8 +37,6 @@ nn_var nn_bounded_normal(nn_tape* t, nn_var x);
 nn_var nn_normal_log_prob(nn_tape* t, nn_var d,
                           const hwm_real* action);  // d from above, action (N,A)
 nn_var nn_normal_entropy(nn_tape* t, nn_var d);
-// action (N,A) = mean + deviation * noise (N,A); noise NULL: the mean
-void nn_normal_sample(hwm_real* action, nn_var d, const hwm_real* noise);
 
 // ---- Bernoulli from logits, summed over columns
 nn_var nn_bernoulli_log_prob(nn_tape* t, nn_var logit,

@@ -4,10 +4,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "nn/elements.h"
 #include "nn/gemm.h"
 #include "nn/rows.h"
 #include "nn/tape_inside.h"
-#include "nn/vmath.h"
 
 // ---- recurrent cell
 
@@ -217,36 +217,24 @@ nn_var nn_sub(nn_tape* t, nn_var a, nn_var b) {
 
 static void symlog_backward(void* context) {  // y' = 1 / (1 + |x|)
     const call* k = context;
-    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] / (1 + (hwm_real)fabs(k->a->x[i]));
+    nn_symlog_backward(k->a->g, k->y->g, k->a->x, nn_count(k->y));
 }
 
 nn_var nn_symlog(nn_tape* t, nn_var x) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
-    const size_t n = nn_count(x);
-    for (size_t i = 0; i < n; i++)
-        y->x[i] = (hwm_real)fabs(x->x[i]);
-    nn_vlog1p(n, y->x, y->x);
-    for (size_t i = 0; i < n; i++)
-        y->x[i] = x->x[i] < 0 ? -y->x[i] : y->x[i];
+    nn_symlog_forward(y->x, x->x, nn_count(x));
     nn_record(t, symlog_backward, (call){.y = y, .a = x});
     return y;
 }
 
 static void symexp_backward(void* context) {  // y' = exp(|x|) = |y| + 1
     const call* k = context;
-    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] * (1 + (hwm_real)fabs(k->y->x[i]));
+    nn_symexp_backward(k->a->g, k->y->g, k->y->x, nn_count(k->y));
 }
 
 nn_var nn_symexp(nn_tape* t, nn_var x) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
-    const size_t n = nn_count(x);
-    for (size_t i = 0; i < n; i++)
-        y->x[i] = (hwm_real)fabs(x->x[i]);
-    nn_vexpm1(n, y->x, y->x);
-    for (size_t i = 0; i < n; i++)
-        y->x[i] = x->x[i] < 0 ? -y->x[i] : y->x[i];
+    nn_symexp_forward(y->x, x->x, nn_count(x));
     nn_record(t, symexp_backward, (call){.y = y, .a = x});
     return y;
 }

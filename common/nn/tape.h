@@ -6,7 +6,8 @@
 // nothing flows through it. Reset gives all memory back, so that the second update allocates
 // nothing. Composition reads like the equations: h = nn_elu(t, nn_linear(t, x, w, b)).
 //
-// Without a tape: nn/gemm.h, nn/rows.h (forward and backward pairs over rows) and nn/vmath.h. One
+// Without a tape: nn/gemm.h, nn/rows.h and nn/dist_rows.h (forward and backward pairs over rows),
+// nn/elements.h and nn/vmath.h. One
 // step after the other without a backward run: a tape that does not record (nn_tape_record).
 #ifndef HWM_NN_TAPE_H
 #define HWM_NN_TAPE_H

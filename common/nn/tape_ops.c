@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "nn/elements.h"
 #include "nn/gemm.h"
 #include "nn/rows.h"
 #include "nn/tape_inside.h"
@@ -79,37 +80,27 @@ nn_var nn_linear(nn_tape* t, nn_var x, nn_var w, nn_var b) {
 
 static void elu_backward(void* context) {  // y = elu(x)
     const call* k = context;
-    const hwm_real* y = k->y->x;
-    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] * (y[i] > 0 ? 1 : y[i] + 1);
+    nn_elu_backward(k->a->g, k->y->g, k->y->x, nn_count(k->y));
 }
 
 static void tanh_backward(void* context) {  // y = tanh(x)
     const call* k = context;
-    const hwm_real* y = k->y->x;
-    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] * (1 - y[i] * y[i]);
+    nn_tanh_backward(k->a->g, k->y->g, k->y->x, nn_count(k->y));
 }
 
 static void sigmoid_backward(void* context) {  // y = sigmoid(x)
     const call* k = context;
-    const hwm_real* y = k->y->x;
-    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] * y[i] * (1 - y[i]);
+    nn_sigmoid_backward(k->a->g, k->y->g, k->y->x, nn_count(k->y));
 }
 
-static void
-silu_backward(void* context) {  // y = x s, s = sigmoid(x), kept in p:  dx += dy (s + y (1 - s))
+static void silu_backward(void* context) {  // y = x s, s = sigmoid(x), kept in p
     const call* k = context;
-    const hwm_real *y = k->y->x, *s = k->p;
-    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] * (s[i] + y[i] * (1 - s[i]));
+    nn_silu_backward(k->a->g, k->y->g, k->y->x, k->p, nn_count(k->y));
 }
 
 static void softplus_backward(void* context) {  // y = log(1 + exp(x)), y' = sigmoid(x), kept in p
     const call* k = context;
-    for (size_t i = 0, n = nn_count(k->y); i < n; i++)
-        k->a->g[i] += k->y->g[i] * k->p[i];
+    nn_softplus_backward(k->a->g, k->y->g, k->p, nn_count(k->y));
 }
 
 nn_var nn_elu(nn_tape* t, nn_var x) {
@@ -136,9 +127,7 @@ nn_var nn_sigmoid(nn_tape* t, nn_var x) {
 nn_var nn_silu(nn_tape* t, nn_var x) {
     nn_var y = nn_new(t, x->rows, x->cols, x->g);
     nn_var s = nn_new(t, x->rows, x->cols, false);
-    nn_vsigmoid(nn_count(x), x->x, s->x);
-    for (size_t i = 0, n = nn_count(x); i < n; i++)
-        y->x[i] = x->x[i] * s->x[i];
+    nn_silu_forward(y->x, s->x, x->x, nn_count(x));
     nn_record(t, silu_backward, (call){.y = y, .a = x, .p = s->x});
     return y;
 }
@@ -252,14 +241,8 @@ static void concat_backward(void* context) {
     const many* m = context;
     for (int p = 0, from = 0; p < m->n; from += m->part[p]->cols, p++) {
         nn_var v = m->part[p];
-        if (!v->g)
-            continue;
-        for (int i = 0; i < v->rows; i++) {
-            const hwm_real* d = m->y->g + (size_t)i * m->y->cols + from;
-            hwm_real* g = v->g + (size_t)i * v->cols;
-            for (int j = 0; j < v->cols; j++)
-                g[j] += d[j];
-        }
+        if (v->g)
+            nn_columns_add(v->g, v->cols, m->y->g + from, m->y->cols, v->rows, v->cols);
     }
 }
 
@@ -274,9 +257,7 @@ nn_var nn_concat(nn_tape* t, int n, const nn_var* parts) {
     }
     nn_var y = nn_new(t, parts[0]->rows, cols, grad);
     for (int p = 0, from = 0; p < n; from += parts[p]->cols, p++)
-        for (int i = 0; i < y->rows; i++)
-            memcpy(y->x + (size_t)i * cols + from, parts[p]->x + (size_t)i * parts[p]->cols,
-                   (size_t)parts[p]->cols * sizeof(hwm_real));
+        nn_columns_copy(y->x + from, cols, parts[p]->x, parts[p]->cols, y->rows, parts[p]->cols);
     if (y->g)
         nn_custom(t, concat_backward, keep_parts(t, y, n, parts));
     return y;
@@ -284,20 +265,13 @@ nn_var nn_concat(nn_tape* t, int n, const nn_var* parts) {
 
 static void columns_backward(void* context) {  // y = x[:, k ..]
     const call* k = context;
-    for (int i = 0; i < k->y->rows; i++) {
-        const hwm_real* d = k->y->g + (size_t)i * k->y->cols;
-        hwm_real* g = k->a->g + (size_t)i * k->a->cols + k->k;
-        for (int j = 0; j < k->y->cols; j++)
-            g[j] += d[j];
-    }
+    nn_columns_add(k->a->g + k->k, k->a->cols, k->y->g, k->y->cols, k->y->rows, k->y->cols);
 }
 
 nn_var nn_columns(nn_tape* t, nn_var x, int from, int n) {
     HWM_ASSERT(from >= 0 && n > 0 && from + n <= x->cols);
     nn_var y = nn_new(t, x->rows, n, x->g);
-    for (int i = 0; i < x->rows; i++)
-        memcpy(y->x + (size_t)i * n, x->x + (size_t)i * x->cols + from,
-               (size_t)n * sizeof(hwm_real));
+    nn_columns_copy(y->x, n, x->x + from, x->cols, x->rows, n);
     nn_record(t, columns_backward, (call){.y = y, .a = x, .k = from});
     return y;
 }

@@ -1,9 +1,8 @@
 // Two-hot codes over symmetric exponentially spaced bins: encode, cross-entropy, expectation.
 #include <math.h>
+#include <stddef.h>
 
-#include "nn/dist.h"
-#include "nn/rows.h"
-#include "nn/tape_inside.h"
+#include "nn/dist_rows.h"
 
 enum { HALF = NN_BINS / 2 };
 
@@ -32,107 +31,43 @@ void nn_twohot_encode(const hwm_real bins[NN_BINS], hwm_real x, int* k, hwm_real
     *w = (x - bins[lo]) / (bins[hi] - bins[lo]);
 }
 
-typedef struct twohot {
-    nn_var y, x;
-    const hwm_real* bins;
-    int targets;
-    int* k;       // (targets,N) lower bins
-    hwm_real* w;  // (targets,N) weights of the upper ones
-} twohot;
-
-static void soft_piece(void* context, int piece, int from, int to) {
-    nn_value* x = context;
-    (void)piece;
-    const size_t at = (size_t)from * NN_BINS;
-    nn_softmax_forward(x->soft + at, x->x + at, 0, to - from, NN_BINS);
-}
-
-static const hwm_real* soft(nn_tape* t, nn_var x) {
-    HWM_ASSERT(x->cols == NN_BINS);
-    if (!x->soft) {
-        x->soft = nn_beside(t, x, nn_count(x) * sizeof(hwm_real));
-        nn_over_rows(x->rows, NN_BINS, soft_piece, x);
-    }
-    return x->soft;
-}
-
-// loss = log sum exp(x) - (1-w) x_k - w x_{k+1}:  dx += dy (p - code)
-static void loss_backward_piece(void* context, int piece, int from, int to) {
-    const twohot* c = context;
-    const int N = c->y->rows;
-    (void)piece;
-    for (int n = from; n < to; n++) {
-        const hwm_real d = c->y->g[n], all = d * (hwm_real)c->targets;
-        hwm_real* g = c->x->g + (size_t)n * NN_BINS;
-        const hwm_real* p = c->x->soft + (size_t)n * NN_BINS;
-        for (int i = 0; i < NN_BINS; i++)
-            g[i] += all * p[i];
-        for (int i = 0; i < c->targets; i++) {
-            const int k = c->k[i * N + n];
-            const hwm_real w = c->w[i * N + n];
-            g[k] -= d * (1 - w);
-            g[k + 1] -= d * w;
-        }
-    }
-}
-
-static void loss_backward(void* context) {
-    const twohot* c = context;
-    nn_over_rows(c->y->rows, NN_BINS, loss_backward_piece, context);
-}
-
-nn_var nn_twohot_loss2(nn_tape* t, nn_var x, const hwm_real* target, const hwm_real* second,
-                       const hwm_real bins[NN_BINS]) {
-    const int N = x->rows;
-    nn_var y = nn_new(t, N, 1, x->g);
-    twohot* c = nn_tape_alloc(t, sizeof *c);
-    *c = (twohot){.y = y, .x = x, .targets = second ? 2 : 1};
-    c->k = nn_tape_alloc(t, (size_t)(c->targets * N) * sizeof *c->k);
-    c->w = nn_tape_alloc(t, (size_t)(c->targets * N) * sizeof *c->w);
-    const hwm_real* p = soft(t, x);
+void nn_twohot_loss_forward(hwm_real* y, const hwm_real* x, const hwm_real* p, const int* k,
+                            const hwm_real* w, int N, int M) {
     for (int n = 0; n < N; n++) {
-        const hwm_real *row = x->x + (size_t)n * NN_BINS, *prob = p + (size_t)n * NN_BINS;
-        nn_twohot_encode(bins, target[n], &c->k[n], &c->w[n]);
-        if (second)
-            nn_twohot_encode(bins, second[n], &c->k[N + n], &c->w[N + n]);
-        // log sum exp from a class that is not rare: x_i - log p_i, the likelier of the two bins or
-        // the largest
-        int top = c->k[n];
+        const hwm_real *logit = x + (size_t)n * NN_BINS, *prob = p + (size_t)n * NN_BINS;
+        // log sum exp from a class that is not rare: x_i - log p_i, the lower bin of the first code
+        // or the largest
+        int top = k[n * M];
         if (prob[top] < (hwm_real)1e-3)
             for (int i = 0; i < NN_BINS; i++)
-                top = row[i] > row[top] ? i : top;
-        const double sum = (double)row[top] - log((double)prob[top]);
+                top = logit[i] > logit[top] ? i : top;
+        const double sum = (double)logit[top] - log((double)prob[top]);
         double loss = 0;
-        for (int i = 0; i < c->targets; i++) {
-            const int k = c->k[i * N + n];
-            const double w = (double)c->w[i * N + n];
-            loss += sum - (1.0 - w) * (double)row[k] - w * (double)row[k + 1];
-        }
-        y->x[n] = (hwm_real)loss;
+        for (int i = n * M; i < (n + 1) * M; i++)
+            loss += sum - (1.0 - (double)w[i]) * (double)logit[k[i]] -
+                    (double)w[i] * (double)logit[k[i] + 1];
+        y[n] = (hwm_real)loss;
     }
-    if (y->g)
-        nn_custom(t, loss_backward, c);
-    return y;
 }
 
-nn_var nn_twohot_loss(nn_tape* t, nn_var x, const hwm_real* target, const hwm_real bins[NN_BINS]) {
-    return nn_twohot_loss2(t, x, target, NULL, bins);
-}
-
-static void mean_backward(void* context) {  // y = sum p b:  dx += dy p (b - y)
-    const twohot* c = context;
-    for (int n = 0; n < c->y->rows; n++) {
-        const hwm_real d = c->y->g[n], mean = c->y->x[n];
-        hwm_real* g = c->x->g + (size_t)n * NN_BINS;
-        const hwm_real* p = c->x->soft + (size_t)n * NN_BINS;
+void nn_twohot_loss_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* p, const int* k,
+                             const hwm_real* w, int N, int M) {
+    for (int n = 0; n < N; n++) {
+        const hwm_real all = dy[n] * (hwm_real)M;
+        hwm_real* g = dx + (size_t)n * NN_BINS;
+        const hwm_real* prob = p + (size_t)n * NN_BINS;
         for (int i = 0; i < NN_BINS; i++)
-            g[i] += d * p[i] * (c->bins[i] - mean);
+            g[i] += all * prob[i];
+        for (int i = n * M; i < (n + 1) * M; i++) {
+            g[k[i]] -= dy[n] * (1 - w[i]);
+            g[k[i] + 1] -= dy[n] * w[i];
+        }
     }
 }
 
-static void expectations(const hwm_real* p, int rows, const hwm_real* bins, hwm_real* out) {
+void nn_twohot_mean_forward(hwm_real* y, const hwm_real* p, const hwm_real bins[NN_BINS], int N) {
     enum { LANES = 8 };
-    for (int n = 0; n < rows; n++, p += NN_BINS) {
+    for (int n = 0; n < N; n++, p += NN_BINS) {
         // in pairs, bins[i] = -bins[end - i]: equal probabilities cancel exactly
         double s[LANES] = {0};
         int i = 0;
@@ -146,23 +81,16 @@ static void expectations(const hwm_real* p, int rows, const hwm_real* bins, hwm_
         double sum = 0.0;
         for (int j = 0; j < LANES; j++)
             sum += s[j];
-        out[n] = (hwm_real)sum;
+        y[n] = (hwm_real)sum;
     }
 }
 
-nn_var nn_twohot_mean(nn_tape* t, nn_var x, const hwm_real bins[NN_BINS]) {
-    nn_var y = nn_new(t, x->rows, 1, x->g);
-    expectations(soft(t, x), x->rows, bins, y->x);
-    if (y->g) {
-        twohot* c = nn_tape_alloc(t, sizeof *c);
-        *c = (twohot){.y = y, .x = x, .bins = bins};
-        nn_custom(t, mean_backward, c);
+void nn_twohot_mean_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* y, const hwm_real* p,
+                             const hwm_real bins[NN_BINS], int N) {
+    for (int n = 0; n < N; n++) {
+        hwm_real* g = dx + (size_t)n * NN_BINS;
+        const hwm_real* prob = p + (size_t)n * NN_BINS;
+        for (int i = 0; i < NN_BINS; i++)
+            g[i] += dy[n] * prob[i] * (bins[i] - y[n]);
     }
-    return y;
-}
-
-const hwm_real* nn_twohot_values(nn_tape* t, nn_var x, const hwm_real bins[NN_BINS]) {
-    nn_var y = nn_new(t, x->rows, 1, false);
-    expectations(soft(t, x), x->rows, bins, y->x);
-    return y->x;
 }

@@ -313,8 +313,8 @@ static void acts_and_learns(const char* kind, int K, int V) {
             hwm_rollout_step(r, coef);
             hwm_lanes_get(r->state, 1, hwm_controller_state_size(c), after);
             double changed = 0;
-            for (int l = 0; l < hwm_controller_layers(c); l++) {
-                const hwm_layer_view y = hwm_controller_layer(c, l);
+            for (int layer = 0; layer < hwm_controller_layers(c); layer++) {
+                const hwm_layer_view y = hwm_controller_layer(c, layer);
                 assert_memory_equal(after + y.w, want + y.w, (size_t)(y.P * y.Q) * sizeof *want);
             }
             for (int k = 0; k < hwm_controller_state_size(c); k++)
