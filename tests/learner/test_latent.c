@@ -172,7 +172,7 @@ static void test_sequences_begin_with_what_was_known(void** state) {
     for (int j = 0; j < D; j++)
         assert_true((float)b->deter[D + j] == (float)deter[j]);
     // and an update uses it: sequence 0 without it becomes another, sequence 1 stays
-    hwm_real with[2], without[2];
+    hwm_real seen[2][2];  // [with, without][sequence]
     for (int k = 0; k < 2; k++) {
         hwm_rng rng;
         hwm_rng_init(&rng, 1, HWM_PURPOSE_TEST, 0, 0, 0);
@@ -181,10 +181,10 @@ static void test_sequences_begin_with_what_was_known(void** state) {
         hwm_dreamer_gradient(l->dreamer, b, l->last, &rng, &losses);
         for (int n = 0; n < 2; n++) {
             hwm_dreamer_posterior(l->dreamer, 0, n, &deter, &stoch);
-            (k == 0 ? with : without)[n] = deter[5];
+            seen[k][n] = deter[5];
         }
     }
-    assert_true(with[0] != without[0] && with[1] == without[1]);
+    assert_true(seen[0][0] != seen[1][0] && seen[0][1] == seen[1][1]);
     assert_true(hwm_recall_share(&l->recall) > 0.6);  // 2 of 3: the first batch had one to look up
     ((uint8_t*)batch.column[HWM_COLUMN_FLAGS])[0] = HWM_FLAG_FIRST;
     batch.stream[1].incarnation = 1;
