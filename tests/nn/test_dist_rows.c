@@ -185,6 +185,37 @@ static void test_twohot(void** state) {
     }
 }
 
+// A class whose probability is nothing in float has a loss all the same.
+static void test_twohot_of_a_class_that_is_out_of_sight(void** state) {
+    (void)state;
+    static hwm_real logits[NN_BINS], soft[NN_BINS];
+    const int k[1] = {3};
+    const hwm_real w[1] = {0.25};
+    logits[200] = 400;
+    nn_softmax_forward(soft, logits, 0, 1, NN_BINS);
+    assert_true(soft[3] == 0);
+    nn_twohot_loss_forward(one, logits, soft, k, w, 1, 1);
+    expect(400, one[0]);
+}
+
+static void test_backwards_add(void** state) {
+    (void)state;
+    typedef void backward(hwm_real*, const hwm_real*, const hwm_real*, size_t);
+    static backward* const all[] = {nn_elu_backward,      nn_tanh_backward,   nn_sigmoid_backward,
+                                    nn_softplus_backward, nn_symlog_backward, nn_symexp_backward};
+    setup();
+    for (size_t f = 0; f < sizeof all / sizeof all[0]; f++) {
+        hwm_real once[D] = {0}, twice[D] = {0};
+        all[f](once, x, q, D);
+        all[f](twice, x, q, D);
+        all[f](twice, x, q, D);
+        for (int i = 0; i < D; i++) {
+            assert_true(once[i] != 0);
+            expect(2 * (double)once[i], twice[i]);
+        }
+    }
+}
+
 static void test_columns_and_signs(void** state) {
     (void)state;
     hwm_real wide[2 * 5] = {0}, back[2 * 3], part[2 * 3] = {1, 2, 3, -4, 5, 6};
@@ -210,6 +241,8 @@ int main(void) {
         cmocka_unit_test(test_categorical_and_squared_error),
         cmocka_unit_test(test_bounded_normal),
         cmocka_unit_test(test_twohot),
+        cmocka_unit_test(test_twohot_of_a_class_that_is_out_of_sight),
+        cmocka_unit_test(test_backwards_add),
         cmocka_unit_test(test_columns_and_signs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
