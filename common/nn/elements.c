@@ -37,20 +37,18 @@ void nn_softplus_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* s, s
         dx[i] += dy[i] * s[i];
 }
 
-static void copy_signs(hwm_real* y, const hwm_real* x, size_t n) {
+// y = sign(x) f(|x|)
+static void odd(hwm_real* y, const hwm_real* x, size_t n,
+                void (*f)(size_t n, const hwm_real* x, hwm_real* y)) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = (hwm_real)fabs(x[i]);
+    f(n, y, y);
     for (size_t i = 0; i < n; i++)
         y[i] = x[i] < 0 ? -y[i] : y[i];
 }
 
-static void magnitudes(hwm_real* y, const hwm_real* x, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = (hwm_real)fabs(x[i]);
-}
-
 void nn_symlog_forward(hwm_real* y, const hwm_real* x, size_t n) {
-    magnitudes(y, x, n);
-    nn_vlog1p(n, y, y);
-    copy_signs(y, x, n);
+    odd(y, x, n, nn_vlog1p);
 }
 
 void nn_symlog_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* x, size_t n) {
@@ -59,9 +57,7 @@ void nn_symlog_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* x, siz
 }
 
 void nn_symexp_forward(hwm_real* y, const hwm_real* x, size_t n) {
-    magnitudes(y, x, n);
-    nn_vexpm1(n, y, y);
-    copy_signs(y, x, n);
+    odd(y, x, n, nn_vexpm1);
 }
 
 void nn_symexp_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* y, size_t n) {
