@@ -19,7 +19,7 @@ void nn_silu_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* y, const
                       size_t n);
 // of y = log(1 + exp(x)):  dx += dy s, s = sigmoid(x)
 void nn_softplus_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* s, size_t n);
-// y = sign(x) log(1 + |x|), and its inverse
+// y = sign(x) log(1 + |x|), and its inverse; y is not x
 void nn_symlog_forward(hwm_real* y, const hwm_real* x, size_t n);
 //   dx += dy / (1 + |x|)
 void nn_symlog_backward(hwm_real* dx, const hwm_real* dy, const hwm_real* x, size_t n);
