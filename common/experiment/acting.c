@@ -417,14 +417,14 @@ void hwm_acting_attach(hwm_acting* a, hwm_rollout* rollout) {
     HWM_ASSERT(!rollout->agent || rollout->E == a->E);
 }
 
-void hwm_acting_control(hwm_acting* a, bool zero, bool shuffle, uint64_t seed) {
+void hwm_acting_control(hwm_acting* a, bool zero, bool shuffle, uint64_t seed, int way) {
     a->zero = zero;
     a->shuffle = shuffle && a->order;
     if (!a->shuffle) {
         return;
     }
     hwm_rng rng;
-    hwm_rng_init(&rng, seed, HWM_PURPOSE_EVALUATION, 0, 0, 1);
+    hwm_rng_init(&rng, seed, HWM_PURPOSE_EVALUATION, (uint32_t)way, 0, 1);
     for (int k = 0; k < a->K; k++) {
         const int other = (int)hwm_rng_below(&rng, (uint32_t)k + 1);
         a->order[k] = a->order[other];

@@ -50,8 +50,9 @@ const hwm_dreamer_config* hwm_acting_dreamer(const hwm_acting* acting);  // of t
 void hwm_acting_load(hwm_acting* acting, const float* phi);
 // Let it act in this rollout, of E environments; nothing to do for a controller with its rule.
 void hwm_acting_attach(hwm_acting* acting, hwm_rollout* rollout);
-// Controls of an agent that changes weights: its updates zeroed; its numbers permuted.
-void hwm_acting_control(hwm_acting* acting, bool zero, bool shuffle, uint64_t seed);
+// Controls of an agent that changes weights: its updates zeroed; its numbers permuted, in the
+// way-th of the ways that the seed draws.
+void hwm_acting_control(hwm_acting* acting, bool zero, bool shuffle, uint64_t seed, int way);
 
 // x (hwm_acting_dreamer()->obs) of one row: observation (O) raw, action (A), activations, view.
 void hwm_acting_see(const hwm_acting* acting, const float* obs, const float* action,

@@ -146,10 +146,9 @@ static int shuffle_group(const hwm_controller* c, int from) {
     return to;
 }
 
-static void alter_rule(const hwm_controller* c, const hwm_evaluate_request* request, float* phi) {
+// Each group of coefficients in another order, or all zero.
+static void alter_rule(const hwm_controller* c, bool zero, hwm_rng* order, float* phi) {
     const hwm_param_list* list = hwm_controller_params(c);
-    hwm_rng rng;
-    hwm_rng_init(&rng, request->seed, HWM_PURPOSE_EVALUATION, 0, 0, 0);
     for (int k = 0, next; k < list->n; k = next) {
         next = k + 1;
         if (!hwm_controller_is_coefficient(c, k)) {
@@ -159,24 +158,25 @@ static void alter_rule(const hwm_controller* c, const hwm_evaluate_request* requ
         float* x = phi + list->entry[k].offset;
         size_t n =
             (next < list->n ? list->entry[next].offset : list->count) - list->entry[k].offset;
-        for (size_t j = n; request->shuffle_rule && j > 1; j--) {
-            size_t other = hwm_rng_below(&rng, (uint32_t)j);
+        for (size_t j = n; order && j > 1; j--) {
+            size_t other = hwm_rng_below(order, (uint32_t)j);
             float keep = x[j - 1];
             x[j - 1] = x[other];
             x[other] = keep;
         }
-        if (request->zero_rule) {
+        if (zero) {
             memset(x, 0, n * sizeof *x);
         }
     }
 }
 
-static hwm_status check_request(const hwm_evaluate_request* request, const hwm_param_list* list,
-                                const float* phi, hwm_error* err) {
-    if (request->episodes < 1 || request->episodes > 1000000) {
-        return hwm_fail(err, HWM_EINVAL, "%d episodes asked for, allowed are 1 to 1000000",
-                        request->episodes);
-    }
+void hwm_evaluate_shuffle(const hwm_controller* c, uint64_t seed, int way, float* phi) {
+    hwm_rng rng;
+    hwm_rng_init(&rng, seed, HWM_PURPOSE_EVALUATION, (uint32_t)way, 0, 0);
+    alter_rule(c, false, &rng, phi);
+}
+
+static hwm_status check_parameters(const hwm_param_list* list, const float* phi, hwm_error* err) {
     for (int k = 0; k < list->n; k++) {
         const float* x = phi + list->entry[k].offset;
         for (size_t j = 0; j < hwm_tensor_count(&list->entry[k].spec); j++) {
@@ -279,23 +279,39 @@ static void summarise(const tally* t, hwm_evaluate_result* result) {
     }
 }
 
-hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
-                        const hwm_evaluate_request* request, hwm_evaluate_result* result,
-                        hwm_error* err) {
+static void free_tally(tally* t) {
+    free(t->total);
+    free(t->discounted);
+    free(t->velocity);
+    free(t->variant);
+}
+
+static tally part_of(const tally* t, int from, int n) {
+    tally part = *t;
+    part.n = n;
+    part.total += from;
+    part.discounted += from;
+    part.velocity += from;
+    part.variant += (size_t)from * (size_t)t->dim;
+    return part;
+}
+
+// Episodes [from, from + n) of the tally, with coefficients shuffled in this way if they are to be.
+static hwm_status evaluate_part(const hwm_experiment* experiment, const float* phi,
+                                const hwm_evaluate_request* request, int way, int from, int n,
+                                tally* all, int64_t* env_steps, hwm_error* err) {
     hwm_acting* acting = NULL;
     hwm_rollout* r = NULL;
     float* altered = NULL;
     hwm_real *real = NULL, *coef = NULL;
-    tally t = {.n = request->episodes};
-    memset(result, 0, sizeof *result);
-    int E = request->episodes < LANES_AT_ONCE ? request->episodes : LANES_AT_ONCE;
-    hwm_status s = hwm_acting_create(&acting, experiment, E > 0 ? E : 1, err);
+    const int E = n < LANES_AT_ONCE ? n : LANES_AT_ONCE;
+    hwm_status s = hwm_acting_create(&acting, experiment, E, err);
     if (s) {
         goto done;
     }
     const hwm_controller* c = hwm_acting_controller(acting);
     const hwm_param_list* list = hwm_acting_params(acting);
-    s = check_request(request, list, phi, err);
+    s = check_parameters(list, phi, err);
     if (s) {
         goto done;
     }
@@ -303,12 +319,12 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
     config.freeze_at = request->freeze_at;
     config.reset_at = request->reset_at;
     config.burn_in_steps = experiment->worker.burn_in_steps;
-    s = hwm_rollout_create(&r, &experiment->env, c, &config, request->seed, 0, E, err);
+    s = hwm_rollout_create(&r, &experiment->env, c, &config, request->seed, (uint32_t)from, E, err);
     if (s) {
         goto done;
     }
     hwm_acting_load(acting, phi);
-    hwm_acting_control(acting, request->zero_rule, request->shuffle_rule, request->seed);
+    hwm_acting_control(acting, request->zero_rule, request->shuffle_rule, request->seed, way);
     if (request->actions == HWM_EVALUATE_LEARNED) {
         hwm_acting_attach(acting, r);
     } else if (request->actions == HWM_EVALUATE_ZERO && r->spec->discrete) {
@@ -318,17 +334,11 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
     } else {
         r->agent = request->actions == HWM_EVALUATE_RANDOM ? &random_actor : &zero_actor;
     }
-    t.dim = r->spec->variant_dim;
-    t.gamma = experiment->train.gamma;
-    t.total = calloc((size_t)t.n, sizeof *t.total);
-    t.discounted = calloc((size_t)t.n, sizeof *t.discounted);
-    t.velocity = calloc((size_t)t.n, sizeof *t.velocity);
-    t.variant = calloc((size_t)t.n * (size_t)t.dim + 1, sizeof *t.variant);
     altered = malloc(list->count * sizeof *altered + 1);
     real = calloc(list->count + 1, sizeof *real);
     coef = calloc((size_t)hwm_controller_coef_count(c) + 1, sizeof *coef);
-    if (!t.total || !t.discounted || !t.velocity || !t.variant || !altered || !real || !coef) {
-        s = hwm_fail(err, HWM_ENOMEM, "no memory for %d episodes", request->episodes);
+    if (!altered || !real || !coef) {
+        s = hwm_fail(err, HWM_ENOMEM, "no memory for %zu parameters", list->count);
         goto done;
     }
     if (request->variant >= 0) {
@@ -338,25 +348,62 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
         }
     }
     memcpy(altered, phi, list->count * sizeof *altered);
-    alter_rule(c, request, altered);
+    if (request->shuffle_rule) {
+        hwm_evaluate_shuffle(c, request->seed, way, altered);
+    }
+    if (request->zero_rule) {
+        alter_rule(c, true, NULL, altered);
+    }
     for (size_t k = 0; k < list->count; k++) {
         real[k] = (hwm_real)altered[k];
     }
     hwm_controller_prepare(c, real, coef);
-    s = play(r, coef, hwm_controller_delta_scale(c, real), &t, err);
-    result->env_steps = r->env_steps;
-    if (s == HWM_OK) {
-        summarise(&t, result);
-    }
+    tally part = part_of(all, from, n);
+    s = play(r, coef, hwm_controller_delta_scale(c, real), &part, err);
+    *env_steps += r->env_steps;
 done:
     hwm_rollout_destroy(&r);
     hwm_acting_destroy(&acting);
-    free(t.total);
-    free(t.discounted);
-    free(t.velocity);
-    free(t.variant);
     free(altered);
     free(real);
     free(coef);
+    return s;
+}
+
+hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
+                        const hwm_evaluate_request* request, hwm_evaluate_result* result,
+                        hwm_error* err) {
+    memset(result, 0, sizeof *result);
+    const int n = request->episodes;
+    if (n < 1 || n > 1000000) {
+        return hwm_fail(err, HWM_EINVAL, "%d episodes asked for, allowed are 1 to 1000000", n);
+    }
+    hwm_env_spec* spec = calloc(1, sizeof *spec);
+    hwm_status s = spec ? hwm_env_describe(&experiment->env, spec, err)
+                        : hwm_fail(err, HWM_ENOMEM, "no memory to describe the environment");
+    tally t = {.n = n, .dim = spec ? spec->variant_dim : 0, .gamma = experiment->train.gamma};
+    free(spec);
+    if (s) {
+        return s;
+    }
+    t.total = calloc((size_t)n, sizeof *t.total);
+    t.discounted = calloc((size_t)n, sizeof *t.discounted);
+    t.velocity = calloc((size_t)n, sizeof *t.velocity);
+    t.variant = calloc((size_t)n * (size_t)t.dim + 1, sizeof *t.variant);
+    if (!t.total || !t.discounted || !t.velocity || !t.variant) {
+        s = hwm_fail(err, HWM_ENOMEM, "no memory for %d episodes", n);
+    }
+    const int ways = !request->shuffle_rule      ? 1
+                     : n < HWM_EVALUATE_SHUFFLES ? n
+                                                 : HWM_EVALUATE_SHUFFLES;
+    for (int way = 0; way < ways && s == HWM_OK; way++) {
+        const int from = (int)((int64_t)n * way / ways), to = (int)((int64_t)n * (way + 1) / ways);
+        s = evaluate_part(experiment, phi, request, way, from, to - from, &t, &result->env_steps,
+                          err);
+    }
+    if (s == HWM_OK) {
+        summarise(&t, result);
+    }
+    free_tally(&t);
     return s;
 }

@@ -16,12 +16,15 @@ typedef enum hwm_evaluate_actions {
     HWM_EVALUATE_ZERO,    // continuous actions only
 } hwm_evaluate_actions;
 
+// Permutations that shuffled coefficients are judged over: what a single one does is chance.
+enum { HWM_EVALUATE_SHUFFLES = 10 };
+
 typedef struct hwm_evaluate_request {
     int episodes;
     uint64_t seed;      // of environments and W_0; never a training seed
     int64_t freeze_at;  // no plastic step from this decision on; -1: never
     int64_t reset_at;   // weights drawn anew at this decision; -1: never
-    bool shuffle_rule;  // coefficients permuted
+    bool shuffle_rule;  // coefficients permuted, anew after each tenth of the episodes
     bool zero_rule;
     int variant;  // force the k-th of the environment's discrete variants; -1: all, by chance
     hwm_evaluate_actions actions;
@@ -56,6 +59,9 @@ hwm_status hwm_evaluate(const hwm_experiment* experiment, const float* phi,
 // Every environment of the rollout plays the k-th of the environment's discrete variants from now
 // on (resets environment 0 to find them). HWM_EINVAL: there are fewer, or too many to count.
 hwm_status hwm_evaluate_force_variant(hwm_rollout* r, int k, hwm_error* err);
+// phi in the way-th order that the seed draws: the rule's coefficients change places among the
+// synapses of their layer, or, one number a layer, among the terms.
+void hwm_evaluate_shuffle(const hwm_controller* controller, uint64_t seed, int way, float* phi);
 // The controller of an experiment; caller owns, free with hwm_controller_destroy.
 hwm_status hwm_experiment_controller(const hwm_experiment* experiment, hwm_controller** controller,
                                      hwm_error* err);

@@ -62,7 +62,8 @@ static const hwm_option options[] = {
     {"--reset-at", "T", HWM_OPTION_INT, OPTION(reset_at), "-1", -1, 1e9,
      "Draw the weights again at decision T; -1: never."},
     {"--shuffle-rule", NULL, HWM_OPTION_FLAG, OPTION(shuffle_rule), NULL, 0, 0,
-     "Shuffle the rule's coefficients among their synapses."},
+     "Shuffle the rule's coefficients among their synapses, anew after each tenth of the "
+     "episodes."},
     {"--zero-rule", NULL, HWM_OPTION_FLAG, OPTION(zero_rule), NULL, 0, 0,
      "Set the rule's coefficients to zero: the weights stay as they were drawn."},
     {"--controls", NULL, HWM_OPTION_FLAG, OPTION(controls), NULL, 0, 0,

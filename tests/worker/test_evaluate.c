@@ -7,6 +7,7 @@
 #include <cmocka.h>
 // clang-format on
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rig.h"
@@ -87,6 +88,33 @@ static void test_controls(void** state) {
     assert_true(evaluate(&r, reset).all.mean == plain);
     frozen.freeze_at = 100000;
     assert_true(evaluate(&r, frozen).all.mean == plain);
+    rig_close(&r);
+}
+
+// Shuffled in ten ways, not in one: two episodes are played with two of them.
+static void test_every_shuffle_is_another(void** state) {
+    (void)state;
+    rig r;
+    rig_open(&r, yaml, 0, 1, 1);
+    hwm_evaluate_request q = hwm_evaluate_default_request(), one = q, two = q;
+    one.episodes = 1;
+    two.episodes = 2;
+    const size_t n = hwm_controller_params(r.controller)->count;
+    float* plain = malloc(n * sizeof *plain);
+    memcpy(plain, r.phi, n * sizeof *plain);
+    hwm_evaluate_shuffle(r.controller, q.seed, 0, r.phi);
+    const double first = evaluate(&r, one).all.mean;
+    float* shuffled = malloc(n * sizeof *shuffled);
+    memcpy(shuffled, r.phi, n * sizeof *shuffled);
+    memcpy(r.phi, plain, n * sizeof *plain);
+    hwm_evaluate_shuffle(r.controller, q.seed, 1, r.phi);
+    assert_memory_not_equal(r.phi, shuffled, n * sizeof *shuffled);
+    const double second = 2 * evaluate(&r, two).all.mean - evaluate(&r, one).all.mean;
+    memcpy(r.phi, plain, n * sizeof *plain);
+    two.shuffle_rule = true;
+    assert_float_equal(evaluate(&r, two).all.mean, (first + second) / 2, 1e-9);
+    free(plain);
+    free(shuffled);
     rig_close(&r);
 }
 
@@ -209,9 +237,9 @@ static void test_task_wire_form(void** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repeats_and_counts), cmocka_unit_test(test_variants),
-        cmocka_unit_test(test_controls),           cmocka_unit_test(test_unlearned_actions),
-        cmocka_unit_test(test_refusals),           cmocka_unit_test(test_velocity),
-        cmocka_unit_test(test_task_wire_form),
+        cmocka_unit_test(test_controls),           cmocka_unit_test(test_every_shuffle_is_another),
+        cmocka_unit_test(test_unlearned_actions),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_velocity),           cmocka_unit_test(test_task_wire_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
