@@ -101,13 +101,24 @@ train() { # one run: seed
     exit "$status"
 }
 
-# the row of name $1 takes the place of the one that README has, or comes last
+# the row of name $1 takes the place of the one that README has, or stands behind those of the same experiment, or last
 put_row() {
-    row=$2 awk -v key="| \`$1\` |" '
+    row=$2 awk -v name="$1" '
+        function named(line) { return index(line, "| `") == 1 ? substr(line, 4, index(substr(line, 4), "`") - 1) : "" }
+        function experiment(of) { sub(/[:@].*/, "", of); return of }
         /^<!-- suite -->$/ { inside = 1 }
-        inside && index($0, key) == 1 { print ENVIRON["row"]; done = 1; next }
-        /^<!-- \/suite -->$/ { if (!done) print ENVIRON["row"]; inside = 0 }
-        { print }' "$readme" >"$readme.new" && mv "$readme.new" "$readme"
+        /^<!-- \/suite -->$/ { inside = 0 }
+        { line[NR] = $0 }
+        inside && named($0) == name { same = NR }
+        inside && experiment(named($0)) == experiment(name) { kin = NR }
+        inside { last = NR }
+        END {
+            at = same ? same : kin ? kin : last
+            for (i = 1; i <= NR; i++) {
+                if (i != same) print line[i]
+                if (i == at) print ENVIRON["row"]
+            }
+        }' "$readme" >"$readme.new" && mv "$readme.new" "$readme"
 }
 
 first=1 again=''

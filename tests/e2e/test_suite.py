@@ -1,4 +1,4 @@
-"""suite.sh: trains what is missing, judges, and keeps README's table: rows take each other's place, a second call trains nothing,
+"""suite.sh: trains what is missing, judges, and keeps README's table: rows take each other's place or stand beside their kind, a second call trains nothing,
 --quick leaves the table alone; and the row that `hwm report --summary` makes of known figures."""
 
 import json
@@ -73,7 +73,7 @@ with Scratch() as s:
     tiny = os.path.join(s.path, "tiny.yaml")
     write(tiny, text)
     readme = os.path.join(s.path, "README.md")
-    before = "text\n<!-- suite -->\n| head |\n|---|\n| `kept` | 1 |\n<!-- /suite -->\nmore text\n"
+    before = "text\n<!-- suite -->\n| head |\n|---|\n| `tiny:old` | 1 |\n| `tiny_long` | 1 |\n<!-- /suite -->\nmore text\n"
     write(readme, before)
     common = ["--seeds", "2", "--out", s.run_dir("suite"), "--readme", readme]
 
@@ -86,7 +86,7 @@ with Scratch() as s:
     expect(code == 0, code, out, err)
     expect("about 0.0 hours in all" in err and "tiny: 2 of 2 runs to do, about 0.25 minutes" in err and "tiny@tiny: 0 of 2" in err, err)
     written = rows(readme)
-    expect([line.split("`")[1] for line in written] == ["kept", "tiny", "tiny:static", "tiny@tiny"], written)
+    expect([line.split("`")[1] for line in written] == ["tiny:old", "tiny", "tiny:static", "tiny@tiny", "tiny_long"], "rows of one experiment side by side", written)
     expect(" to 5 |" in written[1] and " to 5 |" not in written[3], written)
     expect("suite.sh --seeds 2 " in written[1], "the row repeats with as many seeds", written)
     expect(written[2].count(" - |") >= 7, "a static network has no controls", written[2])
