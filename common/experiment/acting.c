@@ -111,6 +111,7 @@ static hwm_dreamer_config dreamer_of(const hwm_experiment* e, int obs, int actio
     c.lr = e->model.lr;
     c.behaviour_lr = e->train.lr;
     c.warmup_updates = e->agent.lr_warmup_updates;
+    c.precision = (hwm_precision)e->model.precision;
     return c;
 }
 

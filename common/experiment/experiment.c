@@ -90,6 +90,9 @@ static hwm_status check(const hwm_experiment* e, hwm_error* err) {
             COMPLAIN("worker.apply = episode is for rules: a recurrent agent takes chunk\n");
         if (e->run.schedule == HWM_SCHEDULE_ROUNDS)
             COMPLAIN("run.schedule = rounds is for rules: a recurrent agent takes async\n");
+    } else if (e->model.precision != HWM_PRECISION_FLOAT32) {
+        COMPLAIN("model.precision = bfloat16 is for recurrent agents (agent.kind = dreamer, "
+                 "imagination.mode = latent): nothing else computes in it\n");
     }
     if (e->agent.kind == HWM_AGENT_ES) {
         if (e->evolution.population % 2 != 0)

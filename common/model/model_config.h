@@ -12,6 +12,8 @@ typedef enum hwm_model_kind {
     HWM_MODEL_ENVIRONMENT,
 } hwm_model_kind;
 typedef enum hwm_activation { HWM_ACTIVATION_ELU, HWM_ACTIVATION_SILU } hwm_activation;
+// Of the operands of matrix products; sums are float32 always.
+typedef enum hwm_precision { HWM_PRECISION_FLOAT32, HWM_PRECISION_BFLOAT16 } hwm_precision;
 
 typedef struct hwm_model_config {
     int kind;               // hwm_model_kind
@@ -40,6 +42,7 @@ typedef struct hwm_model_config {
     int preset;                 // rssm: nano, size1m, ...
     double obs_weight, unimix;  // rssm
     int64_t cache_bytes;        // rssm: of latents kept between updates
+    int precision;              // recurrent agents: hwm_precision
 } hwm_model_config;
 extern const hwm_config_table hwm_model_table;
 

@@ -3,6 +3,7 @@
 #ifndef HWM_MODEL_NET_H
 #define HWM_MODEL_NET_H
 
+#include "model/model_config.h"
 #include "nn/params.h"
 
 // silu(norm(x w' + b)): entries of weight (out,in), bias (out), gain (out)
@@ -50,12 +51,15 @@ typedef struct hwm_twin {
     nn_tape* tape;
     const hwm_real* from;
     hwm_real* grad;
+    bool exact;  // products in hwm_real, whatever precision was prepared
 } hwm_twin;
 nn_var hwm_twin_of(hwm_twin to, nn_var v);
 hwm_layer_vars hwm_layer_twin(const hwm_layer_vars* v, hwm_twin to);
 hwm_head_vars hwm_head_twin(const hwm_head_vars* v, hwm_twin to);
-void hwm_layer_prepare(const hwm_layer_vars* v, nn_tape* tape);
-void hwm_head_prepare(const hwm_head_vars* v, nn_tape* tape);
+// precision: of products with the weight
+void hwm_weight_prepare(nn_var w, int blocks, hwm_precision precision, nn_tape* tape);
+void hwm_layer_prepare(const hwm_layer_vars* v, hwm_precision precision, nn_tape* tape);
+void hwm_head_prepare(const hwm_head_vars* v, hwm_precision precision, nn_tape* tape);
 nn_var hwm_head_forward_parts(const hwm_head_vars* v, nn_tape* tape, nn_var x, nn_var shared);
 nn_var hwm_head_forward(const hwm_head_vars* v, nn_tape* tape, nn_var x);
 double hwm_head_macs(const hwm_head* h);  // multiply-adds of one row, forward

@@ -102,15 +102,16 @@ hwm_rssm_vars hwm_rssm_twin(const hwm_rssm_vars* v, hwm_twin to) {
                            .gates_b = hwm_twin_of(to, v->gates_b)};
 }
 
-void hwm_rssm_prepare(const hwm_rssm_vars* v, nn_tape* tape) {
-    const hwm_head_vars* heads[] = {&v->encoder, &v->decoder, &v->reward,
-                                    &v->cont,    &v->prior,   &v->posterior};
-    for (int i = 0; i < 6; i++)
-        hwm_head_prepare(heads[i], tape);
+void hwm_rssm_prepare(const hwm_rssm_vars* v, hwm_precision precision, nn_tape* tape) {
+    const hwm_head_vars* heads[] = {&v->decoder, &v->reward, &v->cont, &v->prior};
+    for (int i = 0; i < 4; i++)
+        hwm_head_prepare(heads[i], precision, tape);
+    hwm_head_prepare(&v->encoder, HWM_PRECISION_FLOAT32, tape);
+    hwm_head_prepare(&v->posterior, HWM_PRECISION_FLOAT32, tape);
     const hwm_layer_vars* layers[] = {&v->in_deter, &v->in_stoch, &v->in_action, &v->hidden};
     for (int i = 0; i < 4; i++)
-        hwm_layer_prepare(layers[i], tape);
-    nn_prepare(tape, v->gates_w, v->r->size.blocks);
+        hwm_layer_prepare(layers[i], precision, tape);
+    hwm_weight_prepare(v->gates_w, v->r->size.blocks, precision, tape);
 }
 
 // ---- one step

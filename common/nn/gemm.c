@@ -23,7 +23,7 @@ void nn_gemm_watch(nn_gemm_watcher watch, void* context) {
     watcher_context = context;
 }
 
-static void tell(char form, int m, int n, int k) {
+void nn_gemm_tell(char form, int m, int n, int k) {
     if (watcher)
         watcher(watcher_context, form, m, n, k);
 }
@@ -53,7 +53,7 @@ static nn_gemm_fn kernel = nn_gemm_base;
 void nn_gemm_select(nn_cpu_level level) {
     kernel = nn_gemm_base;
 #if defined(__x86_64__)
-    if (level == NN_CPU_AVX512)
+    if (level >= NN_CPU_AVX512)
         kernel = nn_gemm_avx512;
 #else
     (void)level;
@@ -145,19 +145,19 @@ void nn_gemm_reference(int m, int n, int k, const float* a, const float* b, floa
 
 void nn_gemm_nn(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, const hwm_real* bias, bool add) {
-    tell('n', m, n, k);
+    nn_gemm_tell('n', m, n, k);
     product(CblasNoTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, bias, add);
 }
 
 void nn_gemm_tn(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, bool add) {
-    tell('t', m, n, k);
+    nn_gemm_tell('t', m, n, k);
     product(CblasTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, NULL, add);
 }
 
 void nn_gemm_nt(int m, int n, int k, const hwm_real* a, int lda, const hwm_real* b, int ldb,
                 hwm_real* c, int ldc, const hwm_real* bias, bool add) {
-    tell('b', m, n, k);
+    nn_gemm_tell('b', m, n, k);
     product(CblasNoTrans, CblasTrans, m, n, k, a, lda, b, ldb, c, ldc, bias, add);
 }
 
@@ -201,7 +201,7 @@ void nn_gemm_weight(int m, int out, int in, int from, int k, const hwm_real* a, 
     const hwm_real* b = packed + (ptrdiff_t)from * width;
 #ifndef HWM_F64
     if (width < out) {
-        tell('n', m, out, k);
+        nn_gemm_tell('n', m, out, k);
         spread(m, out, k, (nn_matrix){a, lda, 1, 0},
                (nn_matrix){b, width, 1, (ptrdiff_t)width * in}, c, ldc, bias, add);
         return;
@@ -226,7 +226,7 @@ void nn_gemm_columns(int m, int cols, int k, int from, const hwm_real* a, int ld
     for (int j = 0; j < cols; j += NN_BLOCK, packed += block)
         nn_gemm_nn(m, NN_BLOCK, k, a, lda, packed, NN_BLOCK, c + j, ldc, NULL, true);
 #else
-    tell('n', m, cols, k);
+    nn_gemm_tell('n', m, cols, k);
     spread(m, cols, k, (nn_matrix){a, lda, 1, 0}, (nn_matrix){packed, NN_BLOCK, 1, block}, c, ldc,
            NULL, true);
 #endif

@@ -26,5 +26,7 @@ void nn_gemm_base(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdi
 void nn_gemm_avx512(int m, int n, int k, nn_matrix a, nn_matrix b, float* c, ptrdiff_t ldc,
                     const float* bias, bool add);
 void nn_gemm_select(nn_cpu_level level);
+// A product that is about to run, for who watches (gemm.h).
+void nn_gemm_tell(char form, int m, int n, int k);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "nn/bf16.h"
 #include "nn/gemm.h"
 #include "nn/layers.h"
 #include "nn/pool.h"
@@ -27,6 +28,22 @@ const hwm_real* nn_packed(nn_tape* t, nn_var w, int blocks) {
 void nn_prepare(nn_tape* t, nn_var w, int blocks) {
     nn_packed(t, w, blocks);
 }
+
+#ifdef HWM_F64
+void nn_prepare_bf16(nn_tape* t, nn_var w, int blocks) {
+    (void)t;
+    HWM_ASSERT(!w && !blocks);  // gradients are checked in double
+}
+#else
+void nn_prepare_bf16(nn_tape* t, nn_var w, int blocks) {
+    const int rows = w->rows / blocks;
+    const size_t each = nn_bf16_weight_count(rows, w->cols);
+    w->bf16 = nn_beside(t, w, (size_t)blocks * each * sizeof *w->bf16);
+    for (int b = 0; b < blocks; b++)
+        nn_bf16_weight_pack(rows, w->cols, w->x + (size_t)b * (size_t)rows * (size_t)w->cols,
+                            w->bf16 + (size_t)b * each);
+}
+#endif
 
 // ---- gradients of weights
 
@@ -209,13 +226,12 @@ static nn_part rows_of(nn_part p, int from) {
     return p;
 }
 
-// rows [first,last) of y_g = or += columns x of the input, which begin at `from`, times their rows
-// of the packed weight
-static void add_part(const affine* k, int g, nn_part x, int from, const hwm_real* packed, int first,
-                     int last) {
+// rows [first,last) of y_g = or (add) += columns x of the input, which begin at `from`, times their
+// rows of the packed weight
+static void add_part(const affine* k, int g, nn_part x, int from, bool add, const hwm_real* packed,
+                     int first, int last) {
     const int out = k->y->cols / k->blocks, in = k->w->cols, width = nn_weight_block(out);
     const int rows = last - first, ld = k->y->cols;
-    const bool add = from > 0;
     x = rows_of(x, first);
     hwm_real* to = k->y->x + (ptrdiff_t)first * ld + g * out;
     const hwm_real* bias = k->bias && !add ? k->bias->x + g * out : NULL;
@@ -229,14 +245,39 @@ static void add_part(const affine* k, int g, nn_part x, int from, const hwm_real
                        width);
 }
 
+// What is no code, in bfloat16, of all blocks at once. Returns whether there was any.
+static bool add_rounded(const affine* k, int first, int last) {
+#ifdef HWM_F64
+    (void)k, (void)first, (void)last;
+    return false;
+#else
+    const int own = k->a->cols / k->blocks;
+    nn_bf16_input input[2];
+    int n = 0;
+    if (!k->a->hot)
+        input[n++] = (nn_bf16_input){k->a->x + (ptrdiff_t)first * k->a->cols, k->a->cols, 0, own,
+                                     k->blocks > 1 ? own : 0};
+    if (k->b && !k->b->hot)
+        input[n++] = (nn_bf16_input){k->b->x + (ptrdiff_t)first * k->b->cols, k->b->cols, own,
+                                     k->b->cols, 0};
+    if (n > 0)
+        nn_bf16_product(last - first, k->blocks, k->w->rows / k->blocks, k->w->cols, n, input,
+                        k->w->bf16, k->y->x + (ptrdiff_t)first * k->y->cols, k->y->cols,
+                        k->bias ? k->bias->x : NULL, false);
+    return n > 0;
+#endif
+}
+
 static void affine_rows(const affine* k, int first, int last) {
     const hwm_real* packed = k->w->packed;
     const size_t block = nn_count(k->w) / (size_t)k->blocks;
+    const bool rounded = k->w->bf16 != NULL, begun = rounded && add_rounded(k, first, last);
     for (int g = 0; g < k->blocks; g++, packed += block) {
         const nn_part part = block_of(k, g);
-        add_part(k, g, part, 0, packed, first, last);
-        if (k->b)
-            add_part(k, g, nn_whole(k->b), part.cols, packed, first, last);
+        if (!rounded || part.hot)
+            add_part(k, g, part, 0, begun, packed, first, last);
+        if (k->b && (!rounded || k->b->hot))
+            add_part(k, g, nn_whole(k->b), part.cols, true, packed, first, last);
     }
 }
 

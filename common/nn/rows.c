@@ -9,7 +9,7 @@ static const nn_rows_table* table = &nn_rows_base;
 void nn_rows_select(nn_cpu_level level) {
     table = &nn_rows_base;
 #if defined(__x86_64__)
-    if (level == NN_CPU_AVX512)
+    if (level >= NN_CPU_AVX512)
         table = &nn_rows_avx512;
 #else
     (void)level;

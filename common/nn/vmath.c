@@ -36,7 +36,7 @@ static const nn_vmath_table* table = &nn_vmath_base;
 void nn_vmath_select(nn_cpu_level level) {
     table = &nn_vmath_base;
 #if defined(__x86_64__)
-    if (level == NN_CPU_AVX512)
+    if (level >= NN_CPU_AVX512)
         table = &nn_vmath_avx512;
 #else
     (void)level;

@@ -4,7 +4,7 @@
 // the threads.
 //
 //   bench_nn [--quick] [--json] [--threads N] [--last K] [--preset NAME] [--cpu-time]
-//            [--lane-rows N] [--base]
+//            [--lane-rows N] [--precision NAME] [--base]
 //
 // --cpu-time: seconds of processor time of one thread, for a machine that others use too.
 //
@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "model/dreamer.h"
+#include "nn/bf16.h"
 #include "nn/cpu.h"
 #include "nn/gemm.h"
 #include "nn/layers.h"
@@ -69,7 +70,11 @@ typedef struct shape {
 } shape;
 
 static void product(const shape* s, const float* a, const float* b, float* c) {
-    if (s->form == 'n')
+    if (s->form == 'w') {  // b: packed
+        const nn_bf16_input input = {a, s->k, 0, s->k, 0};
+        nn_bf16_product(s->m, 1, s->n, s->k, 1, &input, (const nn_bf16*)(const void*)b, c, s->n,
+                        NULL, false);
+    } else if (s->form == 'n')
         nn_gemm_nn(s->m, s->n, s->k, a, s->k, b, s->n, c, s->n, NULL, false);
     else if (s->form == 't')
         nn_gemm_tn(s->m, s->n, s->k, a, s->m, b, s->n, c, s->n, true);
@@ -83,6 +88,12 @@ static double product_seconds(const shape* s, bool openblas, double budget) {
     float* a = numbers((size_t)s->m * (size_t)s->k);
     float* b = numbers((size_t)s->n * (size_t)s->k);
     float* c = numbers((size_t)s->m * (size_t)s->n);
+    if (s->form == 'w') {
+        float* packed = numbers((nn_bf16_weight_count(s->n, s->k) + 1) / 2);
+        nn_bf16_weight_pack(s->n, s->k, b, (nn_bf16*)(void*)packed);
+        free(b);
+        b = packed;
+    }
     double best = INFINITY;
     for (int run = 0; run < 3; run++) {
         const double start = now_s();
@@ -115,7 +126,8 @@ static void bench_products(void) {
         {'t', 64, 64, 128, 1},    {'n', 16, 64, 512, 1},     {'n', 16, 256, 1024, 1},
         {'n', 16, 1024, 1024, 1}, {'n', 128, 96, 96, 1},     {'n', 1024, 64, 640, 1},
         {'t', 64, 640, 1024, 1},  {'n', 1024, 256, 2560, 1}, {'t', 256, 2560, 1024, 1},
-        {'n', 1024, 512, 512, 1},
+        {'n', 1024, 512, 512, 1}, {'w', 128, 64, 64, 1},     {'w', 256, 256, 1024, 1},
+        {'w', 256, 256, 2048, 1}, {'w', 1024, 512, 512, 1},
     };
     if (!json)
         printf("products, GFLOP/s (this, OpenBLAS on one thread)\n");
@@ -127,7 +139,8 @@ static void bench_products(void) {
         snprintf(name, sizeof name, "gemm_%c_%dx%dx%d_gflops", s->form, s->m, s->n, s->k);
         const double own = rate(s, product_seconds(s, false, budget));
         figure(name, own, "GFLOP/s");
-        peak = fmax(peak, own);
+        if (s->form != 'w')
+            peak = fmax(peak, own);
         if (s->form == 'n') {
             snprintf(name, sizeof name, "openblas_%dx%dx%d_gflops", s->m, s->n, s->k);
             figure(name, rate(s, product_seconds(s, true, budget)), "GFLOP/s");
@@ -277,9 +290,10 @@ static hwm_real* uniform(hwm_rng* rng, size_t n, double lo, double hi) {
     return x;
 }
 
-static void bench_update(int preset, int last, int threads) {
+static void bench_update(int preset, hwm_precision precision, int last, int threads) {
     const hwm_rssm_sizes* size = hwm_rssm_preset(preset);
     hwm_dreamer_config config = hwm_dreamer_default(preset, 5, 1);
+    config.precision = precision;
     config.imagine_last = last < size->length ? last : 0;
     config.lane_rows = lane_rows;
     if (preset == 0 && last == 0)
@@ -323,24 +337,30 @@ static void bench_update(int preset, int last, int threads) {
         flops += s->count * 2.0 * s->m * s->n * s->k;
     }
     if (!json)
-        printf("update of the RSSM agent, %s: %zu parameters, %d x %d, imagined from %s\n",
+        printf("update of the RSSM agent, %s: %zu parameters, %d x %d, imagined from %s, %s\n",
                size->name, hwm_dreamer_model(d)->list.count + hwm_dreamer_behaviour(d)->list.count,
-               size->batch, size->length, config.imagine_last ? "the last rows" : "every row");
-    char name[64];
-    snprintf(name, sizeof name, "%s_update_ms", size->name);
-    figure(name, 1e3 * best, "ms");
-    snprintf(name, sizeof name, "%s_over_floor", size->name);
-    figure(name, floor_s / best, "of the speed of its matrix products on idle threads");
-    snprintf(name, sizeof name, "%s_gflop", size->name);
-    figure(name, 1e-9 * flops, "GFLOP");
-    snprintf(name, sizeof name, "%s_gflops", size->name);
-    figure(name, 1e-9 * flops / best, "GFLOP/s");
-    snprintf(name, sizeof name, "%s_tape_mb", size->name);
-    figure(name, 1e-6 * (double)hwm_dreamer_memory(d), "MB");
+               size->batch, size->length, config.imagine_last ? "the last rows" : "every row",
+               precision == HWM_PRECISION_BFLOAT16 ? "bfloat16" : "float32");
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    snprintf(name, sizeof name, "%s_resident_mb", size->name);
-    figure(name, 1e-3 * (double)usage.ru_maxrss, "MB at most so far");
+    const struct {
+        const char* name;
+        double value;
+        const char* unit;
+    } figures[] = {
+        {"update_ms", 1e3 * best, "ms"},
+        {"over_floor", floor_s / best, "of the speed of its matrix products on idle threads"},
+        {"gflop", 1e-9 * flops, "GFLOP"},
+        {"gflops", 1e-9 * flops / best, "GFLOP/s"},
+        {"tape_mb", 1e-6 * (double)hwm_dreamer_memory(d), "MB"},
+        {"resident_mb", 1e-3 * (double)usage.ru_maxrss, "MB at most so far"},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s_%s%s", size->name,
+                 precision == HWM_PRECISION_BFLOAT16 ? "bf16_" : "", figures[i].name);
+        figure(name, figures[i].value, figures[i].unit);
+    }
     free(shapes);
     hwm_real* all[] = {b.obs, b.action, b.reward, b.keep, b.cont, b.draws, ends};
     for (int i = 0; i < 7; i++)
@@ -421,7 +441,7 @@ static void bench_imagination(void) {
 typedef struct options {
     bool quick, json, cpu_time, base;
     int64_t threads, last, lane_rows;
-    const char* preset;
+    const char *preset, *precision;
 } options;
 
 #define OPTION(name, argument, type, field, value, min, max, help)                                 \
@@ -435,6 +455,8 @@ static const hwm_option rows[] = {
            "Imagine from the last K rows of each sequence only; 0: from all."),
     OPTION("--preset", "NAME", HWM_OPTION_TEXT, preset, NULL, 0, 0,
            "Only the update of this agent: nano, size1m, size12m, ..."),
+    OPTION("--precision", "NAME", HWM_OPTION_TEXT, precision, NULL, 0, 0,
+           "Only updates in this precision: float32 or bfloat16; not given: both."),
     OPTION("--base", NULL, HWM_OPTION_FLAG, base, NULL, 0, 0,
            "Kernels of the baseline (AVX2) on a machine with AVX-512 too."),
     OPTION("--lane-rows", "N", HWM_OPTION_INT, lane_rows, "0", 0, 1e6,
@@ -455,6 +477,15 @@ static hwm_exit run(const void* given, const char* const* operands, int n_operan
         for (int k = 0; k < hwm_rssm_presets(); k++)
             fprintf(stderr, " %s", hwm_rssm_preset(k)->name);
         fprintf(stderr, "\n");
+        return HWM_EXIT_USAGE;
+    }
+    static const char* const precisions[] = {"float32", "bfloat16"};
+    int precision = -1;
+    for (int k = 0; k < 2; k++)
+        precision = o->precision && strcmp(o->precision, precisions[k]) == 0 ? k : precision;
+    if (o->precision && precision < 0) {
+        fprintf(stderr, "bench_nn: no precision \"%s\"; there are float32 and bfloat16\n",
+                o->precision);
         return HWM_EXIT_USAGE;
     }
     quick = o->quick;
@@ -479,7 +510,9 @@ static hwm_exit run(const void* given, const char* const* operands, int n_operan
     figure("threads", threads, "");
     for (int k = 0; k < hwm_rssm_presets(); k++)
         if (only >= 0 ? k == only : k <= (quick ? 1 : 2))
-            bench_update(k, (int)o->last, threads);
+            for (int p = 0; p < 2; p++)
+                if (precision < 0 || precision == p)
+                    bench_update(k, (hwm_precision)p, (int)o->last, threads);
     if (json)
         printf("}\n");
     nn_threads_set(1);

@@ -461,6 +461,8 @@ static void test_misfits_are_refused(void** state) {
          "imagination.batch = 128 must be a multiple of model.sequences = 3"},
         {"agent: {kind: dreamer}\nworker: {burn_in_steps: 4}\n", "worker.burn_in_steps = 4"},
         {"imagination: {mode: latent}\nworker: {apply: episode}\n", "worker.apply = episode"},
+        {"model: {precision: bfloat16}\n", "model.precision = bfloat16 is for recurrent agents"},
+        {"agent: {kind: dreamer}\nmodel: {precision: half}\n", "one of float32, bfloat16"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         hwm_experiment* e = NULL;
@@ -479,6 +481,24 @@ static void test_misfits_are_refused(void** state) {
     hwm_experiment_destroy(&e);
 }
 
+// The precision of the file is that of the agent.
+static void test_precision_reaches_the_agent(void** state) {
+    (void)state;
+    static const char* const yaml[] = {
+        "agent: {kind: dreamer}\n", "agent: {kind: dreamer}\nmodel: {precision: bfloat16}\n",
+        "imagination: {mode: latent}\nmodel: {precision: bfloat16}\n"};
+    for (int i = 0; i < 3; i++) {
+        hwm_experiment* e = NULL;
+        hwm_acting* a = NULL;
+        hwm_error err = {0};
+        assert_int_equal(hwm_experiment_load(&e, NULL, yaml[i], NULL, 0, &err), HWM_OK);
+        assert_int_equal(hwm_acting_create(&a, e, 1, &err), HWM_OK);
+        assert_int_equal(hwm_acting_dreamer(a)->precision, i > 0);
+        hwm_acting_destroy(&a);
+        hwm_experiment_destroy(&e);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_in_the_order_of_time),
@@ -489,6 +509,7 @@ int main(void) {
         cmocka_unit_test(test_evaluation_of_an_agent),
         cmocka_unit_test(test_checkpoint_brings_all_back),
         cmocka_unit_test(test_misfits_are_refused),
+        cmocka_unit_test(test_precision_reaches_the_agent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
