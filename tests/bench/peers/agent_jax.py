@@ -1,7 +1,10 @@
 """One update of the RSSM agent in JAX: the same network, batch, imagination, losses and optimiser as bench_nn's whole updates,
 written as a JAX user would write it (one jitted function, scans over time), to time beside it.
 
-usage: agent_jax.py size1m|size12m [UPDATES]      needs: pip install jax
+usage: agent_jax.py size1m|size12m [UPDATES] [--bfloat16]      needs: pip install jax
+
+--bfloat16: layers compute in bfloat16, as DreamerV3 does by default: weights (kept in float32), inputs and results of products;
+norms, distributions, losses, gradients of weights and the optimiser in float32.
 """
 
 import json
@@ -16,6 +19,7 @@ import numpy as np
 SIZES = {"size1m": (512, 64, 4, 64), "size12m": (2048, 256, 16, 256)}
 S, G, BATCH, LENGTH, HORIZON, OBS, ACTION, BINS = 32, 8, 16, 64, 15, 5, 1, 255
 GAMMA_LAMBDA, SLOW, LR = 0.95, 0.02, 4e-5
+COMPUTE = jnp.bfloat16 if "--bfloat16" in sys.argv else jnp.float32
 BIN = jnp.concatenate([-jnp.expm1(jnp.linspace(20.0, 0.0, 128)), jnp.expm1(jnp.linspace(0.0, 20.0, 128))[1:]])
 
 
@@ -54,18 +58,19 @@ def init(name):
 
 def blocks(x, w):
     n, g = x.shape[0], w.shape[0]
-    return jnp.einsum("ngi,goi->ngo", x.reshape(n, g, -1), w).reshape(n, -1)
+    return jnp.einsum("ngi,goi->ngo", x.reshape(n, g, -1).astype(COMPUTE), w.astype(COMPUTE)).reshape(n, -1)
 
 
 def apply_layer(p, x):
-    y = blocks(x, p["w"]) + p["b"]
-    return jax.nn.silu(y * jax.lax.rsqrt(jnp.mean(y * y, -1, keepdims=True) + 1e-4) * p["g"])
+    y = blocks(x, p["w"]).astype(jnp.float32) + p["b"]
+    y = y * jax.lax.rsqrt(jnp.mean(y * y, -1, keepdims=True) + 1e-4) * p["g"]
+    return jax.nn.silu(y.astype(COMPUTE))
 
 
 def apply_head(p, x):
     for layer in p["layers"]:
         x = apply_layer(layer, x)
-    return x @ p["w"].T + p["b"]
+    return (x.astype(COMPUTE) @ p["w"].T.astype(COMPUTE)).astype(jnp.float32) + p["b"]
 
 
 def categorical(logits, C):
@@ -83,8 +88,8 @@ def recur(m, deter, stoch, action):
     a = action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))
     shared = jnp.concatenate([apply_layer(m["deter"], deter), apply_layer(m["stoch"], stoch), apply_layer(m["action"], a)], -1)
     n, D = deter.shape
-    x = jnp.concatenate([deter.reshape(n, G, -1), jnp.repeat(shared[:, None], G, 1)], -1).reshape(n, -1)
-    z = (blocks(apply_layer(m["hidden"], x), m["gates"]["w"]) + m["gates"]["b"]).reshape(n, G, 3, D // G)
+    x = jnp.concatenate([deter.reshape(n, G, -1).astype(COMPUTE), jnp.repeat(shared[:, None], G, 1)], -1).reshape(n, -1)
+    z = (blocks(apply_layer(m["hidden"], x), m["gates"]["w"]).astype(jnp.float32) + m["gates"]["b"]).reshape(n, G, 3, D // G)
     r, c, u = (z[:, :, i].reshape(n, D) for i in range(3))
     u = jax.nn.sigmoid(u - 1)
     return u * jnp.tanh(jax.nn.sigmoid(r) * c) + (1 - u) * deter
@@ -226,8 +231,9 @@ def main(name, updates=5):
     assert np.isfinite(float(value)), value
     count = sum(x.size for x in jax.tree.leaves(params))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(json.dumps({"peer": f"jax {jax.__version__}", "size": name, "parameters": count, "update_s": round(min(seconds[1:]), 3), "compile_s": round(seconds[0], 1), "resident_gb": round(memory, 2), "loss": float(value)}))  # fmt: skip
+    print(json.dumps({"peer": f"jax {jax.__version__}", "size": name, "precision": COMPUTE.__name__, "parameters": count, "update_s": round(min(seconds[1:]), 3), "compile_s": round(seconds[0], 1), "resident_gb": round(memory, 2), "loss": float(value)}))  # fmt: skip
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    operands = [x for x in sys.argv[1:] if x != "--bfloat16"]
+    main(operands[0], *map(int, operands[1:]))
