@@ -24,8 +24,8 @@ typedef struct hwm_dreamer_config {
     // sequences and imagined rows that one thread works on at a time (dreamer_lanes.h); 0: by the
     // sizes. Results depend on it in their rounding
     int lane_sequences, lane_rows;
-    // of the products of imagination's forward pass, policy and value included; what is learned
-    // from sequences, every gradient and the optimiser are float32
+    // of matrix products, forward and backward; sums, weights, gradients, losses and the optimiser
+    // are float32
     hwm_precision precision;
     double lambda, entropy_scale, replay_value_scale, slow_rate, return_rate;
     double lr, behaviour_lr;  // of the world model; of policy and value

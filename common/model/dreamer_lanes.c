@@ -72,12 +72,12 @@ void hwm_lanes_begin(hwm_dreamer* d, const hwm_rssm_batch* b, const hwm_real* la
     hwm_head_bind(&d->value, tape, d->slow, true, &net->slow);
     const hwm_precision precision = d->config.precision;
     hwm_rssm_prepare(&net->model, precision, tape);
-    hwm_head_prepare(&net->policy, precision, tape);
-    hwm_head_prepare(&net->value, precision, tape);
-    hwm_head_prepare(&net->slow, precision, tape);
+    hwm_head_prepare(&net->policy, precision, true, tape);
+    hwm_head_prepare(&net->value, precision, true, tape);
+    hwm_head_prepare(&net->slow, precision, true, tape);
     if (d->config.view > 0) {
         hwm_head_bind(&d->view, tape, d->model, false, &net->view);
-        hwm_head_prepare(&net->view, precision, tape);
+        hwm_head_prepare(&net->view, precision, false, tape);
     }
 }
 
@@ -85,8 +85,8 @@ static void begin(hwm_lane* l, bool sequences) {
     hwm_dreamer* d = l->d;
     nn_tape_reset(l->tape);
     l->losses = (hwm_dreamer_losses){0};
-    const hwm_twin model = {l->tape, d->model->grad, sequences ? l->model_grad : NULL, sequences},
-                   behaviour = {l->tape, d->behaviour->grad, l->behaviour_grad, sequences};
+    const hwm_twin model = {l->tape, d->model->grad, sequences ? l->model_grad : NULL},
+                   behaviour = {l->tape, d->behaviour->grad, l->behaviour_grad};
     if (sequences)
         memset(l->model_grad, 0, d->model->list.count * sizeof(hwm_real));
     memset(l->behaviour_grad, 0, d->behaviour->list.count * sizeof(hwm_real));

@@ -61,9 +61,10 @@ static const hwm_config_field model_fields[] = {
      "every sequence begins from nothing"},
     {MODEL_ENUM(preset), "nano", 0, 0, "nano|size1m|size12m|size25m|size50m", "rssm: its sizes"},
     {MODEL_ENUM(precision), "float32", 0, 0, "float32|bfloat16",
-     "recurrent agents: bfloat16 rounds the operands of imagination's matrix products (sums, "
-     "weights, gradients and the optimiser stay float32), several times faster where the processor "
-     "has AMX tiles, no faster elsewhere"},
+     "recurrent agents: bfloat16 rounds the operands of matrix products in training (sums, "
+     "weights, "
+     "gradients and the optimiser stay float32), several times faster where the processor has AMX "
+     "tiles, no faster elsewhere"},
 };
 const hwm_config_table hwm_model_table = {"model", "the world model and its training", model_fields,
                                           (int)(sizeof(model_fields) / sizeof(model_fields[0]))};

@@ -85,10 +85,7 @@ void hwm_head_bind(const hwm_head* h, nn_tape* tape, nn_params* params, bool fro
 }
 
 nn_var hwm_twin_of(hwm_twin to, nn_var v) {
-    nn_var twin = nn_twin(to.tape, v, v->g && to.grad ? to.grad + (v->g - to.from) : NULL);
-    if (to.exact)
-        twin->bf16 = NULL;
-    return twin;
+    return nn_twin(to.tape, v, v->g && to.grad ? to.grad + (v->g - to.from) : NULL);
 }
 
 hwm_layer_vars hwm_layer_twin(const hwm_layer_vars* v, hwm_twin to) {
@@ -107,21 +104,23 @@ hwm_head_vars hwm_head_twin(const hwm_head_vars* v, hwm_twin to) {
     return f;
 }
 
-void hwm_weight_prepare(nn_var w, int blocks, hwm_precision precision, nn_tape* tape) {
-    nn_prepare(tape, w, blocks);
+void hwm_weight_prepare(nn_var w, int blocks, hwm_precision precision, bool codes, nn_tape* tape) {
+    if (precision == HWM_PRECISION_FLOAT32 || codes)
+        nn_prepare(tape, w, blocks);
     if (precision == HWM_PRECISION_BFLOAT16)
         nn_prepare_bf16(tape, w, blocks);
 }
 
-void hwm_layer_prepare(const hwm_layer_vars* v, hwm_precision precision, nn_tape* tape) {
-    hwm_weight_prepare(v->w, v->blocks, precision, tape);
+void hwm_layer_prepare(const hwm_layer_vars* v, hwm_precision precision, bool codes,
+                       nn_tape* tape) {
+    hwm_weight_prepare(v->w, v->blocks, precision, codes, tape);
 }
 
-void hwm_head_prepare(const hwm_head_vars* v, hwm_precision precision, nn_tape* tape) {
+void hwm_head_prepare(const hwm_head_vars* v, hwm_precision precision, bool codes, nn_tape* tape) {
     for (int i = 0; i < v->layers; i++)
-        hwm_layer_prepare(&v->layer[i], precision, tape);
+        hwm_layer_prepare(&v->layer[i], precision, codes && i == 0, tape);
     if (v->w)
-        hwm_weight_prepare(v->w, 1, precision, tape);
+        hwm_weight_prepare(v->w, 1, precision, false, tape);
 }
 
 nn_var hwm_head_forward_parts(const hwm_head_vars* v, nn_tape* tape, nn_var x, nn_var shared) {

@@ -51,15 +51,15 @@ typedef struct hwm_twin {
     nn_tape* tape;
     const hwm_real* from;
     hwm_real* grad;
-    bool exact;  // products in hwm_real, whatever precision was prepared
 } hwm_twin;
 nn_var hwm_twin_of(hwm_twin to, nn_var v);
 hwm_layer_vars hwm_layer_twin(const hwm_layer_vars* v, hwm_twin to);
 hwm_head_vars hwm_head_twin(const hwm_head_vars* v, hwm_twin to);
-// precision: of products with the weight
-void hwm_weight_prepare(nn_var w, int blocks, hwm_precision precision, nn_tape* tape);
-void hwm_layer_prepare(const hwm_layer_vars* v, hwm_precision precision, nn_tape* tape);
-void hwm_head_prepare(const hwm_head_vars* v, hwm_precision precision, nn_tape* tape);
+// precision: of products with the weight; codes: some of a layer's (of a head's first layer's)
+// input are one-hot codes
+void hwm_weight_prepare(nn_var w, int blocks, hwm_precision precision, bool codes, nn_tape* tape);
+void hwm_layer_prepare(const hwm_layer_vars* v, hwm_precision precision, bool codes, nn_tape* tape);
+void hwm_head_prepare(const hwm_head_vars* v, hwm_precision precision, bool codes, nn_tape* tape);
 nn_var hwm_head_forward_parts(const hwm_head_vars* v, nn_tape* tape, nn_var x, nn_var shared);
 nn_var hwm_head_forward(const hwm_head_vars* v, nn_tape* tape, nn_var x);
 double hwm_head_macs(const hwm_head* h);  // multiply-adds of one row, forward

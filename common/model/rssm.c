@@ -103,15 +103,15 @@ hwm_rssm_vars hwm_rssm_twin(const hwm_rssm_vars* v, hwm_twin to) {
 }
 
 void hwm_rssm_prepare(const hwm_rssm_vars* v, hwm_precision precision, nn_tape* tape) {
-    const hwm_head_vars* heads[] = {&v->decoder, &v->reward, &v->cont, &v->prior};
-    for (int i = 0; i < 4; i++)
-        hwm_head_prepare(heads[i], precision, tape);
-    hwm_head_prepare(&v->encoder, HWM_PRECISION_FLOAT32, tape);
-    hwm_head_prepare(&v->posterior, HWM_PRECISION_FLOAT32, tape);
-    const hwm_layer_vars* layers[] = {&v->in_deter, &v->in_stoch, &v->in_action, &v->hidden};
-    for (int i = 0; i < 4; i++)
-        hwm_layer_prepare(layers[i], precision, tape);
-    hwm_weight_prepare(v->gates_w, v->r->size.blocks, precision, tape);
+    const hwm_head_vars* heads[] = {&v->encoder, &v->prior,  &v->posterior,
+                                    &v->decoder, &v->reward, &v->cont};
+    for (int i = 0; i < 6; i++)
+        hwm_head_prepare(heads[i], precision, i >= 3, tape);  // those read the stochastic state
+    const hwm_layer_vars* layers[] = {&v->in_deter, &v->in_action, &v->hidden};
+    for (int i = 0; i < 3; i++)
+        hwm_layer_prepare(layers[i], precision, false, tape);
+    hwm_layer_prepare(&v->in_stoch, precision, true, tape);
+    hwm_weight_prepare(v->gates_w, v->r->size.blocks, precision, false, tape);
 }
 
 // ---- one step

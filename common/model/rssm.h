@@ -69,7 +69,6 @@ void hwm_rssm_bind(const hwm_rssm* r, nn_tape* tape, nn_params* params, bool fro
                    hwm_rssm_vars* v);
 
 hwm_rssm_vars hwm_rssm_twin(const hwm_rssm_vars* v, hwm_twin to);
-// precision: of what imagination uses; encoder and posterior are float32
 void hwm_rssm_prepare(const hwm_rssm_vars* v, hwm_precision precision, nn_tape* tape);
 
 typedef struct hwm_rssm_state {

@@ -42,6 +42,15 @@ static int least(int a, int b) {
     return a < b ? a : b;
 }
 
+static const float zero[2 * COLUMNS];
+
+// The first n numbers of a row, and zeros.
+static const float* ragged_row(float* copy, int width, const float* row, int n) {
+    for (int i = 0; i < width; i++)
+        copy[i] = i < n ? row[i] : 0.0f;
+    return copy;
+}
+
 // ---- weights
 
 size_t nn_bf16_weight_count(int out, int in) {
@@ -61,24 +70,59 @@ static void pack_strip(void* context, int strip) {
     nn_bf16* tile = k->packed + (size_t)strip * (size_t)depth * NN_BF16_TILE;
     for (int t = 0; t < depth; t++, tile += NN_BF16_TILE) {
         const int from = t * NN_BF16_DEPTH, n = least(k->in - from, NN_BF16_DEPTH);
+        const float* row[COLUMNS];
+        float copy[COLUMNS][NN_BF16_DEPTH];
         for (int j = 0; j < COLUMNS; j++) {
-            nn_bf16 row[NN_BF16_DEPTH] = {0};
-            const float* w = k->w + (size_t)(first + j) * (size_t)k->in + from;
-            if (first + j < k->out && n == NN_BF16_DEPTH)
-                for (int i = 0; i < NN_BF16_DEPTH; i++)
-                    row[i] = nn_bf16_round(w[i]);
-            else if (first + j < k->out)
-                for (int i = 0; i < n; i++)
-                    row[i] = nn_bf16_round(w[i]);
-            for (int p = 0; p < NN_BF16_DEPTH / 2; p++)
-                memcpy(tile + (p * COLUMNS + j) * 2, row + 2 * p, 2 * sizeof *row);
+            row[j] = first + j < k->out ? k->w + (size_t)(first + j) * (size_t)k->in + from : zero;
+            if (n < NN_BF16_DEPTH)
+                row[j] = ragged_row(copy[j], NN_BF16_DEPTH, row[j], n);
         }
+        kernel->turn(row, tile);
     }
 }
 
 void nn_bf16_weight_pack(int out, int in, const float* w, nn_bf16* packed) {
     packing k = {out, in, w, packed};
     nn_parallel(tiles_of(out, COLUMNS), pack_strip, &k);
+}
+
+// Rows of a matrix, at places of their own or ld apart, in tiles of 32 by 16 columns.
+typedef struct rows_packing {
+    const float* const* row;
+    const float* x;
+    int ld, rows, cols;
+    bool across;  // in the order of the left operand: 16 columns by 32 rows
+    nn_bf16* packed;
+} rows_packing;
+
+// 16 columns
+static void pack_columns(void* context, int strip) {
+    const rows_packing* k = context;
+    const int depth = tiles_of(k->rows, NN_BF16_DEPTH), from = strip * COLUMNS,
+              cols = least(k->cols - from, COLUMNS);
+    nn_bf16* tile = k->packed + (size_t)strip * (size_t)depth * NN_BF16_TILE;
+    for (int t = 0; t < depth; t++, tile += NN_BF16_TILE) {
+        const float* row[NN_BF16_DEPTH];
+        float copy[NN_BF16_DEPTH][COLUMNS];
+        for (int i = 0, r = t * NN_BF16_DEPTH; i < NN_BF16_DEPTH; i++, r++) {
+            row[i] = r >= k->rows ? zero
+                     : k->row     ? k->row[r] + from
+                                  : k->x + (ptrdiff_t)r * k->ld + from;
+            if (cols < COLUMNS)
+                row[i] = ragged_row(copy[i], COLUMNS, row[i], cols);
+        }
+        kernel->pair(row, k->across, tile);
+    }
+}
+
+void nn_bf16_columns_pack(int k, int n, const float* w, int ld, nn_bf16* packed) {
+    rows_packing all = {.x = w, .ld = ld, .rows = k, .cols = n, .packed = packed};
+    nn_parallel(tiles_of(n, COLUMNS), pack_columns, &all);
+}
+
+void nn_bf16_rows_pack(const float* const* row, int rows, int cols, bool across, nn_bf16* packed) {
+    rows_packing all = {.row = row, .rows = rows, .cols = cols, .across = across, .packed = packed};
+    nn_parallel(tiles_of(cols, COLUMNS), pack_columns, &all);
 }
 
 // ---- products
@@ -116,24 +160,26 @@ static void pack_inputs(const product* k, int row, int m, int g, bool all, int f
 }
 
 // rows and columns of c that are no whole tiles go by way of a copy
-static void ragged_block(nn_bf16_block* b, int rows, int columns) {
+static void whole_or_ragged(const nn_bf16_block* b, int rows, int columns) {
+    if (rows % NN_BF16_ROWS == 0 && columns % COLUMNS == 0) {
+        kernel->block(b);
+        return;
+    }
     float whole[4 * NN_BF16_ROWS * COLUMNS] = {0};
     enum { WIDTH = 2 * COLUMNS };
     for (int i = 0; i < rows; i++)
         memcpy(whole + i * WIDTH, b->start + i * b->start_row, (size_t)columns * sizeof *whole);
-    float* c = b->c;
-    const ptrdiff_t ldc = b->ldc;
-    b->start = b->c = whole;
-    b->start_row = b->ldc = WIDTH;
-    kernel->block(b);
+    nn_bf16_block copy = *b;
+    copy.start = copy.c = whole;
+    copy.start_row = copy.ldc = WIDTH;
+    kernel->block(&copy);
     for (int i = 0; i < rows; i++)
-        memcpy(c + i * ldc, whole + i * WIDTH, (size_t)columns * sizeof *whole);
+        memcpy(b->c + i * b->ldc, whole + i * WIDTH, (size_t)columns * sizeof *whole);
 }
 
 // Columns of tiles [first,last) of block g, of m rows from `row` on
 static void multiply(const product* k, int row, int m, int g, int first, int last, int from,
                      int depth, const nn_bf16* tiles) {
-    static const float zero[2 * COLUMNS];
     const int depth_all = tiles_of(k->in, NN_BF16_DEPTH);
     const ptrdiff_t strip = (ptrdiff_t)depth_all * NN_BF16_TILE;
     const nn_bf16* weight = k->packed + (size_t)g * nn_bf16_weight_count(k->out, k->in);
@@ -143,23 +189,21 @@ static void multiply(const product* k, int row, int m, int g, int first, int las
             const int column = s * COLUMNS, rows = least(m - i, 2 * NN_BF16_ROWS),
                       columns = least(least(k->out - column, 2 * COLUMNS), (last - s) * COLUMNS);
             float* c = k->c + (ptrdiff_t)(row + i) * k->ldc + (ptrdiff_t)g * k->out + column;
-            nn_bf16_block b = {.rows = tiles_of(rows, NN_BF16_ROWS),
-                               .columns = tiles_of(columns, COLUMNS),
-                               .depth = depth,
-                               .a = tiles + (ptrdiff_t)(i / NN_BF16_ROWS) * depth * NN_BF16_TILE,
-                               .b = weight + s * strip + (ptrdiff_t)from * NN_BF16_TILE,
-                               .a_next = (ptrdiff_t)depth * NN_BF16_TILE,
-                               .b_next = strip,
-                               .start = add       ? c
-                                        : k->bias ? k->bias + (ptrdiff_t)g * k->out + column
-                                                  : zero,
-                               .start_row = add ? k->ldc : 0,
-                               .c = c,
-                               .ldc = k->ldc};
-            if (rows % NN_BF16_ROWS == 0 && columns % COLUMNS == 0)
-                kernel->block(&b);
-            else
-                ragged_block(&b, rows, columns);
+            const nn_bf16_block b = {.rows = tiles_of(rows, NN_BF16_ROWS),
+                                     .columns = tiles_of(columns, COLUMNS),
+                                     .depth = depth,
+                                     .a = tiles +
+                                          (ptrdiff_t)(i / NN_BF16_ROWS) * depth * NN_BF16_TILE,
+                                     .b = weight + s * strip + (ptrdiff_t)from * NN_BF16_TILE,
+                                     .a_next = (ptrdiff_t)depth * NN_BF16_TILE,
+                                     .b_next = strip,
+                                     .start = add       ? c
+                                              : k->bias ? k->bias + (ptrdiff_t)g * k->out + column
+                                                        : zero,
+                                     .start_row = add ? k->ldc : 0,
+                                     .c = c,
+                                     .ldc = k->ldc};
+            whole_or_ragged(&b, rows, columns);
         }
 }
 
@@ -236,5 +280,47 @@ void nn_bf16_product(int m, int blocks, int out, int in, int inputs, const nn_bf
     cut(&k);
     nn_parallel(k.row_tasks * tiles_of(tiles_of(out, COLUMNS) * blocks, k.columns_each),
                 product_task, &k);
+}
+
+// ---- gradients of weights
+
+typedef struct accumulation {
+    int m, n, depth;
+    const nn_bf16 *a, *b;
+    float* c;
+    int ldc;
+} accumulation;
+
+// 32 columns of c
+static void accumulate_columns(void* context, int task) {
+    const accumulation* k = context;
+    const ptrdiff_t strip = (ptrdiff_t)k->depth * NN_BF16_TILE;
+    const int column = task * 2 * COLUMNS, columns = least(k->n - column, 2 * COLUMNS);
+    const unsigned before = kernel->enter();
+    for (int i = 0; i < k->m; i += 2 * NN_BF16_ROWS) {
+        const int rows = least(k->m - i, 2 * NN_BF16_ROWS);
+        float* c = k->c + (ptrdiff_t)i * k->ldc + column;
+        const nn_bf16_block b = {.rows = tiles_of(rows, NN_BF16_ROWS),
+                                 .columns = tiles_of(columns, COLUMNS),
+                                 .depth = k->depth,
+                                 .a = k->a + i / NN_BF16_ROWS * strip,
+                                 .b = k->b + 2 * task * strip,
+                                 .a_next = strip,
+                                 .b_next = strip,
+                                 .start = c,
+                                 .start_row = k->ldc,
+                                 .c = c,
+                                 .ldc = k->ldc};
+        whole_or_ragged(&b, rows, columns);
+    }
+    kernel->leave(before);
+}
+
+void nn_bf16_accumulate(int m, int n, int rows, const nn_bf16* a, const nn_bf16* b, float* c,
+                        int ldc) {
+    HWM_ASSERT(m > 0 && n > 0 && rows > 0);
+    nn_gemm_tell('o', m, n, rows);
+    accumulation k = {m, n, tiles_of(rows, NN_BF16_DEPTH), a, b, c, ldc};
+    nn_parallel(tiles_of(n, 2 * COLUMNS), accumulate_columns, &k);
 }
 #endif

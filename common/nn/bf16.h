@@ -39,6 +39,10 @@ enum { NN_BF16_ROWS = 16, NN_BF16_DEPTH = 32, NN_BF16_TILE = NN_BF16_ROWS * NN_B
 size_t nn_bf16_weight_count(int out, int in);  // numbers of packed
 void nn_bf16_weight_pack(int out, int in, const float* w, nn_bf16* packed);
 
+// The same for products with the weight as it stands, w (k,n), rows ld apart: as if its transpose
+// (n,k) had been given to nn_bf16_weight_pack
+void nn_bf16_columns_pack(int k, int n, const float* w, int ld, nn_bf16* packed);
+
 // Columns [from, from + cols) of a layer's input: x (m, cols) of the first block, rows ld apart;
 // that of the next block stands `step` numbers on, 0: all blocks read the same.
 typedef struct nn_bf16_input {
@@ -51,5 +55,12 @@ typedef struct nn_bf16_input {
 // the first ends. 16-byte alignment of packed is enough, 64 is faster
 void nn_bf16_product(int m, int blocks, int out, int in, int inputs, const nn_bf16_input* input,
                      const nn_bf16* packed, float* c, int ldc, const float* bias, bool add);
+
+// Gradients of weights: c (m,n) += a' b over `rows` rows that may stand anywhere, row[i] points to
+// the numbers of row i. First both are packed, a (rows, m) across, b (rows, n) not, each in
+// nn_bf16_weight_count(m or n, rows) numbers; then multiplied.
+void nn_bf16_rows_pack(const float* const* row, int rows, int cols, bool across, nn_bf16* packed);
+void nn_bf16_accumulate(int m, int n, int rows, const nn_bf16* a, const nn_bf16* b, float* c,
+                        int ldc);
 
 #endif

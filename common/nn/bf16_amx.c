@@ -43,15 +43,15 @@ static inline __attribute__((always_inline)) void tiles(const int rows, const in
     for (int t = 0; t < k->depth; t++, a += NN_BF16_TILE, b += NN_BF16_TILE) {
         _tile_loadd(4, a, line);
         _tile_loadd(6, b, line);
-        _tile_dpbf16ps(0, 4, 6);
-        if (columns > 1) {
+        if (columns > 1)
             _tile_loadd(7, b + k->b_next, line);
-            _tile_dpbf16ps(1, 4, 7);
-        }
-        if (rows > 1) {
+        if (rows > 1)
             _tile_loadd(5, a + k->a_next, line);
+        _tile_dpbf16ps(0, 4, 6);
+        if (columns > 1)
+            _tile_dpbf16ps(1, 4, 7);
+        if (rows > 1)
             _tile_dpbf16ps(2, 5, 6);
-        }
         if (rows > 1 && columns > 1)
             _tile_dpbf16ps(3, 5, 7);
     }
@@ -77,8 +77,15 @@ static void block(const nn_bf16_block* k) {
         tiles(1, 1, k);
 }
 
+// packing as for AVX-512
 static void pack(int m, int cols, const float* x, ptrdiff_t ld, int at, int depth, nn_bf16* to) {
     nn_bf16_avx512.pack(m, cols, x, ld, at, depth, to);
 }
+static void turn(const float* const row[NN_BF16_ROWS], nn_bf16* tile) {
+    nn_bf16_avx512.turn(row, tile);
+}
+static void pair(const float* const row[NN_BF16_DEPTH], bool across, nn_bf16* tile) {
+    nn_bf16_avx512.pair(row, across, tile);
+}
 
-const nn_bf16_kernel nn_bf16_amx = {enter, leave, block, pack};
+const nn_bf16_kernel nn_bf16_amx = {enter, leave, block, pack, turn, pair};

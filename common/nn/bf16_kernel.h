@@ -24,6 +24,10 @@ typedef struct nn_bf16_kernel {
     void (*block)(const nn_bf16_block* block);
     // x (m, cols), rows ld apart, rounded into columns at .. at + cols of tiles to (m / 16, depth)
     void (*pack)(int m, int cols, const float* x, ptrdiff_t ld, int at, int depth, nn_bf16* to);
+    // one tile of a right operand from 16 rows of 32 numbers of its transpose
+    void (*turn)(const float* const row[NN_BF16_ROWS], nn_bf16* tile);
+    // one tile from 32 rows of 16 numbers: of a right operand, or (across) of a left one
+    void (*pair)(const float* const row[NN_BF16_DEPTH], bool across, nn_bf16* tile);
 } nn_bf16_kernel;
 
 extern const nn_bf16_kernel nn_bf16_base, nn_bf16_avx512, nn_bf16_amx;

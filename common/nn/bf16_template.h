@@ -2,30 +2,84 @@
 //   V, VL, VI     vector of floats, its length, vector of integers    MR   rows of a block
 //   v_load, v_store, v_set1, v_zero, v_fma, v_add   on floats
 //   vi_load, vi_set1, v_even, v_odd                 pairs, and their two numbers as floats
+//   vi_store, vi_and, vi_or, vi_add, vi_right       on integers
+//   nan_or(x, y)  quiet x where x is NaN, else y        narrow(a, to)   upper halves of 32 numbers
 //   KERNEL        name of the table
 //
 // Even and odd products of a tile are summed in registers of their own, their sum is added to c.
-#include <immintrin.h>
+// numbers whose upper 16 bits are the nearest bfloat16
+static inline __attribute__((always_inline)) VI rounded(const float* x) {
+    const VI bits = vi_load(x), lowest = vi_and(vi_right(bits, 16), vi_set1(1));
+    const VI nearest = vi_add(vi_add(bits, vi_set1(0x7fff)), lowest);
+    return nan_or(bits, nearest);
+}
+
+static inline __attribute__((always_inline)) void round_row(const float* x, nn_bf16* to) {
+    VI all[32 / VL];
+#pragma GCC unroll 4
+    for (int i = 0; i < 32 / VL; i++)
+        all[i] = rounded(x + i * VL);
+    narrow(all, to);
+}
 
 static void pack(int m, int cols, const float* x, ptrdiff_t ld, int at, int depth, nn_bf16* to) {
+    const int head = at % NN_BF16_DEPTH == 0 ? 0 : NN_BF16_DEPTH - at % NN_BF16_DEPTH;
+    const int begin = head < cols ? head : cols;
+    const int end = begin + (cols - begin) / NN_BF16_DEPTH * NN_BF16_DEPTH;
     for (int i = 0; i < m; i++, x += ld) {
         nn_bf16* row = to + (ptrdiff_t)(i / NN_BF16_ROWS) * depth * NN_BF16_TILE +
                        i % NN_BF16_ROWS * NN_BF16_DEPTH;
-        for (int j = 0; j < cols;) {
-            const int place = (at + j) % NN_BF16_DEPTH, left = cols - j;
-            nn_bf16* tile = row + (at + j) / NN_BF16_DEPTH * NN_BF16_TILE + place;
-            if (place == 0 && left >= NN_BF16_DEPTH) {
-                for (int q = 0; q < NN_BF16_DEPTH; q++)
-                    tile[q] = nn_bf16_round(x[j + q]);
-                j += NN_BF16_DEPTH;
-                continue;
-            }
-            const int n = NN_BF16_DEPTH - place < left ? NN_BF16_DEPTH - place : left;
-            for (int q = 0; q < n; q++)
-                tile[q] = nn_bf16_round(x[j + q]);
-            j += n;
-        }
+        nn_bf16* first = row + at / NN_BF16_DEPTH * NN_BF16_TILE + at % NN_BF16_DEPTH;
+        for (int j = 0; j < begin; j++)
+            first[j] = nn_bf16_round(x[j]);
+        nn_bf16* tile = row + (at + begin) / NN_BF16_DEPTH * NN_BF16_TILE;
+        for (int j = begin; j < end; j += NN_BF16_DEPTH, tile += NN_BF16_TILE)
+            round_row(x + j, tile);
+        for (int j = end; j < cols; j++)
+            tile[j - end] = nn_bf16_round(x[j]);
     }
+}
+
+// 16 x 16 pairs, their rows turned into columns: halves, quarters, ... change places
+typedef uint32_t pair_row __attribute__((vector_size(64)));
+static inline void turn_pairs(pair_row v[16]) {
+#pragma GCC unroll 4
+    for (int s = 8; s > 0; s /= 2) {
+        pair_row low, high;
+#pragma GCC unroll 16
+        for (int l = 0; l < 16; l++) {
+            low[l] = l & s ? 16 + l - s : l;
+            high[l] = l & s ? 16 + l : l + s;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            if (!(i & s)) {
+                const pair_row a = v[i], b = v[i + s];
+                v[i] = __builtin_shuffle(a, b, low);
+                v[i + s] = __builtin_shuffle(a, b, high);
+            }
+    }
+}
+
+static void turn(const float* const row[NN_BF16_ROWS], nn_bf16* tile) {
+    pair_row v[16];
+    for (int i = 0; i < 16; i++)
+        round_row(row[i], (nn_bf16*)&v[i]);
+    turn_pairs(v);
+    memcpy(tile, v, sizeof v);
+}
+
+static void pair(const float* const row[NN_BF16_DEPTH], bool across, nn_bf16* tile) {
+    pair_row v[16];
+    for (int p = 0; p < 16; p++)
+        for (int j = 0; j < 16; j += VL) {
+            const VI even = vi_right(rounded(row[2 * p] + j), 16),
+                     odd = vi_and(rounded(row[2 * p + 1] + j), vi_set1(-0x10000));
+            vi_store((uint32_t*)&v[p] + j, vi_or(even, odd));
+        }
+    if (across)
+        turn_pairs(v);
+    memcpy(tile, v, sizeof v);
 }
 
 // rows first .. first + MR of a row of tiles, nv vectors of columns from j on
@@ -106,4 +160,4 @@ static void leave(unsigned before) {
     _mm_setcsr(before);
 }
 
-const nn_bf16_kernel KERNEL = {enter, leave, block, pack};
+const nn_bf16_kernel KERNEL = {enter, leave, block, pack, turn, pair};

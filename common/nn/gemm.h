@@ -45,8 +45,9 @@ void nn_gemm_columns(int m, int cols, int k, int from, const hwm_real* a, int ld
                      const hwm_real* packed, hwm_real* c, int ldc);
 // Every product is told to watch before it runs (NULL: nobody, the default). For benchmarks; while
 // no kernel runs.
-typedef void (*nn_gemm_watcher)(void* context, char form, int m, int n,
-                                int k);  // form: 'n' nn, 't' tn, 'b' nt, 'w' in bfloat16 (bf16.h)
+typedef void (*nn_gemm_watcher)(
+    void* context, char form, int m, int n,
+    int k);  // form: 'n' nn, 't' tn, 'b' nt, bf16.h: 'w' weight, 'o' rows
 void nn_gemm_watch(nn_gemm_watcher watch, void* context);
 // c = a b with OpenBLAS on one thread, whatever the build: what bench_nn compares with
 void nn_gemm_reference(int m, int n, int k, const hwm_real* a, const hwm_real* b, hwm_real* c);

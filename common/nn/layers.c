@@ -4,11 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "nn/bf16.h"
 #include "nn/elements.h"
-#include "nn/gemm.h"
+#include "nn/linear_inside.h"
 #include "nn/rows.h"
-#include "nn/tape_inside.h"
 
 // ---- recurrent cell
 
@@ -63,23 +61,14 @@ nn_var nn_gru_layer(nn_tape* t, nn_var x, nn_var w, nn_var b, nn_var h, int bloc
     HWM_ASSERT(x->cols == h->cols && w->rows == 3 * h->cols && h->cols % blocks == 0);
     HWM_ASSERT(w->cols == x->cols / blocks && (!b || b->cols == w->rows));
     const int N = h->rows, d = h->cols / blocks, in = w->cols;
-    const size_t block = (size_t)in * 3 * (size_t)d;
-    const hwm_real* packed = w->bf16 ? NULL : nn_packed(t, w, blocks);
     nn_var y = nn_new(t, N, h->cols, false);
+    if (!w->bf16)
+        nn_packed(t, w, blocks);
     const size_t mark = nn_tape_used(t);
     hwm_real* z = nn_tape_take(t, (size_t)N * 3 * (size_t)d * sizeof *z);
     for (int g = 0; g < blocks; g++) {
-        const hwm_real *xg = x->x + g * in, *bias = b ? b->x + g * 3 * d : NULL;
-#ifndef HWM_F64
-        if (w->bf16) {
-            const nn_bf16_input input = {xg, x->cols, 0, in, 0};
-            nn_bf16_product(N, 1, 3 * d, in, 1, &input,
-                            w->bf16 + (size_t)g * nn_bf16_weight_count(3 * d, in), z, 3 * d, bias,
-                            false);
-        } else
-#endif
-            nn_gemm_weight(N, 3 * d, in, 0, in, xg, x->cols, packed + (size_t)g * block, z, 3 * d,
-                           bias, false);
+        nn_block_product(t, w, g, blocks, N, x->x + g * in, x->cols, z, 3 * d,
+                         b ? b->x + g * 3 * d : NULL);
         nn_gru_block(y->x + g * d, y->cols, z, h->x + g * d, h->cols, N, d);
     }
     nn_tape_give_back(t, mark);

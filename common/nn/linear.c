@@ -3,9 +3,9 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "nn/bf16.h"
 #include "nn/gemm.h"
 #include "nn/layers.h"
+#include "nn/linear_inside.h"
 #include "nn/pool.h"
 #include "nn/rows.h"
 #include "nn/tape_inside.h"
@@ -29,31 +29,20 @@ void nn_prepare(nn_tape* t, nn_var w, int blocks) {
     nn_packed(t, w, blocks);
 }
 
-#ifdef HWM_F64
-void nn_prepare_bf16(nn_tape* t, nn_var w, int blocks) {
-    (void)t;
-    HWM_ASSERT(!w && !blocks);  // gradients are checked in double
+void nn_block_product(nn_tape* t, nn_var w, int g, int blocks, int rows, const hwm_real* x, int ldx,
+                      hwm_real* y, int ldy, const hwm_real* bias) {
+    const int out = w->rows / blocks;
+    if (w->bf16)
+        nn_rounded_product(w, g, blocks, rows, x, ldx, y, ldy, bias);
+    else
+        nn_gemm_weight(rows, out, w->cols, 0, w->cols, x, ldx,
+                       nn_packed(t, w, blocks) + (size_t)g * (size_t)out * (size_t)w->cols, y, ldy,
+                       bias, false);
 }
-#else
-void nn_prepare_bf16(nn_tape* t, nn_var w, int blocks) {
-    const int rows = w->rows / blocks;
-    const size_t each = nn_bf16_weight_count(rows, w->cols);
-    w->bf16 = nn_beside(t, w, (size_t)blocks * each * sizeof *w->bf16);
-    for (int b = 0; b < blocks; b++)
-        nn_bf16_weight_pack(rows, w->cols, w->x + (size_t)b * (size_t)rows * (size_t)w->cols,
-                            w->bf16 + (size_t)b * each);
-}
-#endif
 
 // ---- gradients of weights
 
-// One product that was put off: rows of dy and of the input's two parts.
-typedef struct product {
-    struct product* next;
-    const hwm_real* dy;
-    int ld_dy, rows;
-    nn_part part[2];
-} product;
+typedef nn_weight_product product;
 
 typedef struct block_products {
     product *first, *last;
@@ -113,6 +102,9 @@ static void finish_block(nn_tape* t, const weight_products* all, int block) {
     const size_t mark = nn_tape_used(t), size = (size_t)all->out * (size_t)all->in;
     target to = {.g = all->w->g + (size_t)block * size, .out = all->out, .in = all->in};
     hwm_real *dy = NULL, *x = NULL;
+    const bool rounded = all->w->bf16 != NULL;
+    if (rounded)
+        nn_rounded_weight_gradient(t, all->block[block].first, to.g, to.out, to.in);
     int rows = 0, at[3] = {0};       // rows that wait, first columns of their parts
     bool dense[2] = {false, false};  // which of their parts wait
     for (const product* p = all->block[block].first;; p = p->next) {
@@ -134,10 +126,10 @@ static void finish_block(nn_tape* t, const weight_products* all, int block) {
             dense[i] = part->cols > 0 && !part->hot;
             if (part->hot)
                 add_hot(t, &to, p, i, at[i]);
-            else if (dense[i] && !copy)
+            else if (dense[i] && !copy && !rounded)
                 add_product(&to, p->rows, p->dy, p->ld_dy, part->x, part->ld, at[i], part->cols);
         }
-        if (!copy || !(dense[0] || dense[1]))
+        if (rounded || !copy || !(dense[0] || dense[1]))
             continue;
         if (!dy) {
             dy = nn_tape_take(t, (size_t)ROWS * (size_t)to.out * sizeof *dy);
@@ -206,12 +198,7 @@ void nn_weight_gradient(nn_tape* t, nn_var w, int block, int blocks, int rows, c
 
 // ---- the layer
 
-// y (rows, G*out) = [a_g b] w_g' + bias_g per block g: block g sees block g of a and the whole of b
-typedef struct affine {
-    nn_tape* t;
-    nn_var y, a, b, w, bias;
-    int blocks;
-} affine;
+typedef nn_affine affine;
 
 static nn_part block_of(const affine* k, int g) {
     const int cols = k->a->cols / k->blocks;
@@ -245,33 +232,10 @@ static void add_part(const affine* k, int g, nn_part x, int from, bool add, cons
                        width);
 }
 
-// What is no code, in bfloat16, of all blocks at once. Returns whether there was any.
-static bool add_rounded(const affine* k, int first, int last) {
-#ifdef HWM_F64
-    (void)k, (void)first, (void)last;
-    return false;
-#else
-    const int own = k->a->cols / k->blocks;
-    nn_bf16_input input[2];
-    int n = 0;
-    if (!k->a->hot)
-        input[n++] = (nn_bf16_input){k->a->x + (ptrdiff_t)first * k->a->cols, k->a->cols, 0, own,
-                                     k->blocks > 1 ? own : 0};
-    if (k->b && !k->b->hot)
-        input[n++] = (nn_bf16_input){k->b->x + (ptrdiff_t)first * k->b->cols, k->b->cols, own,
-                                     k->b->cols, 0};
-    if (n > 0)
-        nn_bf16_product(last - first, k->blocks, k->w->rows / k->blocks, k->w->cols, n, input,
-                        k->w->bf16, k->y->x + (ptrdiff_t)first * k->y->cols, k->y->cols,
-                        k->bias ? k->bias->x : NULL, false);
-    return n > 0;
-#endif
-}
-
 static void affine_rows(const affine* k, int first, int last) {
     const hwm_real* packed = k->w->packed;
     const size_t block = nn_count(k->w) / (size_t)k->blocks;
-    const bool rounded = k->w->bf16 != NULL, begun = rounded && add_rounded(k, first, last);
+    const bool rounded = k->w->bf16 != NULL, begun = rounded && nn_rounded_forward(k, first, last);
     for (int g = 0; g < k->blocks; g++, packed += block) {
         const nn_part part = block_of(k, g);
         if (!rounded || part.hot)
@@ -308,12 +272,14 @@ static void affine_backward(void* context) {
     const affine* k = context;
     nn_var y = k->y, a = k->a, b = k->b, w = k->w;
     const int out = w->rows / k->blocks;
+    if (w->bf16)
+        nn_rounded_dx(k);
     for (int g = 0; g < k->blocks; g++) {
         const hwm_real* d = y->g + g * out;
         const nn_part part = block_of(k, g);
-        if (a->g)
+        if (a->g && !w->bf16)
             add_dx(k, g, 0, part.cols, a->g + g * part.cols, a->cols);
-        if (b && b->g)
+        if (b && b->g && !w->bf16)
             add_dx(k, g, part.cols, b->cols, b->g, b->cols);
         if (w->g)
             nn_weight_gradient(k->t, w, g, k->blocks, y->rows, d, y->cols, part,
@@ -331,7 +297,8 @@ static affine prepare_affine(nn_tape* t, nn_var a, nn_var b, nn_var w, nn_var bi
     HWM_ASSERT(!bias || (bias->rows == 1 && bias->cols == w->rows));
     const bool grad = a->g || (b && b->g) || w->g || (bias && bias->g);
     const affine k = {t, nn_new(t, a->rows, w->rows, grad), a, b, w, bias, blocks};
-    nn_packed(t, w, blocks);
+    if (!w->bf16 || a->hot || (b && b->hot))
+        nn_packed(t, w, blocks);
     if (k.y->g) {
         affine* kept = nn_tape_take(t, sizeof *kept);
         *kept = k;

@@ -29,7 +29,9 @@ typedef struct nn_value {
     // packed_blocks blocks of rows
     hwm_real* packed;
     int packed_blocks;
-    uint16_t* bf16;     // the same in bfloat16 (bf16.h): layers' products use it; NULL: in hwm_real
+    // the same in bfloat16 (bf16.h): layers' products use it, NULL: those are of hwm_real; packed
+    // for backward passes, what blocks have of their own and what they share, or NULL
+    uint16_t *bf16, *bf16_back[2];
     hwm_real* columns;  // the same, packed for backward passes on few rows, or NULL
     hwm_real*
         soft;  // softmax of the rows, made by the first two-hot operation on this value, or NULL
@@ -70,9 +72,9 @@ nn_var nn_stop(nn_tape* tape, nn_var x);
 nn_var nn_twin(nn_tape* tape, nn_var x, hwm_real* g);
 // Make the packed copy of a weight in `blocks` blocks of rows now, before its twins are used.
 void nn_prepare(nn_tape* tape, nn_var w, int blocks);
-// The same in bfloat16: products of layers with this weight and its twins, forward, are computed
-// from operands rounded to bfloat16. Rows picked by one-hot codes are not rounded. Float32 build
-// only.
+// The same in bfloat16: products of layers with this weight and its twins, forward and backward,
+// are computed from operands rounded to bfloat16. Rows picked by one-hot codes are not rounded; who
+// picks any needs nn_prepare as well. Float32 build only.
 void nn_prepare_bf16(nn_tape* tape, nn_var w, int blocks);
 
 // Segments that are computed again: fn runs forward without recording, only its outputs are kept;

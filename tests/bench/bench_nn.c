@@ -74,7 +74,10 @@ static void product(const shape* s, const float* a, const float* b, float* c) {
         const nn_bf16_input input = {a, s->k, 0, s->k, 0};
         nn_bf16_product(s->m, 1, s->n, s->k, 1, &input, (const nn_bf16*)(const void*)b, c, s->n,
                         NULL, false);
-    } else if (s->form == 'n')
+    } else if (s->form == 'o')  // both packed
+        nn_bf16_accumulate(s->m, s->n, s->k, (const nn_bf16*)(const void*)a,
+                           (const nn_bf16*)(const void*)b, c, s->n);
+    else if (s->form == 'n')
         nn_gemm_nn(s->m, s->n, s->k, a, s->k, b, s->n, c, s->n, NULL, false);
     else if (s->form == 't')
         nn_gemm_tn(s->m, s->n, s->k, a, s->m, b, s->n, c, s->n, true);

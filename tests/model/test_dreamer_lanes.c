@@ -196,19 +196,19 @@ static void test_bfloat16_is_close_to_float32(void** state) {
     // Operands are off by 2^-9 = 0.2 % at most, at random, in each of some layers; a draw that
     // falls between the two probabilities, also 0.2 % apart, takes one of 30 rows elsewhere.
     const double losses[][2] = {
+        {l[0].model.total, l[1].model.total},
         {l[0].policy, l[1].policy},
         {l[0].value, l[1].value},
         {l[0].replay_value, l[1].replay_value},
         {l[0].entropy, l[1].entropy},
         {l[0].imagined_return, l[1].imagined_return},
     };
-    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++)
+    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
         assert_true(fabs(losses[i][0] - losses[i][1]) <= 0.02 * fabs(losses[i][0]));
-    assert_true(off[0] < 0.05 && off[1] < 0.05);
-    assert_true(off[1] > 1e-4);
-    // and it was rounded, but not what is learned from sequences
-    assert_true(l[0].policy != l[1].policy && l[0].value != l[1].value);
-    assert_true(l[0].model.total == l[1].model.total);
+        assert_true(losses[i][0] != losses[i][1]);  // and it was rounded
+    }
+    for (int s = 0; s < 2; s++)
+        assert_true(off[s] > 1e-3 && off[s] < 0.05);
     hwm_dreamer_destroy(&d[0]);
     hwm_dreamer_destroy(&d[1]);
 }

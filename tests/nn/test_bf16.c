@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "nn/bf16.h"
 #include "nn/cpu.h"
+#include "nn/layers.h"
 #include "nn/pool.h"
 
 enum { GUARD = 7 };  // untouched numbers after the end of c
@@ -233,6 +234,168 @@ static void test_extreme_numbers(void** state) {
     nn_cpu_select(nn_cpu_best());
 }
 
+// ---- the products of backward passes
+
+// c (m,n) += a' b over rows that stand anywhere, and c += a w with a weight as it stands: at every
+// instruction set the same bits, within the bound of the roundings.
+static void test_weight_gradients(void** state) {
+    (void)state;
+    static const int shapes[][3] = {{16, 16, 32},  {1, 1, 1},    {17, 33, 31},  {64, 48, 512},
+                                    {23, 200, 65}, {100, 7, 33}, {300, 40, 100}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const int m = shapes[s][0], n = shapes[s][1], k = shapes[s][2], ldc = n + 5;
+        const size_t M = (size_t)m, N = (size_t)n, K = (size_t)k, size = M * (size_t)ldc;
+        hwm_rng rng;
+        hwm_rng_init(&rng, s, HWM_PURPOSE_TEST, 1, 0, 0);
+        float *a = filled(&rng, K * M), *b = filled(&rng, K * N), *before = filled(&rng, size);
+        const float** at[2] = {malloc(K * sizeof *at[0]), malloc(K * sizeof *at[1])};
+        for (int p = 0; p < k; p++) {  // not in the order of memory
+            at[0][p] = a + (size_t)(k - 1 - p) * M;
+            at[1][p] = b + (size_t)((p + 3) % k) * N;
+        }
+        const size_t count[2] = {nn_bf16_weight_count(m, k), nn_bf16_weight_count(n, k)};
+        nn_bf16* packed[2] = {aligned_alloc(64, count[0] * sizeof(nn_bf16)),
+                              aligned_alloc(64, count[1] * sizeof(nn_bf16))};
+        float* first = NULL;
+        for (int level = 0; level <= (int)nn_cpu_best(); level++)
+            for (int threads = 1; threads <= 2; threads++) {
+                nn_cpu_select((nn_cpu_level)level);
+                nn_threads_set(threads);
+                float* c = malloc((size + GUARD) * sizeof *c);
+                memcpy(c, before, (size + GUARD) * sizeof *c);
+                nn_bf16_rows_pack(at[0], k, m, true, packed[0]);
+                nn_bf16_rows_pack(at[1], k, n, false, packed[1]);
+                nn_bf16_accumulate(m, n, k, packed[0], packed[1], c, ldc);
+                if (first) {
+                    assert_memory_equal(c, first, (size + GUARD) * sizeof *c);
+                    free(c);
+                } else {
+                    first = c;
+                }
+            }
+        const double unit = (16 + 1 + (k + 31) / 32 + 1) * ldexp(1, -24) * 1.001;
+        for (int i = 0; i < m; i++)
+            for (int j = 0; j < ldc; j++) {
+                const size_t place = (size_t)i * (size_t)ldc + (size_t)j;
+                double sum = (double)before[place], all = fabs(sum);
+                for (int p = 0; p < k && j < n; p++) {
+                    const double term = (double)nn_bf16_value(nn_bf16_round(at[0][p][i])) *
+                                        (double)nn_bf16_value(nn_bf16_round(at[1][p][j]));
+                    sum += term;
+                    all += fabs(term);
+                }
+                assert_true(fabs((double)first[place] - sum) <= (j < n ? unit * all : 0.0));
+            }
+        nn_threads_set(1);
+        nn_cpu_select(nn_cpu_best());
+        free((void*)at[0]);
+        free((void*)at[1]);
+        void* all[] = {first, a, b, before, packed[0], packed[1]};
+        for (int i = 0; i < 6; i++)
+            free(all[i]);
+    }
+}
+
+// A weight packed as it stands is its transpose packed, at every instruction set.
+static void test_both_ways_of_packing_agree(void** state) {
+    (void)state;
+    static const int shapes[][2] = {{16, 32}, {1, 1}, {15, 70}, {33, 31}, {80, 96}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int level = 0; level <= (int)nn_cpu_best(); level++) {
+            nn_cpu_select((nn_cpu_level)level);
+            const int out = shapes[s][0], in = shapes[s][1], ld = out + 2;
+            hwm_rng rng;
+            hwm_rng_init(&rng, s, HWM_PURPOSE_TEST, 2, 0, 0);
+            float *w = filled(&rng, (size_t)(out * in)), *turned = filled(&rng, (size_t)(ld * in));
+            w[0] = NAN;
+            for (int i = 0; i < out; i++)
+                for (int j = 0; j < in; j++)
+                    turned[j * ld + i] = w[i * in + j];
+            const size_t bytes = nn_bf16_weight_count(out, in) * sizeof(nn_bf16);
+            nn_bf16 *a = aligned_alloc(64, bytes), *b = aligned_alloc(64, bytes);
+            nn_bf16_weight_pack(out, in, w, a);
+            nn_bf16_columns_pack(in, out, turned, ld, b);
+            assert_memory_equal(a, b, bytes);
+            // [out / 16][in / 32][pair][16][2]
+            const int depth = (in + 31) / 32;
+            for (int i = 0; i < out; i++)
+                for (int j = 0; j < in; j++)
+                    assert_int_equal(
+                        a[((i / 16 * depth + j / 32) * 16 + j % 32 / 2) * 32 + i % 16 * 2 + j % 2],
+                        nn_bf16_round(w[i * in + j]));
+            void* all[] = {w, turned, a, b};
+            for (int i = 0; i < 4; i++)
+                free(all[i]);
+        }
+    nn_cpu_select(nn_cpu_best());
+}
+
+// ---- layers on a tape
+
+enum { ROWS = 40, GROUPS = 2, OWN = 24, SHARED = 40, OUT = 20, IN = OWN + SHARED };
+typedef struct gradients {
+    float y[ROWS * GROUPS * OUT], x[ROWS * GROUPS * OWN], shared[ROWS * SHARED],
+        w[GROUPS * OUT * IN];
+} gradients;
+
+// A block-linear layer of two parts used twice: its results and all its gradients.
+static void run_layer(bool rounded, float* w, float* x, float* shared, gradients* g) {
+    nn_tape* t;
+    assert_int_equal(nn_tape_create(&t, 1 << 24), HWM_OK);
+    memset(g, 0, sizeof *g);
+    nn_var weight = nn_wrap(t, w, g->w, GROUPS * OUT, IN);
+    if (rounded)
+        nn_prepare_bf16(t, weight, GROUPS);
+    nn_var a = nn_wrap(t, x, g->x, ROWS, GROUPS * OWN),
+           b = nn_wrap(t, shared, g->shared, ROWS, SHARED);
+    nn_var y = nn_linear_parts(t, a, b, weight, NULL, GROUPS);
+    nn_var again = nn_linear_parts(t, nn_tanh(t, a), b, weight, NULL, GROUPS);
+    nn_seed(nn_mean(t, nn_add(t, nn_tanh(t, y), nn_tanh(t, again)), NULL), 1.0f);
+    memcpy(g->y, y->x, sizeof g->y);
+    nn_tape_backward(t);
+    nn_tape_destroy(&t);
+}
+
+static double apart(const float* a, const float* b, size_t n) {
+    double off = 0, all = 0;
+    for (size_t i = 0; i < n; i++) {
+        off += pow((double)a[i] - (double)b[i], 2);
+        all += pow((double)a[i], 2);
+    }
+    return sqrt(off / all);
+}
+
+// Operands are off by 2^-9 of themselves at most, half of that as a rule, and independently: so is
+// the length of what is computed from two such matrices, less than 2^-8 of it.
+static void test_layers_are_close_to_float32(void** state) {
+    (void)state;
+    hwm_rng rng;
+    hwm_rng_init(&rng, 8, HWM_PURPOSE_TEST, 0, 0, 0);
+    float *w = filled(&rng, GROUPS * OUT * IN), *x = filled(&rng, ROWS * GROUPS * OWN),
+          *shared = filled(&rng, ROWS * SHARED);
+    for (int i = 0; i < GROUPS * OUT * IN; i++)
+        w[i] *= 0.1f;
+    gradients *exact = malloc(sizeof *exact), *first = malloc(sizeof *first),
+              *g = malloc(sizeof *g);
+    run_layer(false, w, x, shared, exact);
+    for (int level = 0; level <= (int)nn_cpu_best(); level++) {
+        nn_cpu_select((nn_cpu_level)level);
+        run_layer(true, w, x, shared, level == 0 ? first : g);
+        if (level > 0)
+            assert_memory_equal(first, g, sizeof *g);
+    }
+    const double off[4] = {apart(exact->y, first->y, ROWS * GROUPS * OUT),
+                           apart(exact->x, first->x, ROWS * GROUPS * OWN),
+                           apart(exact->shared, first->shared, ROWS * SHARED),
+                           apart(exact->w, first->w, GROUPS * OUT * IN)};
+    for (int i = 0; i < 4; i++)
+        assert_true(off[i] > 1e-4 && off[i] < ldexp(1, -8));
+    void* all[] = {w, x, shared, exact, first, g};
+    for (int i = 0; i < 6; i++)
+        free(all[i]);
+    nn_cpu_select(nn_cpu_best());
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rounds_to_the_nearest_and_halfway_to_even),
@@ -240,6 +403,9 @@ int main(void) {
         cmocka_unit_test(test_parts_blocks_and_pieces),
         cmocka_unit_test(test_rows_do_not_depend_on_their_neighbours),
         cmocka_unit_test(test_extreme_numbers),
+        cmocka_unit_test(test_weight_gradients),
+        cmocka_unit_test(test_both_ways_of_packing_agree),
+        cmocka_unit_test(test_layers_are_close_to_float32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
