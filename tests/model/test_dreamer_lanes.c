@@ -13,6 +13,7 @@
 
 #include "model/dreamer.h"
 #include "nn/cpu.h"
+#include "nn/gemm.h"
 #include "nn/pool.h"
 
 enum { B = 6, T = 5, O = 3, A = 2, ROWS = B * T, UPDATES = 3 };
@@ -161,6 +162,11 @@ static double apart(const hwm_real* a, const hwm_real* b, size_t n) {
     return sqrt(off / all);
 }
 
+static void count_forms(void* context, char form, int m, int n, int k) {
+    (void)m, (void)n, (void)k;
+    ((int*)context)[form - 'a']++;
+}
+
 static void test_bfloat16_is_close_to_float32(void** state) {
     (void)state;
     const int lane[2] = {0, 0};
@@ -186,7 +192,14 @@ static void test_bfloat16_is_close_to_float32(void** state) {
         memmove(hwm_dreamer_training_of(d[k]).range, hwm_dreamer_training_of(d[0]).range,
                 3 * sizeof(double));
         hwm_rng_init(&rng, 11, HWM_PURPOSE_TEST, 0, 0, 0);
+        int forms[26] = {0};
+        nn_gemm_watch(count_forms, forms);
         hwm_dreamer_gradient(d[k], &in.batch, in.last, &rng, &l[k]);
+        nn_gemm_watch(NULL, NULL);
+        // all products in the precision that was asked for
+        const int float32 = forms['n' - 'a'] + forms['t' - 'a'] + forms['b' - 'a'],
+                  bfloat16 = forms['w' - 'a'] + forms['o' - 'a'];
+        assert_true(k == 0 ? float32 > 0 && bfloat16 == 0 : float32 == 0 && bfloat16 > 0);
     }
     for (int s = 0; s < 2; s++) {
         const nn_params *a = s ? hwm_dreamer_behaviour(d[0]) : hwm_dreamer_model(d[0]),

@@ -332,13 +332,14 @@ static void test_both_ways_of_packing_agree(void** state) {
 
 // ---- layers on a tape
 
-enum { ROWS = 40, GROUPS = 2, OWN = 24, SHARED = 40, OUT = 20, IN = OWN + SHARED };
+enum { ROWS = 300, GROUPS = 2, OWN = 24, SHARED = 40, OUT = 20, IN = OWN + SHARED };
 typedef struct gradients {
     float y[ROWS * GROUPS * OUT], x[ROWS * GROUPS * OWN], shared[ROWS * SHARED],
         w[GROUPS * OUT * IN];
 } gradients;
 
-// A block-linear layer of two parts used twice: its results and all its gradients.
+// A block-linear layer of two parts used twice, more rows together than a piece of the weight's
+// gradient has: its results and all its gradients.
 static void run_layer(bool rounded, float* w, float* x, float* shared, gradients* g) {
     nn_tape* t;
     assert_int_equal(nn_tape_create(&t, 1 << 24), HWM_OK);
