@@ -184,6 +184,8 @@ static void multiply(const product* k, int row, int m, int g, int first, int las
     const ptrdiff_t strip = (ptrdiff_t)depth_all * NN_BF16_TILE;
     const nn_bf16* weight = k->packed + (size_t)g * nn_bf16_weight_count(k->out, k->in);
     const bool add = k->add || from > k->low;
+    // lines of a tile that each pair of rows of tiles fetches, for the next columns or block
+    const int pairs = tiles_of(m, 2 * NN_BF16_ROWS), lines = NN_BF16_ROWS / pairs;
     for (int s = first; s < last; s += 2)
         for (int i = 0; i < m; i += 2 * NN_BF16_ROWS) {
             const int column = s * COLUMNS, rows = least(m - i, 2 * NN_BF16_ROWS),
@@ -202,7 +204,9 @@ static void multiply(const product* k, int row, int m, int g, int first, int las
                                                         : zero,
                                      .start_row = add ? k->ldc : 0,
                                      .c = c,
-                                     .ldc = k->ldc};
+                                     .ldc = k->ldc,
+                                     .ahead = weight + (s + 2) * strip + (ptrdiff_t)from * NN_BF16_TILE + i / 32 * lines * 32,
+                                     .ahead_lines = lines};
             whole_or_ragged(&b, rows, columns);
         }
 }

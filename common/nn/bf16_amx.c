@@ -39,8 +39,13 @@ static inline __attribute__((always_inline)) void tiles(const int rows, const in
         _tile_loadd(2, low, row);
     if (rows > 1 && columns > 1)
         _tile_loadd(3, low + 16, row);
-    const nn_bf16 *a = k->a, *b = k->b;
-    for (int t = 0; t < k->depth; t++, a += NN_BF16_TILE, b += NN_BF16_TILE) {
+    const nn_bf16 *a = k->a, *b = k->b, *ahead = k->ahead;
+    for (int t = 0; t < k->depth; t++, a += NN_BF16_TILE, b += NN_BF16_TILE, ahead += NN_BF16_TILE) {
+        for (int i = 0; i < k->ahead_lines; i++) {
+            _mm_prefetch((const char*)(ahead + i * 32), _MM_HINT_T1);
+            if (columns > 1)
+                _mm_prefetch((const char*)(ahead + k->b_next + i * 32), _MM_HINT_T1);
+        }
         _tile_loadd(4, a, line);
         _tile_loadd(6, b, line);
         if (columns > 1)

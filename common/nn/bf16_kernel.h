@@ -15,6 +15,10 @@ typedef struct nn_bf16_block {
     ptrdiff_t start_row;
     float* c;
     ptrdiff_t ldc;
+    // what the next columns read, to be fetched meanwhile: ahead_lines cache lines of every tile of
+    // b from here on (0: none)
+    const nn_bf16* ahead;
+    int ahead_lines;
 } nn_bf16_block;
 
 typedef struct nn_bf16_kernel {
