@@ -191,22 +191,23 @@ static void multiply(const product* k, int row, int m, int g, int first, int las
             const int column = s * COLUMNS, rows = least(m - i, 2 * NN_BF16_ROWS),
                       columns = least(least(k->out - column, 2 * COLUMNS), (last - s) * COLUMNS);
             float* c = k->c + (ptrdiff_t)(row + i) * k->ldc + (ptrdiff_t)g * k->out + column;
-            const nn_bf16_block b = {.rows = tiles_of(rows, NN_BF16_ROWS),
-                                     .columns = tiles_of(columns, COLUMNS),
-                                     .depth = depth,
-                                     .a = tiles +
-                                          (ptrdiff_t)(i / NN_BF16_ROWS) * depth * NN_BF16_TILE,
-                                     .b = weight + s * strip + (ptrdiff_t)from * NN_BF16_TILE,
-                                     .a_next = (ptrdiff_t)depth * NN_BF16_TILE,
-                                     .b_next = strip,
-                                     .start = add       ? c
-                                              : k->bias ? k->bias + (ptrdiff_t)g * k->out + column
-                                                        : zero,
-                                     .start_row = add ? k->ldc : 0,
-                                     .c = c,
-                                     .ldc = k->ldc,
-                                     .ahead = weight + (s + 2) * strip + (ptrdiff_t)from * NN_BF16_TILE + i / 32 * lines * 32,
-                                     .ahead_lines = lines};
+            const nn_bf16_block b = {
+                .rows = tiles_of(rows, NN_BF16_ROWS),
+                .columns = tiles_of(columns, COLUMNS),
+                .depth = depth,
+                .a = tiles + (ptrdiff_t)(i / NN_BF16_ROWS) * depth * NN_BF16_TILE,
+                .b = weight + s * strip + (ptrdiff_t)from * NN_BF16_TILE,
+                .a_next = (ptrdiff_t)depth * NN_BF16_TILE,
+                .b_next = strip,
+                .start = add       ? c
+                         : k->bias ? k->bias + (ptrdiff_t)g * k->out + column
+                                   : zero,
+                .start_row = add ? k->ldc : 0,
+                .c = c,
+                .ldc = k->ldc,
+                .ahead =
+                    weight + (s + 2) * strip + (ptrdiff_t)from * NN_BF16_TILE + i / 32 * lines * 32,
+                .ahead_lines = lines};
             whole_or_ragged(&b, rows, columns);
         }
 }

@@ -39,8 +39,13 @@ static inline __attribute__((always_inline)) void tiles(const int rows, const in
         _tile_loadd(2, low, row);
     if (rows > 1 && columns > 1)
         _tile_loadd(3, low + 16, row);
+    if (k->start != k->c)  // lines that are only going to be written
+        for (int i = 0; i < rows * NN_BF16_ROWS; i++)
+            for (int j = 0; j < columns; j++)
+                __builtin_prefetch(k->c + i * k->ldc + 16 * j, 1, 2);
     const nn_bf16 *a = k->a, *b = k->b, *ahead = k->ahead;
-    for (int t = 0; t < k->depth; t++, a += NN_BF16_TILE, b += NN_BF16_TILE, ahead += NN_BF16_TILE) {
+    for (int t = 0; t < k->depth;
+         t++, a += NN_BF16_TILE, b += NN_BF16_TILE, ahead += NN_BF16_TILE) {
         for (int i = 0; i < k->ahead_lines; i++) {
             _mm_prefetch((const char*)(ahead + i * 32), _MM_HINT_T1);
             if (columns > 1)
