@@ -42,23 +42,23 @@ static void pack(int m, int cols, const float* x, ptrdiff_t ld, int at, int dept
 
 // 16 x 16 pairs, their rows turned into columns: halves, quarters, ... change places
 typedef uint32_t pair_row __attribute__((vector_size(64)));
-static inline void turn_pairs(pair_row v[16]) {
-#pragma GCC unroll 4
-    for (int s = 8; s > 0; s /= 2) {
-        pair_row low, high;
-#pragma GCC unroll 16
-        for (int l = 0; l < 16; l++) {
-            low[l] = l & s ? 16 + l - s : l;
-            high[l] = l & s ? 16 + l : l + s;
+#define LOW(l, s)  ((l) & (s) ? 16 + (l) - (s) : (l))
+#define HIGH(l, s) ((l) & (s) ? 16 + (l) : (l) + (s))
+#define LANES(f, s)                                                                                \
+    f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s), f(8, s), f(9, s),      \
+        f(10, s), f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)
+#define CHANGE_PLACES(s)                                                                           \
+    for (int i = 0; i < 16; i++)                                                                   \
+        if (!(i & (s))) {                                                                          \
+            const pair_row a = v[i], b = v[i + (s)];                                               \
+            v[i] = __builtin_shufflevector(a, b, LANES(LOW, s));                                   \
+            v[i + (s)] = __builtin_shufflevector(a, b, LANES(HIGH, s));                            \
         }
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            if (!(i & s)) {
-                const pair_row a = v[i], b = v[i + s];
-                v[i] = __builtin_shuffle(a, b, low);
-                v[i + s] = __builtin_shuffle(a, b, high);
-            }
-    }
+static inline void turn_pairs(pair_row v[16]) {
+    CHANGE_PLACES(8)
+    CHANGE_PLACES(4)
+    CHANGE_PLACES(2)
+    CHANGE_PLACES(1)
 }
 
 static void turn(const float* const row[NN_BF16_ROWS], nn_bf16* tile) {
