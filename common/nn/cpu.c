@@ -3,6 +3,7 @@
 #include "nn/cpu.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,9 +23,11 @@ static int selected = -1;
 // Tiles are 8 KB more to save at a context switch: Linux wants to be asked, once a process.
 static bool tiles_granted(void) {
 #ifdef SYS_arch_prctl
-    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };  // <asm/prctl.h> of Linux 5.16
-    return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") &&
-           syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };       // <asm/prctl.h> of Linux 5.16
+    enum { LEAF = 7, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };  // bits of edx
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(LEAF, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & AMX_BF16) != 0 &&
+           (edx & AMX_TILE) != 0 && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 #else
     return false;
 #endif
