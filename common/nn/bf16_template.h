@@ -1,12 +1,13 @@
 // Body of the kernels of bf16.h in float32, included by one file per instruction set, which defines
 //   V, VL, VI     vector of floats, its length, vector of integers    MR   rows of a block
-//   v_load, v_store, v_set1, v_zero, v_fma, v_add   on floats
+//   v_load, v_store, v_zero, v_fma, v_add   on floats
 //   vi_load, vi_set1, v_even, v_odd                 pairs, and their two numbers as floats
 //   vi_store, vi_and, vi_or, vi_add, vi_right       on integers
 //   nan_or(x, y)  quiet x where x is NaN, else y        narrow(a, to)   upper halves of 32 numbers
 //   KERNEL        name of the table
 //
 // Even and odd products of a tile are summed in registers of their own, their sum is added to c.
+
 // numbers whose upper 16 bits are the nearest bfloat16
 static inline __attribute__((always_inline)) VI rounded(const float* x) {
     const VI bits = vi_load(x), lowest = vi_and(vi_right(bits, 16), vi_set1(1));
@@ -153,7 +154,7 @@ static void block(const nn_bf16_block* k) {
 // Denormal operands and results count as 0.
 static unsigned enter(void) {
     const unsigned before = _mm_getcsr();
-    _mm_setcsr(before | _MM_FLUSH_ZERO_ON | 0x40);
+    _mm_setcsr(before | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON);
     return before;
 }
 static void leave(unsigned before) {

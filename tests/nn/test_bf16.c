@@ -161,6 +161,8 @@ static void test_parts_blocks_and_pieces(void** state) {
     (void)state;
     static const layer layers[] = {
         {20, 1, 40, 100, 33, 50, 0, true, false},    // columns from the middle of a tile
+        {32, 1, 40, 96, 0, 96, 0, true, false},      // whole tiles, and then in their place
+        {32, 1, 40, 100, 33, 50, 0, true, false},    // tiles that an input fills in part
         {20, 1, 40, 100, 0, 48, 52, true, false},    // two parts that share a tile
         {16, 2, 48, 144, 0, 48, 96, true, false},    // blocks
         {33, 3, 10, 70, 0, 30, 40, false, false},    // blocks of no whole tiles
